@@ -9,16 +9,6 @@ const OID = { bytea: 17, int8: 20, int4: 23, text: 25 } as const;
 const HEADER_BYTES = 20;
 const NULL_LENGTH = -1;
 
-/** `ids`: bigints in text. */
-export function int8Array(ids: readonly string[]): Sql {
-  const array = header(OID.int8, ids.length, { bytes: ids.length * 12, nulls: false });
-  ids.forEach((id, index) => {
-    array.writeInt32BE(8, HEADER_BYTES + index * 12);
-    writeInt8(array, id, HEADER_BYTES + index * 12 + 4);
-  });
-  return hidden(array, sql`pg_catalog.int8[]`);
-}
-
 export function int4Array(values: readonly (number | null)[]): Sql {
   const array = header(OID.int4, values.length, { bytes: values.length * 8, nulls: true });
   let at = HEADER_BYTES;
@@ -29,8 +19,8 @@ export function int4Array(values: readonly (number | null)[]): Sql {
   return hidden(array.subarray(0, at), sql`pg_catalog.int4[]`);
 }
 
-/** Integers up to 2^53, such as sums of money; null stays null. */
-export function bigIntArray(values: readonly (number | null)[]): Sql {
+/** Bigints in text, such as ids, and integers up to 2^53, such as sums of money; null stays null. */
+export function int8Array(values: readonly (string | number | null)[]): Sql {
   const array = header(OID.int8, values.length, { bytes: values.length * 12, nulls: true });
   let at = HEADER_BYTES;
   for (const value of values) {

@@ -36,10 +36,7 @@ async function undo(tx: Queryable): Promise<void> {
   await tx.run(sentAhead(raw("release savepoint rowmill_read")));
 }
 
-/**
- * A time-out, too little memory, or a value that is too long (54; or XX000 with this message, which is never
- * translated).
- */
+/** A time-out, too little memory, or too long a value (54; or XX000 with this message, which is never translated). */
 function isTooMuch(error: unknown): boolean {
   if (!(error instanceof DatabaseError) || error.sqlState === null) return false;
   if (error.sqlState === "XX000") return error.message.includes("invalid memory alloc request size");

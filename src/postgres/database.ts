@@ -21,6 +21,7 @@ import {
   type Line,
   type Queryable,
   type Reader,
+  type Transaction,
   type TransactionOptions,
 } from "./transaction.js";
 
@@ -72,6 +73,9 @@ export function openDatabase(config: pg.ClientConfig, options: DatabaseOptions =
     pool,
     rows: (statement) => alone(statement, (tx) => tx.rows(statement)),
     first: (statement) => alone(statement, (tx) => tx.first(statement)),
+    column: (statement) => alone(statement, (tx) => tx.column(statement)),
+    value: (statement) => alone(statement, (tx) => tx.value(statement)),
+    number: (statement) => alone(statement, (tx) => tx.number(statement)),
     run: (statement) => alone(statement, (tx) => tx.run(statement)),
     transaction: (work, transactionOptions = {}) => runTransaction(parts, work, transactionOptions),
     close: () => (closing ??= pool.end()),
@@ -126,6 +130,12 @@ function lineOver(client: pg.PoolClient, noteFailure: NoteFailure): Line {
         stream.uncork();
       }
     },
+    // An error comes before the status that it left: the answer to an empty message comes after both.
+    isInTransaction: () =>
+      client.query("").then(
+        () => client.getTransactionStatus() !== "I",
+        () => false,
+      ),
   };
 }
 
@@ -160,18 +170,18 @@ async function runTransaction<T>(
   options: RunOptions,
 ): Promise<T> {
   const client = await connect(pool);
+  const line = lineOver(client, noteFailure);
+  const { message } = options;
+  const tx = message === undefined ? begin(line, options) : beginTogether(line, message);
   let broken: Error | undefined;
   try {
-    const line = lineOver(client, noteFailure);
-    const { message } = options;
-    const tx = message === undefined ? begin(line, options) : beginTogether(line, message);
     const result = await work(tx);
-    if (options.trial === true) broken = await rollBack(client);
+    if (options.trial === true) broken = await rollBack(tx);
     else await tx.commit();
     return result;
   } catch (error) {
     // After a loss nothing answers: a rollback would only wait as long again.
-    broken = isConnectionLoss(error) ? asError(error) : await rollBack(client);
+    broken = isConnectionLoss(error) ? asError(error) : await rollBack(tx);
     throw error;
   } finally {
     client.release(broken);
@@ -179,9 +189,9 @@ async function runTransaction<T>(
 }
 
 /** Undefined when the connection can be used again; its error otherwise, so that the pool drops it. */
-async function rollBack(client: pg.PoolClient): Promise<Error | undefined> {
+async function rollBack(tx: Transaction): Promise<Error | undefined> {
   try {
-    await client.query("rollback");
+    await tx.rollBack();
     return undefined;
   } catch (error) {
     return asError(error);
@@ -228,10 +238,7 @@ export class DatabaseError extends RowmillError {
     message: string,
     options: { sqlState: string | null; passes: boolean; cause: unknown; hints?: readonly string[] },
   ) {
-    super(code, message, {
-      cause: options.cause,
-      ...(options.hints === undefined ? {} : { hints: options.hints }),
-    });
+    super(code, message, { cause: options.cause, ...(options.hints === undefined ? {} : { hints: options.hints }) });
     this.sqlState = options.sqlState;
     this.passes = options.passes;
   }
@@ -274,11 +281,7 @@ function failureOf(error: Error): DatabaseFailure {
   const [first]: unknown[] = error instanceof AggregateError ? error.errors : [];
   const telling = error.message === "" && first instanceof Error ? first : error;
   const errorCode = "code" in telling && typeof telling.code === "string" ? telling.code : null;
-  return {
-    sqlState: sqlStateOf(error),
-    errorCode,
-    message: plainMessage(telling.message).replace(/[.]$/, ""),
-  };
+  return { sqlState: sqlStateOf(error), errorCode, message: plainMessage(telling.message).replace(/[.]$/, "") };
 }
 
 function sqlStateOf(error: unknown): string | null {

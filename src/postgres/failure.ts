@@ -233,7 +233,7 @@ const LOGIN_RULES: readonly Rule[] = [
   },
 ];
 
-const LONG_TRANSACTIONS =
+export const LONG_TRANSACTIONS =
   "Look for long transactions: select pid, state, xact_start, query from pg_stat_activity order by xact_start;";
 
 const SERVER_RULES: readonly Rule[] = [

@@ -16,7 +16,7 @@ const PINNED_PATH = "pg_catalog, pg_temp";
 /** For transactions that do not begin here. */
 export const PIN_PATH = `select pg_catalog.set_config('search_path', '${PINNED_PATH}', true)`;
 /** Null resets to the setting of the server, the database or the role. */
-export const UNPIN_PATH = "select pg_catalog.set_config('search_path', null, true)";
+const UNPIN_PATH = "select pg_catalog.set_config('search_path', null, true)";
 
 export interface TransactionOptions {
   statementTimeoutMs?: number;
@@ -36,6 +36,12 @@ export interface Reader {
   rows<Row extends object>(statement: Sql): Promise<Row[]>;
   /** The first row, or null. */
   first<Row extends object>(statement: Sql): Promise<Row | null>;
+  /** The only column, of all rows. */
+  column<Value>(statement: Sql): Promise<Value[]>;
+  /** The only column of the first row; null where there is none. */
+  value<Value>(statement: Sql): Promise<Value | null>;
+  /** The same for a count or a sum; 0 where there is none. */
+  number(statement: Sql): Promise<number>;
 }
 
 /** Runs statements: the pool, or one open transaction. */
@@ -49,7 +55,7 @@ export interface Queryable extends Reader {
  * read that policies would silently thin out into an error. The isolation is named, since a later statement must see
  * what was committed after an earlier one took its locks.
  */
-export function beginText(options: TransactionOptions): string {
+function beginText(options: TransactionOptions): string {
   return beginTexts(options).join("; ");
 }
 
@@ -142,27 +148,37 @@ export interface Line {
   askAfter<Row extends object>(texts: readonly string[], query: pg.QueryConfig): Promise<pg.QueryResult<Row>>;
   /** Sends what the work asks in one write. */
   together<T>(work: () => T): T;
+  /** A transaction is open, even if it can only be rolled back. False where the server does not answer. */
+  isInTransaction(): Promise<boolean>;
 }
 
-/** One statement at a time. */
-export type Transaction = Queryable & { commit(): Promise<void> };
+/** One statement at a time. Both ends send nothing where nothing was begun. */
+export type Transaction = Queryable & { commit(): Promise<void>; rollBack(): Promise<void> };
 
 export function begin(line: Line, options: TransactionOptions): Transaction {
   let isPinned = true;
   let ranUsersCode = false;
-  let isAsked = false;
+  let isBegun = false;
+  /** Of the begin. What comes after it would run outside of a transaction, so it gets this error too. */
+  let failure: Error | null = null;
   let ahead: pg.QueryConfig[] = [];
   /** Together with what was sent ahead. The first error counts: later ones are its consequences. */
   const ask = async <Row extends object>(query: pg.QueryConfig): Promise<pg.QueryResult<Row>> => {
+    if (failure !== null) throw failure;
     const queries = [...ahead, query];
-    const opening = isAsked ? null : beginTexts(options);
+    const opening = isBegun ? null : beginTexts(options);
     ahead = [];
-    isAsked = true;
+    isBegun = true;
     const answers = line.together(() =>
       opening === null ? askAll<Row>(line, queries) : askWithBegin<Row>(line, opening, queries),
     );
     await Promise.allSettled(answers);
-    return known((await Promise.all(answers)).flatMap(results).at(-1));
+    try {
+      return known((await Promise.all(answers)).flatMap(results).at(-1));
+    } catch (error) {
+      if (opening !== null && error instanceof Error && !(await line.isInTransaction())) failure = error;
+      throw error;
+    }
   };
   const prepare = (statement: Sql): pg.QueryConfig => {
     const isRoles = roleStatements.has(statement);
@@ -190,18 +206,17 @@ export function begin(line: Line, options: TransactionOptions): Transaction {
       return Promise.resolve(0);
     },
     commit: async () => {
-      const isBegunOnly = !isAsked && ahead.length === 0;
-      if (isBegunOnly) return;
+      if (!isBegun && ahead.length === 0) return;
       if (ranUsersCode && isPinned) ahead.push({ text: UNPIN_PATH });
       await ask({ text: "commit" });
+    },
+    rollBack: async () => {
+      if (isBegun && failure === null) await line.ask({ text: "rollback" });
     },
   };
 }
 
-/**
- * One Sync for all: otherwise what follows a begin that failed, as by a time-out of the role, would run outside of a
- * transaction and under the role's path.
- */
+/** One Sync for all: otherwise what follows a failed begin would run outside of a transaction. */
 function askWithBegin<Row extends object>(
   line: Line,
   opening: readonly string[],
@@ -240,7 +255,11 @@ export function beginTogether(line: Line, text: string): Transaction {
     const [result] = results(await line.ask<Row>({ text })).slice(-2);
     return known(result);
   };
-  return { ...queryable(send), commit: () => Promise.resolve() };
+  return {
+    ...queryable(send),
+    commit: () => Promise.resolve(),
+    rollBack: async () => void (await line.ask({ text: "rollback" })),
+  };
 }
 
 function results<Row extends object>(answer: pg.QueryResult<Row> | pg.QueryResult<Row>[]): pg.QueryResult<Row>[] {
@@ -253,9 +272,14 @@ function known<Row extends object>(result: pg.QueryResult<Row> | undefined): pg.
 }
 
 function queryable(send: <Row extends object>(statement: Sql) => Promise<pg.QueryResult<Row>>): Queryable {
+  const column = async <Value>(statement: Sql) =>
+    (await send<Record<string, Value>>(statement)).rows.flatMap((row) => Object.values(row).slice(0, 1));
   return {
+    column,
     rows: async <Row extends object>(statement: Sql) => (await send<Row>(statement)).rows,
     first: async <Row extends object>(statement: Sql) => (await send<Row>(statement)).rows[0] ?? null,
+    value: async <Value>(statement: Sql) => (await column<Value>(statement))[0] ?? null,
+    number: async (statement) => (await column<number>(statement))[0] ?? 0,
     run: async (statement) => (await send(statement)).rowCount ?? 0,
   };
 }

@@ -18,10 +18,7 @@ const IS_FROZEN = sql`x.xmin operator(pg_catalog.=) 2`;
 
 const IS_AHEAD = sql`x.xmin operator(pg_catalog.>) (x.now operator(pg_catalog.&) 4294967295)`;
 
-/**
- * xmin has 32 bits, a snapshot 64. The missing half is the current epoch, or the one before when xmin is ahead of the
- * counter.
- */
+/** xmin has 32 bits, a snapshot 64: the rest is the present epoch, or the last where xmin is ahead. */
 const FULL_XID = sql`(((x.now operator(pg_catalog.>>) 32)
   operator(pg_catalog.-) case when ${IS_AHEAD} then 1 else 0 end)
   operator(pg_catalog.*) 4294967296

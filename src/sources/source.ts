@@ -9,10 +9,7 @@ import type { RowCells } from "../model/pipeline.js";
 /** A row as it is now, without its content. */
 export interface RowVersion {
   readonly key: string;
-  /**
-   * Hexadecimal: 16 bytes of the SHA-256 over the declared columns; of a row that is too large, `large:` and its
-   * size.
-   */
+  /** Hexadecimal: 16 bytes of the SHA-256 over the declared columns; of too large a row, `large:` and its size. */
   readonly hash: string;
   /** The row was there before the pipeline and has not changed since. */
   readonly existedBefore: boolean;

@@ -2,7 +2,7 @@
  * The batch file on its way to the provider: streamed to disk with mode 0600 in a folder of mode 0700, counted and
  * hashed as it is written. If it is lost, the batch is rendered again; that costs no money.
  */
-import { createHash, type Hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createReadStream, createWriteStream, type BigIntStats } from "node:fs";
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
@@ -13,17 +13,12 @@ import type { Frame, SpoolFile } from "../model/provider/provider.js";
 import type { Lease } from "../store/batches/batches.js";
 import type { WorkerContext } from "./context.js";
 
-export interface Spooled {
-  readonly bytes: number;
-  readonly sha256: string;
-}
-
 export interface SpoolWriter {
   readonly path: string;
   /** Writes the draft's lines that are taken, by their index. Waits while the disk is slower than the rendering. */
   append(draft: DraftLines, isTaken: (place: number) => boolean): Promise<void>;
   /** `lease`: the one it was written under. */
-  close(lease: Lease): Promise<Spooled>;
+  close(lease: Lease): Promise<Pick<SpoolFile, "bytes" | "sha256">>;
   abandon(): Promise<void>;
   /** Closes without removing the file: by now another worker may have written one of the same name. */
   leave(): void;
@@ -121,7 +116,7 @@ export async function openSpool(
       await explained(path, () => finished(stream));
       const found = await statOf(path);
       if (found !== null) memory.spoolFiles.set(lease, identity(found));
-      return { bytes: state.bytes, sha256: digest(hash) };
+      return { bytes: state.bytes, sha256: hash.digest("hex") };
     },
     abandon: async () => {
       stream.destroy();
@@ -129,10 +124,6 @@ export async function openSpool(
     },
     leave: () => void stream.destroy(),
   };
-}
-
-function digest(hash: Hash): string {
-  return hash.digest("hex");
 }
 
 async function explained<T>(path: string, work: () => Promise<T>): Promise<T> {
@@ -162,7 +153,7 @@ export async function isWhole(
   if (memory.spoolFiles.get(lease) === identity(found)) return true;
   const hash = createHash("sha256");
   for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-  return digest(hash) === expected.sha256;
+  return hash.digest("hex") === expected.sha256;
 }
 
 /** Null: the file does not exist. */

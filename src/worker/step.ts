@@ -5,10 +5,7 @@
 import type { Logger } from "pino";
 import type { StepName } from "./step-names.js";
 
-/**
- * For tests: a throw, a delay, a freeze or the death of the process at a step. `after` runs once the work took effect,
- * before its caller knows.
- */
+/** For tests: a throw, delay, freeze or death at a step. `after`: it took effect, and its caller does not know yet. */
 export interface StepFaults {
   readonly before?: (name: StepName) => Promise<void>;
   readonly after?: (name: StepName) => Promise<void>;

@@ -4,7 +4,7 @@
  */
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { catalogueState } from "../../src/sources/table/catalogue-state.js";
-import type { Reader } from "../../src/postgres/database.js";
+import type { Reader, Sql } from "../../src/postgres/database.js";
 import { askDue, holds, type Due } from "../../src/store/ledger/due.js";
 import * as pipelines from "../../src/store/pipelines/pipelines.js";
 import { enqueue } from "../../src/store/requests/queue.js";
@@ -229,17 +229,18 @@ describeDatabases(
       /** Before each round: what else was asked, and which steps were made. */
       let between: string[] = [];
       const rounds: string[][] = [];
+      const noted = (statement: Sql): Sql => {
+        // Both the question and the look whether its answer holds.
+        if (statement.text.includes("pg_current_snapshot")) rounds.push(between.splice(0));
+        else between.push(statement.text);
+        return statement;
+      };
       const read: Reader = {
-        rows: (statement) => {
-          between.push(statement.text);
-          return context.read.rows(statement);
-        },
-        first: (statement) => {
-          // Both the question and the look whether its answer holds.
-          if (statement.text.includes("pg_current_snapshot")) rounds.push(between.splice(0));
-          else between.push(statement.text);
-          return context.read.first(statement);
-        },
+        rows: (statement) => context.read.rows(noted(statement)),
+        first: (statement) => context.read.first(noted(statement)),
+        column: (statement) => context.read.column(noted(statement)),
+        value: (statement) => context.read.value(noted(statement)),
+        number: (statement) => context.read.number(noted(statement)),
       };
       const step: WorkerContext["step"] = (name, work) => {
         between.push(name);

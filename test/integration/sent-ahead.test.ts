@@ -106,6 +106,37 @@ describeDatabases("A statement that is sent ahead", (kind) => {
     expect(await words()).toEqual([]);
   });
 
+  it.skipIf(kind === "embedded")(
+    "fails the whole transaction where the begin before it failed, also after a read that may take too much",
+    async () => {
+      const hurried = openDatabase({ connectionString: testDatabase.url, ssl: false, statement_timeout: 2 });
+      // The server parses the whole message before its first statement, the begin: by then the time is over.
+      const long = raw(`select pg_catalog.length('${"x".repeat(16_000_000)}')`);
+      const failed = hurried.transaction(async (tx) => {
+        await boundedRead(tx, 5_000, () => tx.first(long));
+        await tx.run(sql`insert into public.words values (${"outside"})`);
+      });
+      await expect(failed).rejects.toMatchObject({ sqlState: "57014" });
+      await hurried.close();
+      expect(await words()).toEqual([]);
+    },
+  );
+
+  it("is not followed by a rollback where nothing was sent", async () => {
+    const client = await database.pool.connect();
+    const answered: string[] = [];
+    const note = () => void answered.push("ready");
+    client.connection.on("readyForQuery", note);
+    client.release();
+    const failed = database.transaction(async (tx) => {
+      await tx.run(add("before"));
+      throw new Error("The work failed.");
+    });
+    await expect(failed).rejects.toThrow("The work failed.");
+    client.connection.off("readyForQuery", note);
+    expect(answered).toEqual([]);
+  });
+
   it("leaves savepoints as they were: what fails inside is undone, what comes after it counts", async () => {
     const bad: string[] = [];
     await database.transaction(async (tx) => {

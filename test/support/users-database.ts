@@ -17,6 +17,9 @@ function asUser(client: Queryable): Queryable {
   return {
     rows: (statement) => client.rows(asTheirs(statement)),
     first: (statement) => client.first(asTheirs(statement)),
+    column: (statement) => client.column(asTheirs(statement)),
+    value: (statement) => client.value(asTheirs(statement)),
+    number: (statement) => client.number(asTheirs(statement)),
     run: (statement) => client.run(asTheirs(statement)),
   };
 }

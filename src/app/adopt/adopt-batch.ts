@@ -175,7 +175,7 @@ function nothingToTake(pipeline: Pipeline, lines: NamedLines, counts: AdoptionCo
 const BY_KEY: Matching<NamedLine> = {
   lock: async (tx, { id }, lines) => {
     const byKey = new Map(lines.map((line) => [line.key, line]));
-    const waiting = await adoptions.lockWaiting(tx, id, [...byKey.keys()]);
+    const waiting = await adoptions.lockWaiting(tx, id, { keys: [...byKey.keys()] });
     return waiting.map((row) => ({ ...row, line: byKey.get(row.key) }));
   },
   isAsked: () => true,

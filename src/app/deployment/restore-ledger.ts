@@ -244,7 +244,7 @@ async function adoptLost(tx: Queryable, { lost, pipeline, lines, billed, bounds 
 const BY_REQUEST: Matching<LostLine> = {
   lock: async (tx, pipeline, lines) => {
     const byRequest = new Map(lines.map((line) => [line.name.requestId, line]));
-    const waiting = await recovery.lockWaitingById(tx, pipeline.id, [...byRequest.keys()]);
+    const waiting = await adoptions.lockWaiting(tx, pipeline.id, { ids: [...byRequest.keys()] });
     return waiting.map((row) => ({ ...row, line: byRequest.get(row.id) }));
   },
   isAsked: ({ name }, contentHash) => matchesContent(name, contentHash),

@@ -52,8 +52,7 @@ const SUMS = join(
         sum(hashint8extended(xmin::text::int8, hashint8extended(${raw(of)}::int8, ${SEED}::int8 + ${raw(part)}))),
         0)
       from pg_catalog.${raw(name)}
-      where ${raw(of)} >= ${FIRST_USER_OID}
-        and (${only}))`,
+      where ${raw(of)} >= ${FIRST_USER_OID} and (${only}))`,
   ),
 );
 
@@ -61,16 +60,14 @@ export async function catalogueState(database: Database): Promise<string> {
   return database.transaction(async (tx) => {
     const path = await schemasOnPath(tx);
     // This role, all roles, and the definitions that the pipelines' triggers were made for.
-    const row = await tx.first<{ state: string }>(sql`
+    const state = await tx.value<string>(sql`
       select concat_ws(' ', current_user, current_setting('session_replication_role'),
-        (
-          select sum(hashtextextended(concat_ws(',', oid, rolname, rolsuper), ${SEED}::int8))
-          from pg_catalog.pg_roles),
+        (select sum(hashtextextended(concat_ws(',', oid, rolname, rolsuper), ${SEED}::int8)) from pg_catalog.pg_roles),
         (
           select sum(hashtextextended(concat_ws(',', id, definition_hash, source_signature, uninstalled_at),
             ${SEED}::int8))
           from rowmill.pipelines),
-        ${SUMS}) as state`);
-    return [...path, row?.state ?? ""].join(" ");
+        ${SUMS})`);
+    return [...path, state ?? ""].join(" ");
   });
 }

@@ -12,10 +12,7 @@ import { contentOfLight, hexOf, weigh, WEIGHED_HASH } from "./weighed-rows.js";
 /** Rows of a chunk that are compared one by one, after the database failed to read more of them together. */
 const ROWS_ALONE_MAX = 500;
 
-/**
- * The CTE `chunk`: the next rows in key order and what the ledger knows of each. Rows with `later` do not belong to
- * it.
- */
+/** The CTE `chunk`: the next rows in key order, and what the ledger knows of each. Not those with `later`. */
 function chunkOf(parts: TableParts, page: Page): Sql {
   const { cursor, rowsMax } = page;
   const own = sql`${parts.keyText} as "rowmill key", pg_catalog.row_number() over () as "rowmill position"`;

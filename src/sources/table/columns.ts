@@ -80,9 +80,7 @@ export async function catalogueColumns(client: Reader, oid: number): Promise<Cat
       where d.typtype <> 'd') below
     join pg_catalog.pg_type b on b.oid = below.id
     join pg_catalog.pg_namespace n on n.oid = b.typnamespace
-    where a.attrelid = ${oid}::oid
-      and a.attnum > 0
-      and not a.attisdropped
+    where a.attrelid = ${oid}::oid and a.attnum > 0 and not a.attisdropped
     order by a.attnum`);
   return rows.map((row) => ({ ...row, typeOid: Number(row.typeOid) }));
 }

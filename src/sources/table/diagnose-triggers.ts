@@ -44,18 +44,12 @@ function judgeOurTriggers(pipeline: string, table: SourceTable, found: readonly 
   const share = (count: number) =>
     `${pipeline}: ${count} of ${counted(expected, "trigger")} on ${table.qualified} ${count === 1 ? "is" : "are"}`;
   const fixes = ["rowmill up restores them. Until then, Rowmill finds changed rows only in its periodic sweep."];
+  const enable = disabled.map(
+    ({ relation, name }) => `alter table ${relation} enable trigger ${quoteIdentifier(name)};`,
+  );
   return [
     ...(missing > 0 ? [problem(`${share(missing)} missing.`, { fixes })] : []),
-    ...(disabled.length > 0
-      ? [
-          problem(`${share(disabled.length)} disabled.`, {
-            fixes,
-            sql: disabled.map(
-              ({ relation, name }) => `alter table ${relation} enable trigger ${quoteIdentifier(name)};`,
-            ),
-          }),
-        ]
-      : []),
+    ...(enable.length > 0 ? [problem(`${share(enable.length)} disabled.`, { fixes, sql: enable })] : []),
   ];
 }
 
@@ -73,9 +67,7 @@ interface ReplicaRole {
 
 /** Where sessions begin with `session_replication_role = replica`, in which no ordinary trigger fires. */
 export async function diagnoseReplicaRole(client: Reader): Promise<readonly Finding[]> {
-  const row = await client.first<{ here: boolean }>(
-    sql`select current_setting('session_replication_role') = 'replica' as here`,
-  );
+  const here = await client.value<boolean>(sql`select current_setting('session_replication_role') = 'replica'`);
   const settings = await client.rows<ReplicaSetting>(sql`
     select r.rolname as role, d.datname as database
     from pg_catalog.pg_db_role_setting s
@@ -84,7 +76,7 @@ export async function diagnoseReplicaRole(client: Reader): Promise<readonly Find
     where 'session_replication_role=replica' = any(s.setconfig)
       and (s.setdatabase = 0 or d.datname = current_database())
     order by 1 nulls first, 2 nulls first`);
-  return judgeReplicaRole({ here: row?.here ?? false, settings });
+  return judgeReplicaRole({ here: here === true, settings });
 }
 
 export function judgeReplicaRole({ here, settings }: ReplicaRole): readonly Finding[] {

@@ -93,9 +93,7 @@ async function relativesOf(client: Reader, oid: number): Promise<Relatives> {
         select i.inhrelid::regclass::text
         from pg_catalog.pg_inherits i
         join pg_catalog.pg_class c on c.oid = i.inhrelid
-        where i.inhparent = ${oid}::oid
-          and c.relkind = 'r'
-          and not c.relispartition
+        where i.inhparent = ${oid}::oid and c.relkind = 'r' and not c.relispartition
         order by 1
       ) as children,
       array(
@@ -112,26 +110,18 @@ function judgeRelatives(
   { qualified }: SourceTable,
   { children, parents }: Relatives,
 ): readonly Finding[] {
-  const above = parents.join(" or ");
-  return [
-    ...(children.length === 0
-      ? []
-      : [
-          warning(
-            `${name}: Rowmill does not read the rows of ${children.join(", ")}, which inherit from ${qualified}.`,
-            { fixes: ["To include them, add a pipeline for each of these tables."] },
-          ),
-        ]),
-    ...(parents.length === 0
-      ? []
-      : [
-          warning(
-            `${name}: rows written to ${qualified} through ${above} wait for the next sweep, because ` +
-              `PostgreSQL fires no trigger of ${qualified} for them.`,
-            {
-              fixes: [`Use ${above} as the source, write to ${qualified} itself, or run: rowmill sweep ${name}`],
-            },
-          ),
-        ]),
-  ];
+  const findings: Finding[] = [];
+  if (children.length > 0) {
+    const what = `${name}: Rowmill does not read the rows of ${children.join(", ")}, which inherit from ${qualified}.`;
+    findings.push(warning(what, { fixes: ["To include them, add a pipeline for each of these tables."] }));
+  }
+  if (parents.length > 0) {
+    const above = parents.join(" or ");
+    const what =
+      `${name}: rows written to ${qualified} through ${above} wait for the next sweep, because ` +
+      `PostgreSQL fires no trigger of ${qualified} for them.`;
+    const fix = `Use ${above} as the source, write to ${qualified} itself, or run: rowmill sweep ${name}`;
+    findings.push(warning(what, { fixes: [fix] }));
+  }
+  return findings;
 }

@@ -108,34 +108,25 @@ export async function inspectTable(
   for (const column of key) refuseKeyType(column, wanted.table);
   for (const column of [...key, ...declared]) refuseCast(column, wanted.table);
   await requireUnique(client, relation, wanted);
-  return {
-    oid: relation.oid,
-    schema: relation.schema,
-    name: relation.name,
-    qualified: relation.qualified,
-    from: relation.from,
-    key,
-    columns: declared,
-    nullableKey: key.filter((column) => !column.notNull).map((column) => column.name),
-    relations: await readRelations(client, relation.oid),
-  };
+  const nullableKey = key.filter((column) => !column.notNull).map((column) => column.name);
+  const relations = await readRelations(client, relation.oid);
+  const { oid, schema, name, qualified, from } = relation;
+  return { oid, schema, name, qualified, from, key, columns: declared, nullableKey, relations };
 }
 
 async function requireUtf8(client: Reader): Promise<void> {
-  const row = await client.first<{ encoding: string }>(sql`select current_setting('server_encoding') as encoding`);
-  if (row?.encoding === "UTF8") return;
+  const encoding = await client.value<string>(sql`select current_setting('server_encoding')`);
+  if (encoding === "UTF8") return;
   throw new RowmillError(
     "source_unsupported",
-    `The database's encoding is ${row?.encoding ?? "unknown"}; Rowmill needs UTF8.`,
+    `The database's encoding is ${encoding ?? "unknown"}; Rowmill needs UTF8.`,
   );
 }
 
 /** This role's search path, only schemas that exist; it creates in the first. */
 export async function schemasOnPath(client: Reader): Promise<readonly string[]> {
-  const row = await client.first<{ schemas: string[] }>(
-    underRolePath(sql`select pg_catalog.current_schemas(false)::pg_catalog.text[] as schemas`),
-  );
-  return row?.schemas ?? [];
+  const schemas = underRolePath(sql`select pg_catalog.current_schemas(false)::pg_catalog.text[]`);
+  return (await client.value<string[]>(schemas)) ?? [];
 }
 
 /** In the schema that the name has, else the first on the role's search path, else in `public`; or null. */
@@ -171,9 +162,7 @@ export async function findRelation(client: Reader, table: string): Promise<Relat
   throw new RowmillError(
     "source_unsupported",
     `There is no table ${table} in this database${await suggestTable(client, parseTableName(table)?.name ?? table)}`,
-    {
-      hints: ["Names are case-sensitive. Write a schema in front of the name, with a dot: other_schema.table"],
-    },
+    { hints: ["Names are case-sensitive. Write a schema in front of the name, with a dot: other_schema.table"] },
   );
 }
 
@@ -191,18 +180,15 @@ export function ownerOfSchema(schema: string): string | null {
 }
 
 async function suggestTable(client: Reader, name: string): Promise<string> {
-  const rows = await client.rows<{ name: string }>(sql`
-    select c.relname as name
+  const names = await client.column<string>(sql`
+    select c.relname
     from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where c.relkind in ('r', 'p')
       and n.nspname not in ('pg_catalog', 'information_schema', 'rowmill', 'rowmill_worker')
     order by 1
     limit 1000`);
-  const near = nearMatch(
-    name,
-    rows.map((row) => row.name),
-  );
+  const near = nearMatch(name, names);
   return near === null ? "." : `; did you mean "${near}"?`;
 }
 
@@ -236,12 +222,9 @@ function pickColumn(
 ): CatalogueColumn {
   const found = columns.find((column) => column.name === name);
   if (found) return found;
-  const near = nearMatch(
-    name,
-    columns.map((column) => column.name),
-  );
-  const hint =
-    near === null ? `its columns are ${columns.map((column) => column.name).join(", ")}` : `did you mean "${near}"?`;
+  const names = columns.map((column) => column.name);
+  const near = nearMatch(name, names);
+  const hint = near === null ? `its columns are ${names.join(", ")}` : `did you mean "${near}"?`;
   throw new RowmillError("source_unsupported", `source.${where}: ${table} has no column "${name}"; ${hint}`);
 }
 
@@ -305,8 +288,7 @@ async function readRelations(client: Reader, oid: number): Promise<{ oid: number
       from pg_catalog.pg_inherits i
       join tree on tree.oid = i.inhparent
       join pg_catalog.pg_class p on p.oid = i.inhrelid
-      where p.relispartition
-        and p.relkind in ('r', 'p'))
+      where p.relispartition and p.relkind in ('r', 'p'))
     select c.oid::int8::text as oid, n.nspname as schema, c.relname as name
     from tree
     join pg_catalog.pg_class c on c.oid = tree.oid

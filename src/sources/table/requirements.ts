@@ -45,8 +45,7 @@ export async function requirePredicate(
 export async function requireTriggerRight(client: Reader, table: SourceTable): Promise<void> {
   const lacking = await lackingTriggerRight(client, table);
   if (lacking.length === 0) return;
-  const row = await client.first<{ user: string }>(sql`select current_user::text as user`);
-  const user = quoteIdentifier(row?.user ?? "");
+  const user = quoteIdentifier((await client.value<string>(sql`select current_user::text`)) ?? "");
   throw new RowmillError(
     "source_unsupported",
     `source.table: the database user ${user} may not create triggers on ${lacking.join(", ")}.`,
@@ -61,7 +60,7 @@ export async function requireTriggerRight(client: Reader, table: SourceTable): P
 
 /** Of the table and its partitions, quoted, those on which this user may not create triggers. */
 export async function lackingTriggerRight(client: Reader, { relations }: SourceTable): Promise<readonly string[]> {
-  const rows = await client.rows<{ name: string }>(sql`
+  return client.column<string>(sql`
     select r.name
     from unnest(
       ${relations.map(({ oid }) => oid)}::oid[],
@@ -70,5 +69,4 @@ export async function lackingTriggerRight(client: Reader, { relations }: SourceT
     join pg_catalog.pg_class c on c.oid = r.oid
     where not has_table_privilege(c.oid, 'TRIGGER')
     order by r.at`);
-  return rows.map(({ name }) => name);
 }

@@ -65,7 +65,7 @@ function lengthOf(text: string): string {
   return `coalesce(pg_catalog.octet_length(${text}), 0)::pg_catalog.int8`;
 }
 
-export function storedBytes(alias: string, column: TableColumn): string {
+function storedBytes(alias: string, column: TableColumn): string {
   return `coalesce(pg_catalog.pg_column_size(${cell(alias, column)}), 0)::pg_catalog.int8`;
 }
 

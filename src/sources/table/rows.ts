@@ -106,7 +106,7 @@ async function readTogether(tx: Queryable, parts: TableParts, keys: readonly str
 async function lightestFirst(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<readonly string[]> {
   if (keys.length < 2) return keys;
   const sorted = await boundedRead(tx, READ_TIMEOUT_MS, () =>
-    tx.rows<{ key: string }>(
+    tx.column<string>(
       parts.statement(sql`
       select k.key
       from ${eachKey(keys)}
@@ -114,7 +114,7 @@ async function lightestFirst(tx: Queryable, parts: TableParts, keys: readonly st
       order by b.bytes`),
     ),
   );
-  return sorted?.map((row) => row.key) ?? keys;
+  return sorted ?? keys;
 }
 
 /** Whether ALONE_MS_MAX is over. */
@@ -303,15 +303,15 @@ function sourceRow(parts: TableParts, { key, hash, existedBefore, content }: Omi
 export async function readShown(tx: Queryable, parts: TableParts, key: string): Promise<RowCells | null> {
   const cells = join(parts.columns.map((column) => shownCell("s", column)));
   const rows = await readable(tx, [key], ([one = ""]) =>
-    tx.rows<{ content: (string | null)[] }>(
+    tx.column<(string | null)[]>(
       parts.statement(sql`
       select pg_catalog.json_build_array(variadic array[${cells}]::pg_catalog.text[]) as content
       from (select ${one}::pg_catalog.text as key) k
       cross join lateral ${rowOf(parts)} s`),
     ),
   );
-  const [row] = rows;
-  return row === undefined ? null : cellsOf(parts.columns, row.content);
+  const [content] = rows;
+  return content === undefined ? null : cellsOf(parts.columns, content);
 }
 
 function cellsOf(columns: readonly TableColumn[], content: readonly (string | null)[]): RowCells {

@@ -92,9 +92,7 @@ async function countKeyless(tx: Queryable, table: SourceTable, parts: TableParts
       parts.statement(sql`
       select pg_catalog.count(*)::pg_catalog.float8 as rows, pg_catalog.min(${parts.keyParts}) as example
       from ${parts.from} s
-      where not (${parts.keyNotNull})
-        and ${parts.matches}
-        and not ${parts.existedBefore}`),
+      where not (${parts.keyNotNull}) and ${parts.matches} and not ${parts.existedBefore}`),
     ),
   );
   return found && { ...found, reason };
@@ -102,14 +100,14 @@ async function countKeyless(tx: Queryable, table: SourceTable, parts: TableParts
 
 async function missingKeys(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<string[]> {
   const present = await readable(tx, keys, (part) =>
-    tx.rows<{ key: string }>(
+    tx.column<string>(
       parts.statement(sql`
       select k.key
       from ${eachKey(part)}
       where exists (select 1 from ${parts.from} s where ${isRowOf(parts, sql`k.key`)} offset 0)`),
     ),
   );
-  const found = new Set(present.map((row) => row.key));
+  const found = new Set(present);
   return keys.filter((key) => !found.has(key));
 }
 

@@ -18,6 +18,7 @@ import {
   type Queryable,
   type Reader,
 } from "../../postgres/database.js";
+import { LONG_TRANSACTIONS } from "../../postgres/failure.js";
 import * as overview from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { SourceTable } from "./inspection.js";
@@ -49,8 +50,7 @@ export async function installTriggers(
         if (!ownedByRole) await refuseSuperuserOwner(tx);
         const found = await findTriggers(tx, options.pipelineId);
         for (const statement of triggerStatements(table, options, { found, ownedByRole })) await tx.run(raw(statement));
-        const row = await tx.first<{ snapshot: string }>(sql`select pg_current_snapshot()::text as snapshot`);
-        return row?.snapshot ?? "";
+        return (await tx.value<string>(sql`select pg_current_snapshot()::text`)) ?? "";
       },
       { lockTimeoutMs: LOCK_TIMEOUT_MS },
     ),
@@ -125,10 +125,7 @@ async function withShortLocks<T>(what: string, work: () => Promise<T>): Promise<
           `Rowmill could not ${what}: other sessions hold locks on the table.`,
           {
             cause: error,
-            hints: [
-              "Look for long transactions: select pid, state, xact_start, query from pg_stat_activity order by " +
-                "xact_start;",
-            ],
+            hints: [LONG_TRANSACTIONS],
           },
         );
       }
@@ -197,10 +194,7 @@ function roleStatements({ exists, mayCreate, superuser, member }: RoleFacts): {
 }
 
 async function refuseSuperuserOwner(client: Reader): Promise<void> {
-  const row = await client.first<{ superuser: boolean }>(
-    sql`select rolsuper as superuser from pg_catalog.pg_roles where rolname = current_user`,
-  );
-  if (row?.superuser)
+  if (await client.value<boolean>(sql`select rolsuper from pg_catalog.pg_roles where rolname = current_user`))
     throw new RowmillError(
       "database_refused",
       "Rowmill could not create the role rowmill_arrivals, and a superuser must not own a trigger function.",

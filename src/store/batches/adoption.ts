@@ -53,8 +53,7 @@ export async function findByProviderBatch(
     select b.id, p.name as pipeline
     from rowmill.batches b
     join rowmill.pipelines p on p.id = b.pipeline_id
-    where b.account = ${account}
-      and b.provider_batch_id = ${providerBatchId}`);
+    where b.account = ${account} and b.provider_batch_id = ${providerBatchId}`);
 }
 
 /** How many requests of these keys each state has. */
@@ -66,24 +65,22 @@ export async function countStatesOf(
   const rows = await client.rows<{ state: RequestState; count: number }>(sql`
     select state, count(*)::int as count
     from rowmill.requests
-    where pipeline_id = ${pipelineId}
-      and key = any(${keys}::text[])
+    where pipeline_id = ${pipelineId} and key = any(${keys}::text[])
     group by state`);
   return new Map(rows.map((row) => [row.state, row.count]));
 }
 
-/** Of these keys, the requests that wait; locked in id order. Those in flight belong to a collector. */
+/** Of these keys or ids, the requests that wait; locked in id order. Those in flight belong to a collector. */
 export async function lockWaiting(
   tx: Queryable,
   pipelineId: number,
-  keys: readonly string[],
+  of: { readonly keys: readonly string[] } | { readonly ids: readonly string[] },
 ): Promise<{ id: string; key: string }[]> {
+  const isMeant = "keys" in of ? sql`key = any(${of.keys}::text[])` : sql`id = any(${of.ids}::bigint[])`;
   return tx.rows(sql`
     select id::text as id, key
     from rowmill.requests
-    where pipeline_id = ${pipelineId}
-      and key = any(${keys}::text[])
-      and state = 'waiting'
+    where pipeline_id = ${pipelineId} and ${isMeant} and state = 'waiting'
     order by requests.id
     for update`);
 }
@@ -107,7 +104,7 @@ export async function takeAdopted(
   requests: readonly AdoptedRequest[],
 ): Promise<number> {
   if (requests.length === 0) return 0;
-  const moved = await tx.rows<{ id: string }>(sql`
+  const moved = await tx.column<string>(sql`
     with x as (
       select *
       from json_to_recordset(${JSON.stringify(requests)}::json) as x (id bigint, hash text, fingerprint text,
@@ -117,14 +114,13 @@ export async function takeAdopted(
       set state = 'batched', batch = ${batch.no}, attempt = r.attempt + 1, not_before = null, changed_at = now(),
         room = x.room, content_hash = decode(x.hash, 'hex'), fingerprint = decode(x.fingerprint, 'hex')
       from x
-      where r.id = x.id
-        and r.state = 'waiting'
+      where r.id = x.id and r.state = 'waiting'
       returning x.*),
     named as (
       insert into rowmill.named_lines (request_id, batch, custom_id)
       select id, ${batch.no}, "customId" from moved)
-    select id::text as id from moved`);
-  const taken = new Set(moved.map(({ id }) => id));
+    select id::text from moved`);
+  const taken = new Set(moved);
   const lines = requests.filter(({ id }) => taken.has(id));
   if (lines.length > 0)
     await tx.run(sql`
@@ -147,7 +143,6 @@ export async function requestsByCustomId(
     select l.custom_id as "customId", r.id::text as id
     from rowmill.named_lines l
     join rowmill.requests r on r.id = l.request_id and r.state = 'batched' and r.batch = l.batch
-    where l.batch = ${batch}
-      and l.custom_id = any(${customIds}::text[])`);
+    where l.batch = ${batch} and l.custom_id = any(${customIds}::text[])`);
   return new Map(rows.map((row) => [row.customId, row.id]));
 }

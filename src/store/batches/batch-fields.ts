@@ -3,7 +3,19 @@ import type { Json } from "../../model/pipeline.js";
 import { storableJson, storableText } from "../../model/words/storable-text.js";
 import { join, raw, sql, type Sql } from "../../postgres/database.js";
 import type { ResultsRead } from "./batches.js";
-import type { ProviderData } from "./provider-data.js";
+
+/** The column `provider_data` of a batch. The first three belong to the adapter. */
+export interface ProviderData {
+  readonly staged: Json | null;
+  readonly baseline: Json | null;
+  readonly refs: Json | null;
+  /** The last intent to create, in seconds since the epoch by the database: a refuted search continues from there. */
+  readonly intendedAt: number | null;
+  /** Provider batches that could have been this one and proved not to be. */
+  readonly refuted: readonly string[];
+}
+
+export const NO_DATA: ProviderData = { staged: null, baseline: null, refs: null, intendedAt: null, refuted: [] };
 
 /** What a move may write next to the state. */
 export interface BatchFields {

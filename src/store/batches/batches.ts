@@ -8,10 +8,9 @@ import type { Price, Rates } from "../../model/provider/pricing.js";
 import type { BatchInputError } from "../../model/batch/refusal.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
-import { assignments, type BatchFields } from "./batch-fields.js";
+import { assignments, NO_DATA, type BatchFields, type ProviderData } from "./batch-fields.js";
 import { endedOf, USAGE_COLUMNS, usageOf } from "../requests/counts.js";
 import { forgetLines } from "./in-flight.js";
-import { NO_DATA, type ProviderData } from "./provider-data.js";
 import { takeBack } from "../requests/queue.js";
 import { IS_UNDERSTOOD } from "../ledger/understood.js";
 
@@ -156,11 +155,9 @@ export interface PlannedBatch {
 }
 
 export async function nextNumber(tx: Queryable): Promise<number> {
-  const row = await tx.first<{ no: number }>(
-    sql`select nextval(pg_get_serial_sequence('rowmill.batches', 'no'))::int as no`,
-  );
-  if (row === null) throw new Error("The sequence of batches gave no number.");
-  return row.no;
+  const no = await tx.value<number>(sql`select nextval(pg_get_serial_sequence('rowmill.batches', 'no'))::int`);
+  if (no === null) throw new Error("The sequence of batches gave no number.");
+  return no;
 }
 
 export async function insertPlanned(tx: Queryable, batch: PlannedBatch): Promise<void> {
@@ -184,26 +181,21 @@ export async function get(client: Reader, id: string): Promise<Batch | null> {
   const row = await client.first<BatchRecord>(sql`
     select ${COLUMNS}
     from ${FROM}
-    where b.id = ${id}
-      and ${IS_UNDERSTOOD}`);
+    where b.id = ${id} and ${IS_UNDERSTOOD}`);
   return row && toBatch(row);
 }
 
 const NAMED_MAX = 5;
 
-/**
- * Batches whose id begins so, or whose provider batch is this. At most NAMED_MAX: enough to see that a name is
- * ambiguous.
- */
+/** Batches whose id begins so, or whose provider batch it is; at most NAMED_MAX: enough to see an ambiguous name. */
 export async function idsByName(client: Reader, name: string): Promise<string[]> {
-  const rows = await client.rows<{ id: string }>(sql`
+  if (name === "") return [];
+  return client.column<string>(sql`
     select id
     from rowmill.batches
-    where starts_with(id::text, ${name.toLowerCase()})
-      or provider_batch_id = ${name}
+    where starts_with(id::text, ${name.toLowerCase()}) or provider_batch_id = ${name}
     order by planned_at desc
     limit ${NAMED_MAX}`);
-  return name === "" ? [] : rows.map((row) => row.id);
 }
 
 /** The right to act on one batch for LEASE_MS; every write of its holder requires the token. */
@@ -237,28 +229,24 @@ function leaseEnd(): Sql {
 
 /** Those of the tokens that still hold. */
 export async function renew(client: Queryable, tokens: readonly string[]): Promise<string[]> {
-  const rows = await client.rows<{ token: string }>(sql`
+  return client.column<string>(sql`
     update rowmill.batches
     set lease_until = ${leaseEnd()}
     where id in (
       -- A row that a running chunk has locked is skipped: waiting could cost the others their leases.
       select id
       from rowmill.batches
-      where lease_token = any(${tokens}::uuid[])
-        and lease_until > clock_timestamp()
+      where lease_token = any(${tokens}::uuid[]) and lease_until > clock_timestamp()
       for update skip locked)
     returning lease_token as token`);
-  return rows.map((row) => row.token);
 }
 
 /** 0: it is free; null: the batch is done. */
 export async function leaseLeftMs(client: Reader, id: string): Promise<number | null> {
-  const row = await client.first<{ left: number | null }>(sql`
+  return client.value<number>(sql`
     select greatest(0, extract(epoch from lease_until - clock_timestamp()) * 1000)::float8 as left
     from rowmill.batches
-    where id = ${id}
-      and settled_at is null`);
-  return row?.left ?? null;
+    where id = ${id} and settled_at is null`);
 }
 
 /**
@@ -299,8 +287,7 @@ export async function release(
     set lease_token = null, lease_until = null, lease_worker = null, failures = ${next.failures},
       held_for = ${next.heldFor ?? null},
       next_at = clock_timestamp() + make_interval(secs => ${next.delayMs / 1000})
-    where id = ${lease.batchId}
-      and lease_token = ${lease.token}`);
+    where id = ${lease.batchId} and lease_token = ${lease.token}`);
 }
 
 /** Writes fields under the lease, without a move. False: the lease is lost. */
@@ -308,9 +295,7 @@ export async function update(client: Queryable, lease: Lease, fields: BatchField
   const written = await client.run(sql`
     update rowmill.batches
     set ${assignments(fields)}
-    where id = ${lease.batchId}
-      and lease_token = ${lease.token}
-      and lease_until > clock_timestamp()`);
+    where id = ${lease.batchId} and lease_token = ${lease.token} and lease_until > clock_timestamp()`);
   return written > 0;
 }
 
@@ -336,12 +321,7 @@ export async function move(tx: Queryable, lease: Lease, wanted: BatchMoveRequest
   if (written === 0) return false;
   if (batch.state === "planned") await takeBack(tx, batch.no);
   if (isEnd(to)) await forgetLines(tx, batch.no);
-  await addBatchEvent(tx, batch.id, {
-    from: batch.state,
-    to,
-    reason,
-    ...(detail === undefined ? {} : { detail }),
-  });
+  await addBatchEvent(tx, batch.id, { from: batch.state, to, reason, ...(detail === undefined ? {} : { detail }) });
   return true;
 }
 
@@ -374,7 +354,7 @@ export async function addBatchEvent(
 
 /** Ids of unfinished batches that are due and free. */
 export async function due(client: Queryable, limit: number): Promise<string[]> {
-  const rows = await client.rows<{ id: string }>(sql`
+  return client.column<string>(sql`
     select id
     from rowmill.batches
     where settled_at is null
@@ -382,14 +362,11 @@ export async function due(client: Queryable, limit: number): Promise<string[]> {
       and (lease_until is null or lease_until < clock_timestamp())
     order by next_at
     limit ${limit}`);
-  return rows.map((row) => row.id);
 }
 
 export async function countUnfinished(client: Queryable, pipelineIds: readonly number[]): Promise<number> {
-  const row = await client.first<{ count: number }>(sql`
+  return client.number(sql`
     select count(*)::int as count
     from rowmill.batches
-    where settled_at is null
-      and pipeline_id = any(${pipelineIds}::int[])`);
-  return row?.count ?? 0;
+    where settled_at is null and pipeline_id = any(${pipelineIds}::int[])`);
 }

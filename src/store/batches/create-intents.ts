@@ -11,9 +11,7 @@ export async function isOtherOpen(client: Reader, batchId: string): Promise<bool
     select 1 as one
     from rowmill.batches b
     join rowmill.batches o on o.account = b.account and o.id <> b.id
-    where b.id = ${batchId}
-      and o.one_create
-      and o.create_intent_at is not null
+    where b.id = ${batchId} and o.one_create and o.create_intent_at is not null
     limit 1`);
   return row !== null;
 }

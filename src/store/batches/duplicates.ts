@@ -43,16 +43,14 @@ function recordedAsOurs(account: string, providerBatchId: Sql): Sql {
   return sql`
     select 1
     from rowmill.batches ours
-    where ours.account = ${account}
-      and ours.provider_batch_id = ${providerBatchId}`;
+    where ours.account = ${account} and ours.provider_batch_id = ${providerBatchId}`;
 }
 
 export async function duplicateCancelled(client: Queryable, account: string, providerBatchId: string): Promise<void> {
   await client.run(sql`
     update rowmill.duplicate_batches
     set cancelled_at = now()
-    where account = ${account}
-      and provider_batch_id = ${providerBatchId}`);
+    where account = ${account} and provider_batch_id = ${providerBatchId}`);
 }
 
 /** Recorded and not cancelled yet, oldest first: of all batches, or of one. */
@@ -61,7 +59,7 @@ export async function duplicatesToCancel(
   of: { readonly account: string; readonly batchId: string | undefined },
   limit: number,
 ): Promise<string[]> {
-  const rows = await client.rows<{ id: string }>(sql`
+  return client.column<string>(sql`
     select s.provider_batch_id as id
     from rowmill.duplicate_batches s ${ofOurOwn(sql`s.batch_id`)}
     where s.account = ${of.account}
@@ -70,7 +68,6 @@ export async function duplicatesToCancel(
       and s.cancelled_at is null
     order by s.found_at
     limit ${limit}`);
-  return rows.map((row) => row.id);
 }
 
 /** In a copied ledger nothing is cancelled before you decided which one is live, and never what both share. */
@@ -114,10 +111,7 @@ export async function duplicatesAmong(
         0),
 
         -- What ended without being sent cost nothing itself, but the duplicate may have run.
-        (
-          select max((e.detail ->> 'reservedNanoUsd')::float8)
-          from rowmill.batch_events e
-          where e.batch_id = b.id),
+        (select max((e.detail ->> 'reservedNanoUsd')::float8) from rowmill.batch_events e where e.batch_id = b.id),
         0)::float8 as "reservedNanoUsd"
     from json_to_recordset(${JSON.stringify(named)}::json) as x ("providerBatchId" text, "batchId" uuid)
       ${ofOurOwn(sql`x."batchId"`)}
@@ -129,17 +123,16 @@ export async function duplicatesAmong(
       and not exists (
         select 1
         from rowmill.duplicate_batches s
-        where s.account = ${account}
-          and s.provider_batch_id = x."providerBatchId")`);
+        where s.account = ${account} and s.provider_batch_id = x."providerBatchId")`);
 }
 
 /** Provider batches that are recorded as duplicates of this one. */
 export async function duplicateIdsOf(client: Reader, batchId: string): Promise<ReadonlySet<string>> {
-  const rows = await client.rows<{ id: string }>(sql`
-    select provider_batch_id as id
+  const ids = await client.column<string>(sql`
+    select provider_batch_id
     from rowmill.duplicate_batches
     where batch_id = ${batchId}`);
-  return new Set(rows.map((row) => row.id));
+  return new Set(ids);
 }
 
 /**
@@ -153,7 +146,7 @@ export async function orphansAmong(
   named: readonly { readonly providerBatchId: string; readonly batchId: string }[],
   { orNotRecorded = false }: { orNotRecorded?: boolean } = {},
 ): Promise<string[]> {
-  const rows = await client.rows<{ id: string }>(sql`
+  return client.column<string>(sql`
     select x."providerBatchId" as id
     from json_to_recordset(${JSON.stringify(named)}::json) as x ("providerBatchId" text, "batchId" uuid)
     left join rowmill.batches b on b.id = x."batchId"
@@ -164,14 +157,11 @@ export async function orphansAmong(
       and not exists (
         select 1
         from rowmill.batches k
-        where k.account = ${account}
-          and k.provider_batch_id = x."providerBatchId")
+        where k.account = ${account} and k.provider_batch_id = x."providerBatchId")
       and not exists (
         select 1
         from rowmill.duplicate_batches s
-        where s.account = ${account}
-          and s.provider_batch_id = x."providerBatchId")`);
-  return rows.map((row) => row.id);
+        where s.account = ${account} and s.provider_batch_id = x."providerBatchId")`);
 }
 
 /** A provider batch of ours that nothing needs: recorded, and left alone. */
@@ -192,9 +182,7 @@ export async function forgetPossible(
 ): Promise<void> {
   await client.run(sql`
     delete from rowmill.duplicate_batches
-    where account = ${account}
-      and provider_batch_id = ${providerBatchId}
-      and not certain`);
+    where account = ${account} and provider_batch_id = ${providerBatchId} and not certain`);
 }
 
 /** Of these ids, those of our batches and of duplicates; `certain`: without possible duplicates. */
@@ -204,14 +192,13 @@ export async function knownProviderBatches(
   { ids, certain = false }: { readonly ids: readonly string[]; readonly certain?: boolean },
 ): Promise<ReadonlySet<string>> {
   const these = sql`account = ${account} and provider_batch_id = any(${[...ids]}::text[])`;
-  const rows = await client.rows<{ id: string }>(sql`
-    select provider_batch_id as id from rowmill.batches where ${these}
+  const known = await client.column<string>(sql`
+    select provider_batch_id from rowmill.batches where ${these}
     union
     select provider_batch_id
     from rowmill.duplicate_batches
-    where ${these}
-      and (certain or not ${certain}::boolean)`);
-  return new Set(rows.map((row) => row.id));
+    where ${these} and (certain or not ${certain}::boolean)`);
+  return new Set(known);
 }
 
 export interface UnresolvedCreate {
@@ -249,10 +236,7 @@ export async function unresolvedCreates(
       and not exists (
       select 1
       from rowmill.batches o
-      where o.account = b.account
-        and o.one_create
-        and o.create_intent_at is not null
-        and o.lines = b.lines)
+      where o.account = b.account and o.one_create and o.create_intent_at is not null and o.lines = b.lines)
     order by e.at desc
     limit ${UNRESOLVED_MAX}`);
 }

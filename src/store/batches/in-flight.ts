@@ -35,18 +35,15 @@ const REQUEST_COLUMNS = sql`r.id::text as "requestId", r.attempt, r.key, r.tries
   ${hex(sql`r.answered_hash`)} as "answeredHash", ${hex(sql`r.answered_fingerprint`)} as "answeredFingerprint"`;
 const COLUMNS = sql`${REQUEST_COLUMNS}, ${hex(sql`r.content_hash`)} as "contentHash",
   ${hex(sql`r.fingerprint`)} as fingerprint, coalesce(r.room, b.room) as room, l.custom_id as "customId"`;
-const FROM = sql`rowmill.requests r join rowmill.batches b on b.no = r.batch left join rowmill.named_lines l on
-  l.request_id = r.id
-  and l.batch = r.batch`;
 
 /** Of these requests, those that are in flight in this batch; locked in id order. */
 export async function lockMany(tx: Queryable, batch: number, requestIds: readonly string[]): Promise<InFlight[]> {
   return tx.rows<InFlight>(sql`
     select ${COLUMNS}
-    from ${FROM}
-    where r.id = any(${int8Array(requestIds)})
-      and r.state = 'batched'
-      and r.batch = ${batch}
+    from rowmill.requests r
+    join rowmill.batches b on b.no = r.batch
+    left join rowmill.named_lines l on l.request_id = r.id and l.batch = r.batch
+    where r.id = any(${int8Array(requestIds)}) and r.state = 'batched' and r.batch = ${batch}
     order by r.id
     for update of r`);
 }
@@ -59,9 +56,7 @@ export async function lockQuietly(tx: Queryable, batch: number, requestIds: read
     from (
       select 1
       from rowmill.requests r
-      where r.id = any(${int8Array(requestIds)})
-        and r.state = 'batched'
-        and r.batch = ${batch}
+      where r.id = any(${int8Array(requestIds)}) and r.state = 'batched' and r.batch = ${batch}
       order by r.id
       for update) locked`),
   );
@@ -76,9 +71,7 @@ export async function inFlightOf(
   const rows = await client.rows<{ id: string; attempt: number; contentHash: string }>(sql`
     select id::text as id, attempt, ${hex(sql`content_hash`)} as "contentHash"
     from rowmill.requests
-    where id = any(${int8Array(requestIds)})
-      and state = 'batched'
-      and batch = ${batch}`);
+    where id = any(${int8Array(requestIds)}) and state = 'batched' and batch = ${batch}`);
   return new Map(rows.map(({ id, ...sent }) => [id, sent]));
 }
 
@@ -122,11 +115,8 @@ async function partOf(
       and ${which}
     order by r.id
     for update of r`);
-  const row = await tx.first<{ last: boolean }>(sql`
-    select coalesce(max(part), -1) <= ${part} as last
-    from rowmill.lines
-    where batch = ${batch}`);
-  return { requests, isLast: row?.last ?? true };
+  const last = await tx.number(sql`select coalesce(max(part), -1) from rowmill.lines where batch = ${batch}`);
+  return { requests, isLast: last <= part };
 }
 
 export interface OpenRequests {
@@ -151,15 +141,13 @@ export async function countOpen(client: Reader, batch: number): Promise<OpenRequ
       (select count(*) from rowmill.kept_answers k where k.batch = b.no)::int as kept,
       (select coalesce(sum(n), 0) from rowmill.queue q where q.batch = b.no)::int as queued
     from rowmill.batches b
-    where b.no = ${batch}
-      and b.settled_at is null`);
+    where b.no = ${batch} and b.settled_at is null`);
   return row ?? { inFlight: 0, kept: 0, queued: 0 };
 }
 
 /** Requests that entered it and ended. */
 export async function countEnded(client: Reader, batch: number): Promise<number> {
-  const row = await client.first<{ count: number }>(sql`select ${endedOf(sql`${batch}::int`)} as count`);
-  return row?.count ?? 0;
+  return client.number(sql`select ${endedOf(sql`${batch}::int`)} as count`);
 }
 
 export async function countUnanswered(client: Reader, batch: number): Promise<number> {
@@ -182,8 +170,7 @@ export async function nextOfBatch(client: Reader, batch: number, after: string |
     from (
       select q.no, q.ids
       from rowmill.queue q
-      where q.batch = ${batch}
-        and q.no > ${after ?? "0"}::bigint
+      where q.batch = ${batch} and q.no > ${after ?? "0"}::bigint
       order by q.no
       limit 1) q
     left join rowmill.requests r on r.id = any(q.ids)
@@ -230,7 +217,7 @@ export async function takeIntoBatch(
     await tx.run(dequeued);
     return new Set();
   }
-  const row = await tx.first<{ ids: string[] | null }>(sql`
+  const ids = await tx.value<string[]>(sql`
     with moved as (
       update rowmill.requests r
       set state = 'batched', batch = ${batch.no}, attempt = x.attempt, not_before = null, changed_at = now(),
@@ -244,9 +231,7 @@ export async function takeIntoBatch(
         int4Array(requests.map(({ room }) => room)),
         int4Array(requests.map(({ sent }) => (sent ? 1 : 0))),
       ])} with ordinality as x (id, attempt, hash, fingerprint, room, sent, place)
-      where r.id = x.id
-        and r.state = ${hiddenState("waiting")}
-        and r.attempt = x.attempt - 1
+      where r.id = x.id and r.state = ${hiddenState("waiting")} and r.attempt = x.attempt - 1
       returning r.id, x.sent, x.place),
     counted as (
       insert into rowmill.counts (pipeline_id, waiting, batched)
@@ -261,20 +246,16 @@ export async function takeIntoBatch(
       where sent = 1
       having count(*) > 0),
     dequeued as (${dequeued})
-    select json_agg(id::text) as ids from moved`);
-  return new Set(row?.ids);
+    select json_agg(id::text) from moved`);
+  return new Set(ids);
 }
 
-/**
- * Undoes the newest part of an interrupted rendering, of which nothing was sent: its requests wait again, queued for
- * this batch. False: there is none.
- */
+/** Undoes the newest part of an interrupted rendering: its requests, never sent, wait again. False: there is none. */
 export async function undoPart(tx: Queryable, batch: BatchName): Promise<boolean> {
   const row = await tx.first<{ parts: number; undone: number }>(sql`
     with part as (
       delete from rowmill.lines
-      where batch = ${batch.no}
-        and part = (select max(part) from rowmill.lines where batch = ${batch.no})
+      where batch = ${batch.no} and part = (select max(part) from rowmill.lines where batch = ${batch.no})
       returning ids),
     queued as (
       insert into rowmill.queue (pipeline_id, batch, ids)

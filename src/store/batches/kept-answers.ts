@@ -71,7 +71,6 @@ export async function nextKept(
         order by kept_at, request_id
         limit ${max}) next
       window turn as (order by kept_at, request_id)) measured
-    where place = 1
-      or bytes <= ${bytesMax}
+    where place = 1 or bytes <= ${bytesMax}
     order by kept_at, request_id`);
 }

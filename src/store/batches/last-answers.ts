@@ -33,10 +33,10 @@ export async function readAll(
 /** Whether at least `count` of the last answers may be failures: cheap, by an index of failures. */
 export async function mayHaveFailed(client: Reader, of: DefinitionOf, count: number): Promise<boolean> {
   const batches = (await lastBatches(client, of)).map(({ no }) => no);
-  const row = await client.first<{ failures: number }>(sql`
-    select count(*)::int as failures
+  const failures = await client.number(sql`
+    select count(*)::int
     from (select from rowmill.attempts where batch = any(${batches}::int[]) and ${IS_FAILURE} limit ${count}) found`);
-  return (row?.failures ?? 0) >= count;
+  return failures >= count;
 }
 
 /** The index's predicate. */
@@ -112,9 +112,7 @@ export async function isAccepted(
   const row = await client.first(sql`
     select 1 as one
     from rowmill.accepted_failures
-    where pipeline_id = ${pipelineId}
-      and definition_hash = ${definitionHash}
-      and outcome = ${outcome}`);
+    where pipeline_id = ${pipelineId} and definition_hash = ${definitionHash} and outcome = ${outcome}`);
   return row !== null;
 }
 

@@ -22,41 +22,19 @@ export async function spending(
   period: { per: BudgetPeriod; runId: string | null; account: string },
 ): Promise<Spending> {
   const row = await tx.first<Spending>(sql`
-    select coalesce((
-      select sum(b.cost_nano_usd)
+    with paid as (
+      select b.no, b.id, b.cost_nano_usd + b.lost_nano_usd as nano_usd
       from rowmill.batches b
-      where b.pipeline_id = ${pipelineId}
-        and ${inPeriod(period)}),
-      0)::float8 + coalesce((
-      select sum(u.cost_nano_usd)
-      from rowmill.usage u
-      join rowmill.batches b on b.no = u.batch
-      where b.pipeline_id = ${pipelineId}
-        and ${inPeriod(period)}),
-      0)::float8 + coalesce((
-      select sum(s.reserved_nano_usd)
-      from rowmill.duplicate_batches s
-      join rowmill.batches b on b.id = s.batch_id
-      where b.pipeline_id = ${pipelineId}
-        and ${inPeriod(period)}),
-      0)::float8 + coalesce((
-      select sum(b.lost_nano_usd)
-      from rowmill.batches b
-      where b.pipeline_id = ${pipelineId}
-        and ${inPeriod(period)}),
-      0)::float8 as "spentNanoUsd",
-      coalesce((
-        select sum(b.reserved_nano_usd)
-        from rowmill.batches b
-        where b.pipeline_id = ${pipelineId}
-          and b.settled_at is null),
-        0)::float8 as "reservedNanoUsd",
-      (
-        select count(*)
-        from rowmill.batches b
-        where b.pipeline_id = ${pipelineId}
-          and b.settled_at is null
-          and b.account = ${period.account})::int as "batchesInFlight"`);
+      where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}),
+    costs as (
+      select nano_usd from paid
+      union all select u.cost_nano_usd from rowmill.usage u join paid b on b.no = u.batch
+      union all select s.reserved_nano_usd from rowmill.duplicate_batches s join paid b on b.id = s.batch_id)
+    select (select coalesce(sum(nano_usd), 0) from costs)::float8 as "spentNanoUsd",
+      coalesce(sum(b.reserved_nano_usd), 0)::float8 as "reservedNanoUsd",
+      (count(*) filter (where b.account = ${period.account}))::int as "batchesInFlight"
+    from rowmill.batches b
+    where b.pipeline_id = ${pipelineId} and b.settled_at is null`);
   return row ?? { spentNanoUsd: 0, reservedNanoUsd: 0, batchesInFlight: 0 };
 }
 
@@ -123,13 +101,10 @@ export async function isSending(tx: Reader, pipelineId: number, account: string)
 
 /** Of all batches that the provider has not finished, of every pipeline. */
 export async function reservedTokens(tx: Reader, account: string, model: string): Promise<number> {
-  const row = await tx.first<{ tokens: number }>(sql`
+  return tx.number(sql`
     select coalesce(sum(reserved_tokens), 0)::float8 as tokens
     from rowmill.batches
-    where account = ${account}
-      and model = ${model}
-      and settled_at is null`);
-  return row?.tokens ?? 0;
+    where account = ${account} and model = ${model} and settled_at is null`);
 }
 
 export interface Learned {
@@ -199,9 +174,7 @@ export async function raiseGuess(client: Queryable, of: { account: string; model
     update rowmill.learned_limits
     set input_bytes = greatest(input_bytes, least(input_bytes * ${GUESS_GROWTH}, refused_bytes / 2)),
       size_guesses = 1
-    where account = ${of.account}
-      and model = ${of.model}
-      and size_guesses > 0`);
+    where account = ${of.account} and model = ${of.model} and size_guesses > 0`);
 }
 
 /** Smaller files did not help: the guess was wrong. */
@@ -209,18 +182,36 @@ export async function forgetGuess(client: Queryable, of: { account: string; mode
   await client.run(sql`
     update rowmill.learned_limits
     set input_bytes = null, size_guesses = 0, refused_bytes = null
-    where account = ${of.account}
-      and model = ${of.model}
-      and size_guesses > 0`);
+    where account = ${of.account} and model = ${of.model} and size_guesses > 0`);
 }
 
 /** What this batch may have cost beyond its attempts. */
 export async function moneyAtRisk(tx: Reader, batchId: string): Promise<number> {
-  const row = await tx.first<{ nanoUsd: number }>(sql`
+  return tx.number(sql`
     select greatest(0,
       b.reserved_nano_usd - b.cost_nano_usd - coalesce(
         (select sum(u.cost_nano_usd) from rowmill.usage u where u.batch = b.no), 0))::float8 as "nanoUsd"
     from rowmill.batches b
     where b.id = ${batchId}`);
-  return row?.nanoUsd ?? 0;
+}
+
+/** The largest lines that did not fit what was reserved for them. */
+export async function lineMaxima(client: Reader, pipelineId: number): Promise<{ tokens: number; nanoUsd: number }> {
+  const row = await client.first<{ tokens: number; nanoUsd: number }>(sql`
+    select line_tokens_max::float8 as tokens, line_nano_usd_max::float8 as "nanoUsd"
+    from rowmill.pipelines
+    where id = ${pipelineId}`);
+  return row ?? { tokens: 0, nanoUsd: 0 };
+}
+
+export async function raiseLineMaxima(
+  client: Queryable,
+  pipelineId: number,
+  line: { tokens: number; nanoUsd: number },
+): Promise<void> {
+  await client.run(sql`
+    update rowmill.pipelines
+    set line_tokens_max = greatest(line_tokens_max, ${Math.ceil(line.tokens)}::bigint),
+      line_nano_usd_max = greatest(line_nano_usd_max, ${Math.ceil(line.nanoUsd)}::bigint)
+    where id = ${pipelineId}`);
 }

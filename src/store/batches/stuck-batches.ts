@@ -3,10 +3,7 @@ import { ALLOWANCE_HOURS, type OverdueBatch } from "../../model/batch/overdue.js
 import type { HeldBatch } from "../../model/provider/account.js";
 import { sql, type Reader } from "../../postgres/database.js";
 
-/**
- * Sent with another account than the present one: at most `max`, the oldest first, as their workers saw them last.
- * `of`: as a worker of this account sees them.
- */
+/** Sent with another account than the present one, or than that of the worker `of`; the oldest first. */
 export async function held(
   client: Reader,
   { max, of }: { readonly max: number; readonly of?: { readonly pipelineId: number; readonly account: string } },
@@ -24,10 +21,7 @@ export async function held(
     limit ${max}`);
 }
 
-/**
- * Longer at the provider than their window, by the database's clock: at most `max`, the oldest first. `of`: only this
- * batch.
- */
+/** Longer at the provider than their window, by the database's clock; the oldest first. `of`: only this batch. */
 export async function overdue(
   client: Reader,
   { max, of = null }: { readonly max: number; readonly of?: string | null },

@@ -7,9 +7,9 @@ import { RowmillError } from "../../model/errors.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 
 export async function deploymentId(client: Reader): Promise<string> {
-  const row = await client.first<{ id: string }>(sql`select id from rowmill.deployment`);
-  if (!row) throw notMigrated();
-  return row.id;
+  const id = await client.value<string>(sql`select id from rowmill.deployment`);
+  if (id === null) throw notMigrated();
+  return id;
 }
 
 function notMigrated(): RowmillError {
@@ -23,8 +23,7 @@ function notMigrated(): RowmillError {
 export const SUSPICION_VALUE: Sql = sql`(select to_jsonb(d) ->> 'suspicion' from rowmill.deployment d)`;
 
 export async function suspicion(client: Reader): Promise<string | null> {
-  const row = await client.first<{ suspicion: string | null }>(sql`select ${SUSPICION_VALUE} as suspicion`);
-  return row?.suspicion ?? null;
+  return client.value<string>(sql`select ${SUSPICION_VALUE} as suspicion`);
 }
 
 /** Where the ledger was when a worker last opened it. */
@@ -51,12 +50,10 @@ export async function presentIdentity(
   if (!row) throw new RowmillError("internal", "The database is missing from its own catalog.");
   const { allowed, ...database } = row;
   // A separate statement, since the right is required before it runs.
-  const control = allowed
-    ? await client.first<{ systemIdentifier: string }>(sql`
-      select system_identifier::text as "systemIdentifier"
-      from pg_catalog.pg_control_system()`)
+  const systemIdentifier = allowed
+    ? await client.value<string>(sql`select system_identifier::text from pg_catalog.pg_control_system()`)
     : null;
-  return { ...database, ...folder, systemIdentifier: control?.systemIdentifier ?? null };
+  return { ...database, ...folder, systemIdentifier };
 }
 
 export async function recordIdentity(client: Queryable, identity: DeploymentIdentity): Promise<void> {
@@ -69,7 +66,7 @@ export async function recordIdentity(client: Queryable, identity: DeploymentIden
 
 /** Holds everything back until you decide. The first reason stays. True: by this call. */
 export async function suspect(client: Queryable, reason: string): Promise<boolean> {
-  const events = await client.rows<{ suspected: boolean }>(sql`
+  const suspected = await client.value<boolean>(sql`
     with suspected as (
       update rowmill.deployment
       set suspicion = ${reason}, suspected_at = now()
@@ -81,8 +78,8 @@ export async function suspect(client: Queryable, reason: string): Promise<boolea
       from rowmill.pipelines p
       cross join suspected
       where p.uninstalled_at is null)
-    select true as suspected from suspected`);
-  return events.length > 0;
+    select true from suspected`);
+  return suspected === true;
 }
 
 /** You decided: the ledger continues here. `renamed`: under a new name. */
@@ -109,9 +106,9 @@ export async function hasBatches(client: Reader): Promise<boolean> {
 
 /** Since the last known batch was created, or since the ledger was. */
 export async function secondsSinceLastCreate(client: Reader): Promise<number> {
-  const row = await client.first<{ seconds: number }>(sql`
+  const seconds = await client.number(sql`
     select extract(epoch from clock_timestamp() - coalesce((select max(submitted_at) from rowmill.batches),
       d.created_at))::float8 as seconds
     from rowmill.deployment d`);
-  return Math.max(0, row?.seconds ?? 0);
+  return Math.max(0, seconds);
 }

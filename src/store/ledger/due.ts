@@ -55,7 +55,7 @@ export interface Due {
 /** Whether nothing was committed since: the same snapshot sees the same rows. Costs next to nothing. */
 export async function holds(client: Reader, { snapshot }: Pick<Due, "snapshot">): Promise<boolean> {
   const statement = asItStands(sql`select pg_catalog.pg_current_snapshot() as snapshot`);
-  return (await client.first<{ snapshot: string }>(statement))?.snapshot === snapshot;
+  return (await client.value<string>(statement)) === snapshot;
 }
 
 /** @throws RowmillError `version_too_old` */
@@ -69,16 +69,8 @@ export async function askDue(client: Reader, question: DueQuestion): Promise<Due
   const { oldest, batches, nextMs, dead, orphan, snapshot } = row;
   refuseNewer(oldest);
   const asked = new Map(question.pipelines.map(({ id, definitionHash }) => [id, definitionHash]));
-  const all = row.pipelines.map((one) => toPipeline(one, row, asked.get(one.id) ?? ""));
-  return {
-    pipelines: new Map(all.map((one) => [one.id, one])),
-    batches,
-    nextMs,
-    dead,
-    orphan,
-    revision: revisionOf(row),
-    snapshot,
-  };
+  const pipelines = new Map(row.pipelines.map((one) => [one.id, toPipeline(one, row, asked.get(one.id) ?? "")]));
+  return { pipelines, batches, nextMs, dead, orphan, revision: revisionOf(row), snapshot };
 }
 
 interface PipelineRecord extends Pick<PipelineDue, "id" | "pauseKind" | "ready" | "oldestWaitMs" | "nextReadyMs"> {
@@ -190,8 +182,7 @@ const DEMO = sql`(
     select (
       select r.pipeline_id
       from rowmill.requests r
-      where r.demo
-        and r.pipeline_id > found.id
+      where r.demo and r.pipeline_id > found.id
       order by r.pipeline_id
       limit 1)
     from found

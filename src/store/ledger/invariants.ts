@@ -34,8 +34,7 @@ const INVARIANTS: readonly Invariant[] = [
       select ${requestOf("r.id")} || ' is batched, but is no line of batch ' || r.batch as violation
       from rowmill.requests r
       left join line l on l.id = r.id and l.batch = r.batch
-      where r.state = 'batched'
-        and l.id is null
+      where r.state = 'batched' and l.id is null
       union all
       select ${requestOf("l.id")} || ' is a line of batch ' || l.batch || ' twice'
       from line l
@@ -56,8 +55,7 @@ const INVARIANTS: readonly Invariant[] = [
       select ${requestOf("r.id")} || ' waits, but is not queued' as violation
       from rowmill.requests r
       left join queued q on q.id = r.id
-      where r.state = 'waiting'
-        and q.id is null`,
+      where r.state = 'waiting' and q.id is null`,
   },
   {
     number: 1,
@@ -66,8 +64,7 @@ const INVARIANTS: readonly Invariant[] = [
       select ${requestOf("r.id")} || ' in ' || b.id as violation
       from rowmill.requests r
       join rowmill.batches b on b.no = r.batch
-      where r.state = 'batched'
-        and b.settled_at is not null
+      where r.state = 'batched' and b.settled_at is not null
       union all
       select 'lines of ' || b.id
       from rowmill.lines l
@@ -107,21 +104,18 @@ const INVARIANTS: readonly Invariant[] = [
       cross join unnest(l.ids) x (id)
       left join rowmill.requests r on r.id = x.id
       left join rowmill.batches b on b.no = l.batch
-      where r.id is null
-        or b.no is null
+      where r.id is null or b.no is null
       union all
       select 'in flight ' || r.id
       from rowmill.requests r
       left join rowmill.batches b on b.no = r.batch
-      where r.state = 'batched'
-        and b.no is null
+      where r.state = 'batched' and b.no is null
       union all
       select 'attempt ' || a.request_id
       from rowmill.attempts a
       left join rowmill.requests r on r.id = a.request_id
       left join rowmill.batches b on b.no = a.batch
-      where r.id is null
-        or b.no is null
+      where r.id is null or b.no is null
       union all
       select 'request ' || r.id
       from rowmill.requests r
@@ -150,11 +144,8 @@ const INVARIANTS: readonly Invariant[] = [
       cross join lateral (
         select count(*) as n
         from rowmill.requests r
-        where r.state = 'batched'
-          and r.batch = b.no) flying
-      where b.settled_at is null
-        and b.state <> 'planned'
-        and b.requests <> ended.n + flying.n`,
+        where r.state = 'batched' and r.batch = b.no) flying
+      where b.settled_at is null and b.state <> 'planned' and b.requests <> ended.n + flying.n`,
   },
   {
     number: 2,
@@ -171,8 +162,7 @@ const INVARIANTS: readonly Invariant[] = [
       left join lateral (
         select count(*) as n
         from rowmill.requests r
-        where r.pipeline_id = p.id
-          and r.state = s.state) found on true
+        where r.pipeline_id = p.id and r.state = s.state) found on true
       where coalesce(counted.n, 0) <> coalesce(found.n, 0)`,
   },
   {
@@ -226,8 +216,7 @@ const INVARIANTS: readonly Invariant[] = [
           or not exists (
             select 1
             from rowmill.attempts a
-            where a.request_id = r.id
-              and (a.ending = 'succeeded' or a.written_at is not null)))`,
+            where a.request_id = r.id and (a.ending = 'succeeded' or a.written_at is not null)))`,
   },
   {
     number: 5,
@@ -246,8 +235,7 @@ const INVARIANTS: readonly Invariant[] = [
       select b.account || ' ' || b.provider_batch_id as violation
       from rowmill.batches b
       join rowmill.duplicate_batches s on s.account = b.account and s.provider_batch_id = b.provider_batch_id
-      where s.batch_id is not null
-        and b.adopted_pattern is null`,
+      where s.batch_id is not null and b.adopted_pattern is null`,
   },
   {
     number: 6,
@@ -255,8 +243,7 @@ const INVARIANTS: readonly Invariant[] = [
     query: `
       select id::text as violation
       from rowmill.batches
-      where settled_at is not null
-        and (reserved_nano_usd > 0 or reserved_tokens > 0)`,
+      where settled_at is not null and (reserved_nano_usd > 0 or reserved_tokens > 0)`,
   },
   {
     number: 6,
@@ -265,9 +252,7 @@ const INVARIANTS: readonly Invariant[] = [
       select ${requestOf("a.request_id")} || ' attempt ' || a.attempt as violation
       from rowmill.attempts a
       join rowmill.batches b on b.no = a.batch
-      where a.input_tokens > 0
-        and a.cost_nano_usd is null
-        and b.price is not null`,
+      where a.input_tokens > 0 and a.cost_nano_usd is null and b.price is not null`,
   },
   {
     number: 6,
@@ -301,14 +286,10 @@ export interface AuditedInvariant extends Pick<Invariant, "number" | "title"> {
 export async function audit(client: Queryable): Promise<AuditedInvariant[]> {
   const audited: AuditedInvariant[] = [];
   for (const { number, title, query } of INVARIANTS) {
-    const rows = await client.rows<{ violation: string | null }>(
+    const found = await client.column<string | null>(
       sql`select v.violation from (${raw(query)}) v limit ${VIOLATIONS_MAX}`,
     );
-    audited.push({
-      number,
-      title,
-      violations: rows.map((row) => row.violation ?? "(a row without its request)"),
-    });
+    audited.push({ number, title, violations: found.map((one) => one ?? "(a row without its request)") });
   }
   return audited;
 }

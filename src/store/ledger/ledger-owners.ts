@@ -9,10 +9,7 @@ export const OUR_SCHEMAS = ["rowmill", "rowmill_worker"] as const;
 /** Named in one message. */
 const FOREIGN_MAX = 5;
 
-/**
- * Whether this user may run that role's code. A superuser would run it with all rights, so only its own and other
- * superusers'. `me`: a row of pg_roles.
- */
+/** May `me`, a row of pg_roles, run that role's code? A superuser, who has all rights, only that of superusers. */
 export function isTrustedOwner(owner: Sql, me: string): Sql {
   const user = raw(me);
   return sql`(${owner} = ${user}.oid

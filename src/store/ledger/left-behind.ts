@@ -3,7 +3,7 @@ import type { Json } from "../../model/pipeline.js";
 import type { BatchRef } from "../../model/provider/provider.js";
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
 import { SUSPICION_VALUE } from "./deployment.js";
-import { NO_DATA, type ProviderData } from "../batches/provider-data.js";
+import { NO_DATA, type ProviderData } from "../batches/batch-fields.js";
 
 export interface Forgettable {
   readonly id: string;
@@ -45,10 +45,10 @@ export async function noteForgotten(client: Queryable, id: string): Promise<void
 
 /** Of these ids, those of batches that still need their spool file. */
 export async function needSpool(client: Reader, ids: readonly string[]): Promise<ReadonlySet<string>> {
-  const rows = await client.rows<{ id: string }>(sql`
+  const needed = await client.column<string>(sql`
     select id
     from rowmill.batches
     where id::text = any(${ids}::text[])
       and (state in ('planned', 'uploading', 'submitting') or (presumed and settled_at is null))`);
-  return new Set(rows.map((row) => row.id));
+  return new Set(needed);
 }

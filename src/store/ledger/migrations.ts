@@ -92,8 +92,7 @@ async function readMigrations(): Promise<Migration[]> {
 async function isCurrent(database: Queryable, migrations: readonly Migration[]): Promise<boolean> {
   const exists = await database.first(sql`
     select 1 as one
-    where to_regclass('rowmill.migrations') is not null
-      and to_regclass('rowmill.deployment') is not null`);
+    where to_regclass('rowmill.migrations') is not null and to_regclass('rowmill.deployment') is not null`);
   if (!exists) return false;
   // An interrupted script of `up --print-sql` leaves none.
   if ((await database.first(sql`select 1 as one from rowmill.deployment`)) === null) return false;
@@ -103,12 +102,9 @@ async function isCurrent(database: Queryable, migrations: readonly Migration[]):
 }
 
 async function requireVersion(tx: Queryable): Promise<void> {
-  const row = await tx.first<{ version: number }>(sql`select current_setting('server_version_num')::int as version`);
-  if (row && row.version >= POSTGRES_VERSION_MIN) return;
-  throw new RowmillError(
-    "database_refused",
-    `This PostgreSQL is version ${row?.version ?? "unknown"}; Rowmill needs 14 or later.`,
-  );
+  const version = await tx.number(sql`select current_setting('server_version_num')::int`);
+  if (version >= POSTGRES_VERSION_MIN) return;
+  throw new RowmillError("database_refused", `This PostgreSQL is version ${version}; Rowmill needs 14 or later.`);
 }
 
 /** Before the first migration; repeatable. */
@@ -125,8 +121,7 @@ async function prepareSchema(tx: Queryable): Promise<void> {
 }
 
 async function appliedVersions(client: Queryable): Promise<Set<number>> {
-  const rows = await client.rows<{ version: number }>(sql`select version from rowmill.migrations`);
-  return new Set(rows.map((row) => row.version));
+  return new Set(await client.column<number>(sql`select version from rowmill.migrations`));
 }
 
 async function apply(tx: Queryable, migration: Migration): Promise<void> {

@@ -17,10 +17,9 @@ const EVENTS_SHOWN_MAX = 1_000;
 /** False until `up` created the schema. @throws RowmillError `database_refused` when another role owns it */
 export async function ledgerExists(client: Queryable): Promise<boolean> {
   await requireOwnLedger(client);
-  const row = await client.first<{ exists: boolean }>(sql`
-    select to_regclass('rowmill.pipelines') is not null
-      and to_regclass('rowmill_worker.jobs') is not null as exists`);
-  return row?.exists ?? false;
+  const exists = await client.value<boolean>(sql`
+    select to_regclass('rowmill.pipelines') is not null and to_regclass('rowmill_worker.jobs') is not null`);
+  return exists === true;
 }
 
 export interface PipelineOverview {
@@ -59,11 +58,7 @@ export interface PipelineOverview {
 export async function pipelineOverviews(client: Queryable): Promise<PipelineOverview[]> {
   return client.rows<PipelineOverview>(sql`
     with counted as (${COUNTS_BY_PIPELINE}),
-    queued as (
-      select pipeline_id, min(since) as oldest
-      from rowmill.queue
-      where batch is null
-      group by pipeline_id),
+    queued as (select pipeline_id, min(since) as oldest from rowmill.queue where batch is null group by pipeline_id),
     unfinished as (
       select pipeline_id, json_object_agg(state, batches) as states, min(next_at) as next_at
       from (
@@ -242,8 +237,7 @@ export async function failedKeys(
   return client.rows(sql`
     select key, concat_ws(': ', error_code, error) as error
     from rowmill.requests
-    where pipeline_id = ${pipelineId}
-      and state = 'failed'
+    where pipeline_id = ${pipelineId} and state = 'failed'
     order by id
     limit ${max}`);
 }
@@ -285,8 +279,7 @@ export async function requestStory(client: Queryable, pipelineId: number, key: s
       r.demo, case when r.not_before > clock_timestamp() then r.not_before end as "notBefore", b.id as "batchId"
     from rowmill.requests r
     left join rowmill.batches b on b.no = r.batch and r.state = 'batched'
-    where r.pipeline_id = ${pipelineId}
-      and r.key = ${key}`);
+    where r.pipeline_id = ${pipelineId} and r.key = ${key}`);
 }
 
 export interface AttemptStory {
@@ -328,8 +321,7 @@ export async function attemptStories(client: Queryable, requestId: string): Prom
       union all
       select attempt, batch, null, null, null, null, null, null, null, null, null, null, null
       from rowmill.requests
-      where id = ${requestId}::bigint
-        and state = 'batched') x
+      where id = ${requestId}::bigint and state = 'batched') x
     join rowmill.batches b on b.no = x.batch
     order by x.attempt
     limit ${ATTEMPTS_SHOWN_MAX}`);
@@ -354,10 +346,8 @@ export async function batchEventStories(client: Queryable, batchIds: readonly st
 
 /** Why this key has no request although a row may have it; null: it was not refused. */
 export async function refusedKeyReason(client: Queryable, pipelineId: number, key: string): Promise<string | null> {
-  const row = await client.first<{ reason: string }>(sql`
+  return client.value<string>(sql`
     select reason
     from rowmill.refused_keys
-    where pipeline_id = ${pipelineId}
-      and key_sha256 = encode(sha256(convert_to(${key}, 'UTF8')), 'hex')`);
-  return row?.reason ?? null;
+    where pipeline_id = ${pipelineId} and key_sha256 = encode(sha256(convert_to(${key}, 'UTF8')), 'hex')`);
 }

@@ -30,22 +30,6 @@ export async function shareBatches(tx: Queryable): Promise<void> {
   await tx.run(sql`update rowmill.batches set shared = true where not shared`);
 }
 
-/** Those that wait; locked in id order. */
-export async function lockWaitingById(
-  tx: Queryable,
-  pipelineId: number,
-  ids: readonly string[],
-): Promise<{ id: string; key: string }[]> {
-  return tx.rows(sql`
-    select id::text as id, key
-    from rowmill.requests
-    where pipeline_id = ${pipelineId}
-      and id = any(${ids}::bigint[])
-      and state = 'waiting'
-    order by requests.id
-    for update`);
-}
-
 /** False: the ledger has a batch of that id. */
 export async function isFreeId(tx: Queryable, id: string): Promise<boolean> {
   return (await tx.first(sql`select 1 as one from rowmill.batches where id = ${id}`)) === null;
@@ -53,13 +37,9 @@ export async function isFreeId(tx: Queryable, id: string): Promise<boolean> {
 
 /** You know that the results of these batches are gone: the collector does not ask again. */
 export async function believeMissing(client: Queryable, ids: readonly string[]): Promise<void> {
-  await client.run(sql`
-    update rowmill.batches
-    set told_at = clock_timestamp()
-    where id = any(${ids}::uuid[])`);
+  await client.run(sql`update rowmill.batches set told_at = clock_timestamp() where id = any(${ids}::uuid[])`);
 }
 
 export async function pipelineIdsOf(client: Reader): Promise<number[]> {
-  const rows = await client.rows<{ id: number }>(sql`select id from rowmill.pipelines order by id`);
-  return rows.map((row) => row.id);
+  return client.column<number>(sql`select id from rowmill.pipelines order by id`);
 }

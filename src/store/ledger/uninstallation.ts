@@ -15,8 +15,7 @@ export async function markUninstalled(tx: Queryable, pipelineIds: readonly numbe
     with marked as (
       update rowmill.pipelines
       set uninstalled_at = now()
-      where uninstalled_at is null
-        and id = any(${pipelineIds}::int[])
+      where uninstalled_at is null and id = any(${pipelineIds}::int[])
       returning id)
     insert into rowmill.pipeline_events (pipeline_id, event)
     select id, 'uninstalled' from marked`);
@@ -24,15 +23,12 @@ export async function markUninstalled(tx: Queryable, pipelineIds: readonly numbe
 
 /** Batches that are not settled, of every pipeline. */
 export async function countInFlightBatches(client: Queryable): Promise<number> {
-  const row = await client.first<{ count: number }>(
-    sql`select count(*)::int as count from rowmill.batches where settled_at is null`,
-  );
-  return row?.count ?? 0;
+  return client.number(sql`select count(*)::int as count from rowmill.batches where settled_at is null`);
 }
 
 /** Relations that a purge would also drop: a target inside our schema, a view over our tables. */
 export async function foreignRelations(client: Queryable): Promise<string[]> {
-  const rows = await client.rows<{ name: string }>(sql`
+  return client.column<string>(sql`
     select distinct c.oid::regclass::text as name
     from pg_catalog.pg_depend d
     join pg_catalog.pg_class ours on ours.oid = d.refobjid and d.refclassid = 'pg_class'::regclass
@@ -47,7 +43,6 @@ export async function foreignRelations(client: Queryable): Promise<string[]> {
     from rowmill.pipelines
     where source_table ~ '^"(rowmill|rowmill_worker)"[.]'
     order by 1`);
-  return rows.map((row) => row.name);
 }
 
 /** @throws RowmillError `refused` when a batch was planned since the caller checked */

@@ -3,11 +3,10 @@ import { sql, type Queryable } from "../../postgres/database.js";
 
 /** All of a pipeline, once you fixed what they waited for. Returns how many. */
 export async function wakeBatches(tx: Queryable, pipelineId: number): Promise<number> {
-  const batches = await tx.rows<{ id: string }>(sql`
+  const ids = await tx.column<string>(sql`
     update rowmill.batches
     set next_at = clock_timestamp()
-    where pipeline_id = ${pipelineId}
-      and settled_at is null
+    where pipeline_id = ${pipelineId} and settled_at is null
     returning id`);
   await tx.run(sql`
     update rowmill.learned_limits l
@@ -17,8 +16,8 @@ export async function wakeBatches(tx: Queryable, pipelineId: number): Promise<nu
       and b.settled_at is null
       and l.account = b.account
       and l.model = b.model`);
-  for (const batch of batches) await schedule(tx, batch.id, 0);
-  return batches.length;
+  for (const id of ids) await schedule(tx, id, 0);
+  return ids.length;
 }
 
 /** Repeatable: one waiting job a batch. */

@@ -47,49 +47,44 @@ export async function buryDead(tx: Queryable): Promise<Buried> {
   const pools = dead.flatMap((worker) => worker.poolId ?? []);
   if (pools.length > 0) await tx.run(sql`select rowmill_worker.force_unlock_workers(${pools}::text[])`);
   // A worker that froze in a transaction may still lock a batch's row: that lease expires.
-  const freed = await tx.rows<{ id: string }>(sql`
+  const batchIds = await tx.column<string>(sql`
     update rowmill.batches
     set lease_token = null, lease_until = null, lease_worker = null
     where id in (
       select id
       from rowmill.batches
-      where settled_at is null
-        and lease_worker = any(${dead.map((worker) => worker.id)}::text[])
+      where settled_at is null and lease_worker = any(${dead.map((worker) => worker.id)}::text[])
       for update skip locked)
     returning id`);
-  return { workers: dead.length, batchIds: freed.map((batch) => batch.id) };
+  return { workers: dead.length, batchIds };
 }
 
 /** Unfinished batches without a job that could wake them. */
 export async function batchesWithoutJob(client: Reader, limit: number): Promise<string[]> {
-  const rows = await client.rows<{ id: string }>(sql`
+  return client.column<string>(sql`
     select b.id
     from rowmill.batches b
     where b.settled_at is null
       and not exists (
         select 1
         from rowmill_worker.jobs j
-        where j.key = 'batch:' || b.id
-          and j.attempts < j.max_attempts)
+        where j.key = 'batch:' || b.id and j.attempts < j.max_attempts)
     limit ${limit}`);
-  return rows.map((row) => row.id);
 }
 
 /**
  * Removes jobs of ended batches, which `up --once` leaves. A job that a worker holds is left to it. Returns how many.
  */
 export async function removeSpentJobs(client: Queryable, limit: number): Promise<number> {
-  const row = await client.first<{ removed: number }>(sql`
+  return client.number(sql`
     select count(*)::int as removed
     from (
       select j.key
       from rowmill_worker.jobs j
       join rowmill.batches b on j.key = 'batch:' || b.id
-      where b.settled_at is not null
-        and j.locked_at is null
+      where b.settled_at is not null and j.locked_at is null
       limit ${limit}) spent
     cross join lateral rowmill_worker.remove_job(spent.key) r`);
-  return row?.removed ?? 0;
 }
 
 /**

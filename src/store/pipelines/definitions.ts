@@ -45,8 +45,7 @@ export async function definitionOf(client: Reader, pipelineId: number, hash: str
           d.definition -> 'source' -> 'columns' end as content
     from rowmill.definitions d
     join rowmill.pipelines p on p.id = d.pipeline_id
-    where d.pipeline_id = ${pipelineId}
-      and d.definition_hash = ${hash}`);
+    where d.pipeline_id = ${pipelineId} and d.definition_hash = ${hash}`);
 }
 
 /** Of the last registered definition; undefined: there is none. */

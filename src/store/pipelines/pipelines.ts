@@ -110,17 +110,13 @@ export async function lock(tx: Queryable, id: number): Promise<PipelineRow | nul
     for no key update`);
 }
 
-/**
- * Keeps the definition until this transaction ends: `register` waits, planners and pauses do not. Null: no such
- * pipeline.
- */
+/** Keeps the definition until this transaction ends: only `register` waits. Null: no such pipeline. */
 export async function keepDefinition(tx: Queryable, id: number): Promise<string | null> {
-  const row = await tx.first<{ hash: string }>(sql`
+  return tx.value<string>(sql`
     select definition_hash as hash
     from rowmill.pipelines
     where id = ${id}
     for key share`);
-  return row?.hash ?? null;
 }
 
 /** One intake or sweeper chunk of a pipeline at a time. A separate statement, so that the next one sees newer data. */
@@ -130,10 +126,8 @@ export async function lockIntake(tx: Queryable, id: number): Promise<void> {
 
 /** Without waiting; false: another worker holds it. */
 export async function tryLockIntake(tx: Queryable, id: number): Promise<boolean> {
-  const row = await tx.first<{ locked: boolean }>(
-    sql`select pg_try_advisory_xact_lock(${INTAKE_LOCK}::int, ${id}::int) as locked`,
-  );
-  return row?.locked ?? false;
+  const locked = await tx.value<boolean>(sql`select pg_try_advisory_xact_lock(${INTAKE_LOCK}::int, ${id}::int)`);
+  return locked === true;
 }
 
 /** Arbitrary: the class of the intake's advisory locks. */
@@ -157,8 +151,7 @@ export async function pause(client: Queryable, id: number, why: Pause): Promise<
   const changed = await client.run(sql`
     update rowmill.pipelines
     set pause_kind = ${why.kind}, pause_reason = ${reason}, paused_at = now()
-    where id = ${id}
-      and pause_kind is null`);
+    where id = ${id} and pause_kind is null`);
   if (changed > 0) await addEvent(client, id, { event: "paused", reason });
   return changed > 0;
 }
@@ -208,10 +201,7 @@ export async function approve(
 
 /** The cost has changed since the approval. */
 export async function withdrawApproval(client: Queryable, id: number, reason: string): Promise<void> {
-  await client.run(sql`
-    update rowmill.pipelines
-    set approved_hash = null, estimate = null
-    where id = ${id}`);
+  await client.run(sql`update rowmill.pipelines set approved_hash = null, estimate = null where id = ${id}`);
   await addEvent(client, id, { event: "approval needed", reason });
 }
 
@@ -221,18 +211,13 @@ export async function forgetAnswers(client: Queryable, id: number): Promise<void
   await client.run(sql`update rowmill.pipelines set answers_since = clock_timestamp() where id = ${id}`);
 }
 
-/**
- * An approval for a server over plain HTTP, as the demo's, does not hold for one over HTTPS: there the same rows cost
- * money.
- */
+/** An approval for a server over HTTP, as the demo's, does not hold over HTTPS: there the same rows cost money. */
 export async function withdrawLocalApproval(client: Queryable, id: number, account: string): Promise<void> {
   if (!account.startsWith("https:")) return;
   const row = await client.first(sql`
     select 1 as one
     from rowmill.pipelines
-    where id = ${id}
-      and approved_hash is not null
-      and starts_with(approved_account, 'http:')
+    where id = ${id} and approved_hash is not null and starts_with(approved_account, 'http:')
     for update`);
   if (row !== null) await withdrawApproval(client, id, "it was approved for a server by plain HTTP");
 }
@@ -255,8 +240,7 @@ export async function clearSpentFlush(client: Queryable, id: number): Promise<vo
       and not exists (
         select 1
         from rowmill.arrivals a
-        where a.pipeline_id = p.id
-          and (a.arrived_at <= p.flush_at or p.flush_at > ${tooOld()}))
+        where a.pipeline_id = p.id and (a.arrived_at <= p.flush_at or p.flush_at > ${tooOld()}))
       and not exists (
         select 1
         from rowmill.queue w
@@ -283,12 +267,10 @@ export async function addEvent(
 
 /** Waiting retries, which no `limit` holds back. */
 export async function countWaitingAgain(client: Queryable, id: number): Promise<number> {
-  const row = await client.first<{ count: number }>(sql`
+  return client.number(sql`
     select count(distinct r.id)::int as count
     from rowmill.queue q
     cross join unnest(q.ids) x (id)
     join rowmill.requests r on r.id = x.id and r.state = 'waiting' and r.attempt > 0
-    where q.pipeline_id = ${id}
-      and q.batch is null`);
-  return row?.count ?? 0;
+    where q.pipeline_id = ${id} and q.batch is null`);
 }

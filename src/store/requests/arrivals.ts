@@ -5,12 +5,9 @@ import type { RowSql } from "./row-sql.js";
 import { visibleBefore } from "../../postgres/visible.js";
 
 /** Keys that are taken at once; the last arrival may go over it by KEYS_PER_ARRIVAL. */
-export const TAKE_KEYS = 5_000;
+const TAKE_KEYS = 5_000;
 const TAKE_ARRIVALS_MAX = 5_000;
-/**
- * An arrival's number of keys, estimated by its stored size, without reading it: right for short keys, too many for
- * long ones.
- */
+/** An arrival's number of keys, by its stored size, unread: right for short keys, too many for long ones. */
 const KEYS_INSIDE = sql`greatest(1,
   (coalesce(pg_catalog.pg_column_size(keys), 0) operator(pg_catalog.-) 24) operator(pg_catalog./) 12)`;
 /** Longer keys fit no index of ours; the sweeper finds and refuses them. */
@@ -61,8 +58,7 @@ export async function takeArrivals(
           from (
             select ctid, ${KEYS_INSIDE} as size
             from rowmill.arrivals a
-            where pipeline_id operator(pg_catalog.=) ${pipelineId}
-              and ${arrivedBefore(before)}
+            where pipeline_id operator(pg_catalog.=) ${pipelineId} and ${arrivedBefore(before)}
             limit ${TAKE_ARRIVALS_MAX}) oldest_first) counted
         where before operator(pg_catalog.<) ${TAKE_KEYS}))
       returning keys, arrived_at),
@@ -72,8 +68,7 @@ export async function takeArrivals(
       left join lateral (
         select r.id, r.state
         from rowmill.requests r
-        where r.pipeline_id operator(pg_catalog.=) ${pipelineId}
-          and r.key operator(pg_catalog.=) u.key
+        where r.pipeline_id operator(pg_catalog.=) ${pipelineId} and r.key operator(pg_catalog.=) u.key
         offset 0) r on true)`;
   const statement = sql`
     with ${taken}${rows === null ? sql`` : sql`, ${addNew(pipelineId, rows)}`}
@@ -85,8 +80,7 @@ export async function takeArrivals(
       (
         select coalesce(pg_catalog.json_agg(key), '[]')
         from key
-        where bytes operator(pg_catalog.>) 0
-          and (${rows === null ? sql`true` : TO_LOOK_AT})) as keys
+        where bytes operator(pg_catalog.>) 0 and (${rows === null ? sql`true` : TO_LOOK_AT})) as keys
     from taken`;
   const found = await tx.first<TakenArrivals>(rows === null ? statement : rows.statement(statement));
   return found ?? { keys: [], added: 0, sweepWanted: false, keyless: false, count: 0, since: null };
@@ -132,10 +126,7 @@ function addNew(pipelineId: number, rows: RowSql): Sql {
       having pg_catalog.count(*) operator(pg_catalog.>) 0)`;
 }
 
-/**
- * For keys that were not looked at, in the transaction that took them. They keep the time when they first arrived
- * (null: now).
- */
+/** For keys that were not looked at, in the transaction that took them. `since`: their first arrival; null: now. */
 export async function putBack(
   tx: Queryable,
   pipelineId: number,
@@ -150,8 +141,7 @@ export async function putBack(
 }
 
 export async function pipelinesWithArrivals(client: Reader): Promise<number[]> {
-  const rows = await client.rows<{ id: number }>(sql`select distinct pipeline_id as id from rowmill.arrivals`);
-  return rows.map((row) => row.id);
+  return client.column<number>(sql`select distinct pipeline_id as id from rowmill.arrivals`);
 }
 
 /** Arrivals for pipelines that are uninstalled or gone: no worker will take them. */
@@ -163,34 +153,30 @@ export async function dropForeignArrivals(client: Queryable): Promise<number> {
 
 /** Keys that have arrived and were not looked at; with repetitions, and rows that need no answer. */
 export async function countArrivedKeys(client: Reader, pipelineId: number): Promise<number> {
-  const row = await client.first<{ count: number }>(sql`
+  return client.number(sql`
     select coalesce(sum(cardinality(keys)), 0)::int as count
     from rowmill.arrivals
     where pipeline_id = ${pipelineId}`);
-  return row?.count ?? 0;
 }
 
 /** Some keys of the last arrivals: the first rows of a load may be untypical. */
 export async function arrivedSample(client: Reader, pipelineId: number, max: number): Promise<string[]> {
-  const rows = await client.rows<{ key: string }>(sql`
+  return client.column<string>(sql`
     select distinct k.key
     from (
       select keys
       from rowmill.arrivals
-      where pipeline_id = ${pipelineId}
-        and keys is not null
+      where pipeline_id = ${pipelineId} and keys is not null
       order by ctid desc
       limit ${max}) a
     cross join unnest(a.keys[greatest(1, cardinality(a.keys) - ${max} + 1):]) k (key)
     where k.key <> ''
     limit ${max}`);
-  return rows.map((row) => row.key);
 }
 
 export async function countArrivals(client: Queryable, pipelineId: number): Promise<number> {
-  const row = await client.first<{ count: number }>(sql`
+  return client.number(sql`
     select count(*)::int as count
     from rowmill.arrivals
     where pipeline_id = ${pipelineId}`);
-  return row?.count ?? 0;
 }

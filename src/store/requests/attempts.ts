@@ -1,6 +1,6 @@
 /** Ends the attempts of requests in flight, chunk by chunk, and reads ended ones. */
 import type { AttemptOutcome, Ending } from "../../model/words/what-next.js";
-import { bigIntArray, byteaArray, int4Array, int8Array, sideBySide, textArray } from "../../postgres/arrays.js";
+import { byteaArray, int4Array, int8Array, sideBySide, textArray } from "../../postgres/arrays.js";
 import { countChanges, type StateChanges } from "./counts.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 import type { BatchName } from "../batches/in-flight.js";
@@ -52,7 +52,7 @@ export async function endMany(
   at: string | null = null,
 ): Promise<ReadonlySet<string>> {
   if (endings.length === 0) return new Set();
-  const rows = await tx.rows<{ id: string }>(sql`
+  const ids = await tx.column<string>(sql`
     with x as (
       select *
       from json_to_recordset(${JSON.stringify(endings)}::json) as x (id bigint, attempt int,
@@ -90,8 +90,8 @@ export async function endMany(
       select id, attempt, ${batch.no}, ending, outcome, detail, answer, model, input, cached, output, cost, room,
         tries, ${instant(at)}
       from moved)
-    select id::text as id from moved`);
-  const moved = new Set(rows.map((row) => row.id));
+    select id::text from moved`);
+  const moved = new Set(ids);
   await settleEndings(tx, batch, { ended: endings.filter(({ id }) => moved.has(id)), at });
   return moved;
 }
@@ -194,7 +194,7 @@ export async function acceptMany(
         int4Array(list(({ input }) => input)),
         int4Array(list(({ cached }) => cached)),
         int4Array(list(({ output }) => output)),
-        bigIntArray(list(({ cost }) => cost)),
+        int8Array(list(({ cost }) => cost)),
         int4Array(list(({ demo }) => (demo ? 1 : 0))),
       ])} as x (id, attempt, prefix, model, input, cached, output, cost, demo)
       where r.id operator(pg_catalog.=) x.id
@@ -242,12 +242,11 @@ export async function unexplainedRefusals(
   batch: BatchName & { readonly definitionHash: string },
   max: number,
 ): Promise<number> {
-  const row = await client.first<{ count: number }>(sql`
+  return client.number(sql`
     with since as (
       select coalesce(max(e.at), '-infinity') as at
       from rowmill.pipeline_events e
-      where e.pipeline_id = ${batch.pipelineId}
-        and e.event = 'resumed'),
+      where e.pipeline_id = ${batch.pipelineId} and e.event = 'resumed'),
     last as (
       select b.settled_at,
         exists (select from rowmill.attempts a where a.batch = b.no and a.outcome = 'batchRefused') as unexplained
@@ -279,7 +278,6 @@ export async function unexplainedRefusals(
         group by i.id
         order by count desc
         limit 1))::int as count`);
-  return row?.count ?? 0;
 }
 
 /** Empties the text of old attempts; returns how many. */
@@ -293,7 +291,6 @@ export async function forgetUnusedAnswers(
     where ctid = any (array(
       select ctid
       from rowmill.attempts
-      where answer is not null
-        and at < now() - make_interval(days => ${bounds.olderThanDays})
+      where answer is not null and at < now() - make_interval(days => ${bounds.olderThanDays})
       limit ${bounds.max}))`);
 }

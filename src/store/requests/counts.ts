@@ -46,11 +46,10 @@ export async function countStates(client: Reader): Promise<Counted[]> {
 }
 
 export async function countState(client: Reader, pipelineId: number, state: RequestState): Promise<number> {
-  const row = await client.first<{ count: number }>(sql`
+  return client.number(sql`
     select coalesce(sum(${raw(state)}), 0)::int as count
     from rowmill.counts
     where pipeline_id = ${pipelineId}`);
-  return row?.count ?? 0;
 }
 
 /** Columns of both `usage` and `batches`. */
@@ -113,8 +112,7 @@ export async function foldCounts(client: Queryable): Promise<void> {
         join (
           select pipeline_id, hour
           from rowmill.usage
-          where batch is null
-            and hour > now() - interval '1 day'
+          where batch is null and hour > now() - interval '1 day'
           group by 1, 2
           having count(*) > 1) o on o.pipeline_id = u.pipeline_id
           and o.hour = u.hour

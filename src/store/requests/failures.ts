@@ -78,8 +78,7 @@ export async function readFailures(client: Reader, wanted: FailuresWanted): Prom
       cross join lateral (
         select *
         from rowmill.requests q
-        where q.pipeline_id = p.id
-          and q.state = 'failed'
+        where q.pipeline_id = p.id and q.state = 'failed'
         limit ${rowsMax}) r
       cross join ${MESSAGE_PARTS}
       left join rowmill.attempts a on ${KEPT_ATTEMPT}
@@ -100,15 +99,10 @@ export async function readFailures(client: Reader, wanted: FailuresWanted): Prom
     left join rowmill.requests r on r.id = n.first
     where n.place <= ${groupsMax}
     order by n.rows desc, n.pipeline_id, n.place`);
-  const groups = rows.map(({ pipelineId, reason, rows: count, kept, key, message }) => {
-    return { pipelineId, reason, rows: count, kept, key, message };
-  });
+  const groups = rows.map(({ groups: _groups, all: _all, ...group }) => group);
   const [first] = rows;
   const shown = groups.reduce((sum, group) => sum + group.rows, 0);
-  return {
-    groups,
-    more: { groups: (first?.groups ?? 0) - groups.length, rows: (first?.all ?? 0) - shown },
-  };
+  return { groups, more: { groups: (first?.groups ?? 0) - groups.length, rows: (first?.all ?? 0) - shown } };
 }
 
 export interface FailedRows {
@@ -148,8 +142,7 @@ export async function countFailed(client: Reader, meant: FailedRows, room: numbe
           when r.error_code = 'truncated' then (
             select t.room
             from rowmill.attempts t
-            where t.request_id = r.id
-              and t.attempt = r.attempt) end as room
+            where t.request_id = r.id and t.attempt = r.attempt) end as room
       from rowmill.requests r
       where ${isMeant(meant)}) failed`);
   return row ?? { kept: 0, lost: 0, sameRoom: 0 };
@@ -158,22 +151,19 @@ export async function countFailed(client: Reader, meant: FailedRows, room: numbe
 /** Keys of the first and the last rows without a kept answer. */
 export async function failedSample(client: Reader, meant: FailedRows, max: number): Promise<string[]> {
   const half = Math.ceil(max / 2);
-  const rows = await client.rows<{ key: string }>(sql`
+  return client.column<string>(sql`
     (
       select r.key
       from rowmill.requests r
-      where ${isMeant(meant)}
-        and not ${IS_KEPT}
+      where ${isMeant(meant)} and not ${IS_KEPT}
       order by r.id
       limit ${half})
     union (
       select r.key
       from rowmill.requests r
-      where ${isMeant(meant)}
-        and not ${IS_KEPT}
+      where ${isMeant(meant)} and not ${IS_KEPT}
       order by r.id desc
       limit ${half})`);
-  return rows.map((row) => row.key);
 }
 
 /** A key without a request is left out. */
@@ -185,8 +175,7 @@ export async function statesOf(
   return client.rows(sql`
     select key, state
     from rowmill.requests
-    where pipeline_id = ${pipelineId}
-      and key = any(${[...keys]}::text[])`);
+    where pipeline_id = ${pipelineId} and key = any(${[...keys]}::text[])`);
 }
 
 /** Reopens the next ones without a kept answer. Returns the last id and how many; null: there are none. */
@@ -195,33 +184,25 @@ export async function reopenLost(
   meant: FailedRows,
   { after, max }: { after: string; max: number },
 ): Promise<{ last: string; reopened: number } | null> {
-  const rows = await tx.rows<{ id: string }>(sql`
-    select r.id::text as id
+  const ids = await tx.column<string>(sql`
+    select r.id::text
     from rowmill.requests r
-    where ${isMeant(meant)}
-      and not ${IS_KEPT}
-      and r.id > ${after}::bigint
+    where ${isMeant(meant)} and not ${IS_KEPT} and r.id > ${after}::bigint
     order by r.id
     limit ${max}
     for update of r`);
-  const last = rows.at(-1)?.id;
+  const last = ids.at(-1);
   if (last === undefined) return null;
-  const ids = rows.map((row) => row.id);
   return { last, reopened: await reopenMany(tx, meant.pipelineId, ids) };
 }
 
 /** Those that are still failed wait again. */
 export async function reopenFailed(tx: Queryable, pipelineId: number, ids: readonly string[]): Promise<number> {
-  const rows = await tx.rows<{ id: string }>(sql`
-    select id::text as id
+  const failed = await tx.column<string>(sql`
+    select id::text
     from rowmill.requests
-    where id = any(${[...ids]}::bigint[])
-      and state = 'failed'
+    where id = any(${[...ids]}::bigint[]) and state = 'failed'
     order by requests.id
     for update`);
-  return reopenMany(
-    tx,
-    pipelineId,
-    rows.map((row) => row.id),
-  );
+  return reopenMany(tx, pipelineId, failed);
 }

@@ -42,10 +42,7 @@ export async function metByAll(tx: Queryable, pipelineId: number, lastId: string
   return row?.met ?? "0";
 }
 
-/**
- * Keys of the next requests that have no row now, without those in flight or already known to have none. `rows` null:
- * whether or not they have a row.
- */
+/** The next keys without a row (`rows` null: with one or not), except those in flight or known to have none. */
 export async function ledgerChunk(tx: Queryable, bounds: ChunkBounds, rows: RowSql | null): Promise<LedgerChunk> {
   const { pipelineId, after, lastId, max } = bounds;
   const missing: Sql = rows === null ? sql`true` : sql`not ${rows.exists(sql`p.key`)}`;

@@ -49,8 +49,7 @@ export async function keepKeyless(tx: Queryable, pipelineId: number): Promise<vo
   await tx.run(sql`
     update rowmill.refused_keys
     set seen_at = now()
-    where pipeline_id = ${pipelineId}
-      and key_sha256 = ${KEYLESS}`);
+    where pipeline_id = ${pipelineId} and key_sha256 = ${KEYLESS}`);
 }
 
 export interface UnnamedRows {

@@ -44,8 +44,7 @@ export async function lockByKeys(tx: Queryable, pipelineId: number, keys: readon
       ${hex(sql`answered_hash`)} as "answeredHash", ${hex(sql`answered_fingerprint`)} as "answeredFingerprint",
       row_gone as "rowGone"
     from rowmill.requests
-    where pipeline_id = ${pipelineId}
-      and key = any(${keys}::text[])
+    where pipeline_id = ${pipelineId} and key = any(${keys}::text[])
     order by id
     for update`);
 }
@@ -69,13 +68,8 @@ export async function insertMany(tx: Queryable, pipelineId: number, rows: readon
     from json_to_recordset(${JSON.stringify(rows)}::json) as x (key text, state rowmill.request_state, hash text)
     on conflict (pipeline_id, key) do nothing
     returning id::text as id, state`);
-  await countChanges(tx, pipelineId, changesOf(added.map(({ state }) => ({ from: null, to: state }))));
-  await enqueue(
-    tx,
-    pipelineId,
-    added.filter(({ state }) => state === "waiting").map(({ id }) => id),
-  );
-  return added.length;
+  const moves = added.map(({ id, state }) => ({ id, from: null, to: state }));
+  return settleMoves(tx, pipelineId, moves);
 }
 
 export interface RowMove {
@@ -93,7 +87,7 @@ export interface RowMove {
 /** Writes what a look at the rows decided. Returns how many moved. */
 export async function moveMany(tx: Queryable, pipelineId: number, moves: readonly RowMove[]): Promise<number> {
   if (moves.length === 0) return 0;
-  const moved = await tx.rows<{ id: string; from: RequestState; to: RequestState }>(sql`
+  const moved = await tx.rows<Pick<RowMove, "id" | "from" | "to">>(sql`
     update rowmill.requests r
     set state = x.to, changed_at = now(), row_gone = false, not_before = null,
       gone_from = case when x.to = 'gone' then r.state end,
@@ -106,8 +100,7 @@ export async function moveMany(tx: Queryable, pipelineId: number, moves: readonl
       error = case when x.to in ('gone', 'failed', 'cancelled') then r.error end
     from json_to_recordset(${JSON.stringify(moves)}::json) as x (id bigint, "from" rowmill.request_state,
       "to" rowmill.request_state, hash text, fresh boolean, forget boolean)
-    where r.id = x.id
-      and r.state = x.from
+    where r.id = x.id and r.state = x.from
     returning r.id::text as id, x.from, x.to`);
   return settleMoves(tx, pipelineId, moved);
 }
@@ -116,14 +109,11 @@ export async function moveMany(tx: Queryable, pipelineId: number, moves: readonl
 async function settleMoves(
   tx: Queryable,
   pipelineId: number,
-  moved: readonly { readonly id: string; readonly from: RequestState; readonly to: RequestState }[],
+  moved: readonly (Pick<RowMove, "id" | "to"> & { readonly from: RequestState | null })[],
 ): Promise<number> {
   await countChanges(tx, pipelineId, changesOf(moved));
-  await enqueue(
-    tx,
-    pipelineId,
-    moved.filter(({ from, to }) => to === "waiting" && from !== "waiting").map(({ id }) => id),
-  );
+  const waiting = moved.filter(({ from, to }) => to === "waiting" && from !== "waiting").map(({ id }) => id);
+  await enqueue(tx, pipelineId, waiting);
   return moved.length;
 }
 
@@ -152,19 +142,17 @@ export async function renameMany(tx: Queryable, renames: readonly { id: string; 
     update rowmill.requests r
     set key = x.key, changed_at = now()
     from json_to_recordset(${JSON.stringify(renames)}::json) as x (id bigint, key text)
-    where r.id = x.id
-      and r.state = 'batched'`);
+    where r.id = x.id and r.state = 'batched'`);
 }
 
 /** To be asked again. Those in flight are left to the collector. */
 export async function reopenMany(tx: Queryable, pipelineId: number, ids: readonly string[]): Promise<number> {
   if (ids.length === 0) return 0;
-  const moved = await tx.rows<{ id: string; from: RequestState; to: RequestState }>(sql`
+  const moved = await tx.rows<Pick<RowMove, "id" | "from" | "to">>(sql`
     with ended as (
       select id, state
       from rowmill.requests
-      where id = any(${int8Array(ids)})
-        and state in ('succeeded', 'failed')
+      where id = any(${int8Array(ids)}) and state in ('succeeded', 'failed')
       order by id
       for update)
     update rowmill.requests r
@@ -180,8 +168,7 @@ export async function hasDemoAnswers(client: Reader, pipelineId: number): Promis
   const row = await client.first(sql`
     select 1 as one
     from rowmill.requests
-    where pipeline_id = ${pipelineId}
-      and demo
+    where pipeline_id = ${pipelineId} and demo
     limit 1`);
   return row !== null;
 }
@@ -192,12 +179,11 @@ const DEMO_CHUNK = 5_000;
 /** What the demo model answered or failed is asked again, from the first try. Returns how many of them wait now. */
 export async function reopenDemo(tx: Queryable, pipelineId: number): Promise<number> {
   for (let reopened = 0; ;) {
-    const rows = await tx.rows<{ id: string; from: RequestState; to: RequestState }>(sql`
+    const rows = await tx.rows<Pick<RowMove, "id" | "from" | "to">>(sql`
       with demo as (
         select id, state
         from rowmill.requests
-        where pipeline_id = ${pipelineId}
-          and demo
+        where pipeline_id = ${pipelineId} and demo
         order by id
         limit ${DEMO_CHUNK}
         for update)
@@ -220,14 +206,13 @@ export async function reopenDemo(tx: Queryable, pipelineId: number): Promise<num
 /** Of these failed requests, those whose answer was truncated below this many tokens. */
 export async function cutShort(tx: Queryable, ids: readonly string[], room: number): Promise<string[]> {
   if (ids.length === 0) return [];
-  const rows = await tx.rows<{ id: string }>(sql`
+  return tx.column<string>(sql`
     select r.id::text as id
     from rowmill.requests r
     left join rowmill.attempts a on a.request_id = r.id and a.attempt = r.attempt
     where r.id = any(${ids}::bigint[])
       and r.error_code = 'truncated'
       and coalesce(a.room, 0) < ${room}::int`);
-  return rows.map((row) => row.id);
 }
 
 /** Undoes a reopening: the answer in the target is again the right one. */
@@ -237,16 +222,14 @@ export async function reaffirmMany(tx: Queryable, pipelineId: number, ids: reado
     update rowmill.requests
     set state = 'succeeded', not_before = null, fingerprint = answered_fingerprint, error_code = null,
       error = null, changed_at = now()
-    where id = any(${ids}::bigint[])
-      and state = 'waiting'
-      and answered_hash = content_hash`);
+    where id = any(${ids}::bigint[]) and state = 'waiting' and answered_hash = content_hash`);
   await countChanges(tx, pipelineId, { waiting: -moved, succeeded: moved });
   return moved;
 }
 
 /** Requests that ever entered a batch: what `limit` counts. */
 export async function countAsked(tx: Reader, pipelineId: number): Promise<number> {
-  const row = await tx.first<{ count: number }>(sql`
+  return tx.number(sql`
     select count(*)::int as count
     from (
       select a.request_id
@@ -263,7 +246,5 @@ export async function countAsked(tx: Reader, pipelineId: number): Promise<number
       select x.id
       from rowmill.queue q
       cross join unnest(q.ids) x (id)
-      where q.pipeline_id = ${pipelineId}
-        and q.batch is not null) asked`);
-  return row?.count ?? 0;
+      where q.pipeline_id = ${pipelineId} and q.batch is not null) asked`);
 }

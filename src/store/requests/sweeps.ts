@@ -44,9 +44,9 @@ export const SWEEP_FACTS = sql`wanted_at is not null as wanted,
 
 /** Null: another worker does this sweep. Created when missing. */
 export async function lockSweep(tx: Queryable, pipelineId: number): Promise<SweepRow | null> {
-  const lock = await tx.first<{ locked: boolean }>(sql`
-    select pg_try_advisory_xact_lock(${SWEEP_LOCK}::int, ${pipelineId}::int) as locked`);
-  if (lock?.locked !== true) return null;
+  const locked = await tx.value<boolean>(sql`
+    select pg_try_advisory_xact_lock(${SWEEP_LOCK}::int, ${pipelineId}::int)`);
+  if (locked !== true) return null;
   // After the lock, so that it sees what the last holder wrote.
   const row = await readSweep(tx, pipelineId);
   if (row !== null) return row;

@@ -13,7 +13,7 @@ export async function nextKept(
   meant: FailedRows,
   { after, max }: { after: string; max: number },
 ): Promise<string[]> {
-  const rows = await client.rows<{ id: string }>(sql`
+  return client.column<string>(sql`
     select id::text as id
     from (
       select id, sum(bytes) over (order by id) - bytes as before
@@ -21,13 +21,11 @@ export async function nextKept(
         select r.id, octet_length(a.answer) as bytes
         from rowmill.requests r
         join rowmill.attempts a on ${KEPT_ATTEMPT}
-        where ${isMeant(meant)}
-          and r.id > ${after}::bigint
+        where ${isMeant(meant)} and r.id > ${after}::bigint
         order by r.id
         limit ${max}) next) weighed
     where before < ${ANSWER_BYTES_MAX}
     order by weighed.id`);
-  return rows.map((row) => row.id);
 }
 
 export interface KeptAnswer {
@@ -55,8 +53,7 @@ export async function lockKept(tx: Queryable, ids: readonly string[]): Promise<K
     from rowmill.requests r
     join rowmill.attempts a on ${KEPT_ATTEMPT}
     join rowmill.batches b on b.no = a.batch
-    where r.id = any(${[...ids]}::bigint[])
-      and r.state = 'failed'
+    where r.id = any(${[...ids]}::bigint[]) and r.state = 'failed'
     order by r.id
     for update of r`);
 }
@@ -78,8 +75,7 @@ export async function endKept(tx: Queryable, pipelineId: number, ids: readonly s
     set state = 'succeeded', answered_hash = r.content_hash, answered_fingerprint = r.fingerprint,
       answered_batch = e.batch, error_code = null, error = null, changed_at = now()
     from ended e
-    where r.id = e.request_id
-      and r.state = 'failed'`);
+    where r.id = e.request_id and r.state = 'failed'`);
   await countChanges(tx, pipelineId, { failed: -ended, succeeded: ended });
 }
 
@@ -90,7 +86,5 @@ export async function noteRefusals(tx: Queryable, refused: readonly { id: string
     update rowmill.requests r
     set error = x.message, changed_at = now()
     from json_to_recordset(${JSON.stringify(refused)}::json) as x (id bigint, message text)
-    where r.id = x.id
-      and r.state = 'failed'
-      and r.error_code = 'unwritable'`);
+    where r.id = x.id and r.state = 'failed' and r.error_code = 'unwritable'`);
 }

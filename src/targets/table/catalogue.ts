@@ -100,23 +100,20 @@ const COLUMNS_OF_CHECK = sql`
         and d.objid = a.attrelid
         and d.objsubid = a.attnum))
   left join pg_catalog.pg_attribute b on b.attrelid = a.attrelid and b.attnum = d.refobjsubid
-  where a.attrelid = c.oid
-    and a.attnum = any(k.conkey)`;
+  where a.attrelid = c.oid and a.attnum = any(k.conkey)`;
 
 const CHECKS = sql`
   select json_agg(
     json_build_object('name', k.conname, 'text', pg_get_constraintdef(k.oid), 'columns', (${COLUMNS_OF_CHECK}))
     order by k.conname)
   from pg_catalog.pg_constraint k
-  where k.conrelid = c.oid
-    and k.contype = 'c'`;
+  where k.conrelid = c.oid and k.contype = 'c'`;
 
 function columnNames(numbers: Sql): Sql {
   return sql`array(
     select a.attname
     from pg_catalog.pg_attribute a
-    where a.attrelid = c.oid
-      and a.attnum = any(${numbers})
+    where a.attrelid = c.oid and a.attnum = any(${numbers})
     order by a.attnum)`;
 }
 
@@ -126,8 +123,7 @@ const FOREIGN_KEYS = sql`
       'columns', ${columnNames(sql`k.conkey`)})
     order by k.conname)
   from pg_catalog.pg_constraint k
-  where k.conrelid = c.oid
-    and k.contype = 'f'`;
+  where k.conrelid = c.oid and k.contype = 'f'`;
 
 const UNIQUES = sql`
   select json_agg(
@@ -135,8 +131,7 @@ const UNIQUES = sql`
     order by x.relname)
   from pg_catalog.pg_index i
   join pg_catalog.pg_class x on x.oid = i.indexrelid
-  where i.indrelid = c.oid
-    and (i.indisunique or i.indisexclusion)`;
+  where i.indrelid = c.oid and (i.indisunique or i.indisexclusion)`;
 
 const RULES = sql`
   select json_agg(
@@ -144,14 +139,9 @@ const RULES = sql`
       'event', case w.ev_type when '3' then 'INSERT' else 'UPDATE' end)
     order by w.rulename)
   from pg_catalog.pg_rewrite w
-  where w.ev_class = c.oid
-    and w.ev_type in ('2', '3')
-    and w.ev_enabled <> 'D'`;
+  where w.ev_class = c.oid and w.ev_type in ('2', '3') and w.ev_enabled <> 'D'`;
 
-const PARTITIONS = sql`
-  select count(*)::int
-  from pg_catalog.pg_inherits h
-  where h.inhparent = c.oid`;
+const PARTITIONS = sql`select count(*)::int from pg_catalog.pg_inherits h where h.inhparent = c.oid`;
 
 const SEQUENCES = sql`
   select json_agg(
@@ -179,8 +169,7 @@ function isKeyed(key: readonly string[]): Sql {
       and (
         select array_agg(a.attname::text order by a.attname::text)
         from pg_catalog.pg_attribute a
-        where a.attrelid = i.indrelid
-          and a.attnum = any((i.indkey::int2[])[0:i.indnkeyatts - 1]))
+        where a.attrelid = i.indrelid and a.attnum = any((i.indkey::int2[])[0:i.indnkeyatts - 1]))
       = (select array_agg(n order by n) from unnest(${key}::text[]) n))`;
 }
 
@@ -220,24 +209,18 @@ export async function targetSignature(client: Reader, qualified: string): Promis
       select concat_ws(':', 'a', a.attnum, a.xmin, t.xmin)
       from pg_catalog.pg_attribute a
       left join pg_catalog.pg_type t on t.oid = a.atttypid
-      where a.attrelid = c.oid
-        and a.attnum > 0
+      where a.attrelid = c.oid and a.attnum > 0
       union all
       select concat_ws(':', 'e', e.oid, e.xmin)
       from pg_catalog.pg_attribute a
       join pg_catalog.pg_type t on t.oid = a.atttypid
       join pg_catalog.pg_enum e on e.enumtypid in (t.oid, t.typelem, t.typbasetype)
-      where a.attrelid = c.oid
-        and a.attnum > 0
+      where a.attrelid = c.oid and a.attnum > 0
       union all
       select concat_ws(':', 'k', k.oid, k.xmin)
       from pg_catalog.pg_constraint k
       where k.conrelid = c.oid
-        or k.contypid in (
-          select a.atttypid
-          from pg_catalog.pg_attribute a
-          where a.attrelid = c.oid
-            and a.attnum > 0)
+        or k.contypid in (select a.atttypid from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0)
       union all select concat_ws(':', 'i', i.indexrelid, i.xmin) from pg_catalog.pg_index i where i.indrelid = c.oid
       union all select concat_ws(':', 'f', f.oid, f.xmin) from pg_catalog.pg_attrdef f where f.adrelid = c.oid
       union all select concat_ws(':', 't', t.oid, t.xmin) from pg_catalog.pg_trigger t where t.tgrelid = c.oid

@@ -163,13 +163,7 @@ async function planTarget(client: Reader, wanted: Wanted): Promise<Planned> {
   if (relation === null) {
     const { schema, qualified } = await newTarget(client, config);
     const roles = config.access === "private" ? await presentOutsideRoles(client) : [];
-    const statements = creationStatements({
-      access: config.access,
-      source,
-      wanted: columns,
-      qualified,
-      roles,
-    });
+    const statements = creationStatements({ access: config.access, source, wanted: columns, qualified, roles });
     const none = { exists: false, asks: false, judged: null, table: null, signature: null };
     return { qualified, schema, statements, faults: names, ...none };
   }
@@ -265,12 +259,7 @@ function ownerFaults(facts: TargetFacts, { statements, widened }: Changes): read
     widened.size === 0
       ? "lacks columns, and only its owner may add them"
       : "must be changed, and only its owner may change it";
-  return [
-    fault(`${facts.qualified} ${what}.`, {
-      kind: "right",
-      sql: statements.map((statement) => `${statement};`),
-    }),
-  ];
+  return [fault(`${facts.qualified} ${what}.`, { kind: "right", sql: statements.map((statement) => `${statement};`) })];
 }
 
 function tableOf(judged: Judged): TargetTable {
@@ -334,7 +323,7 @@ async function change(database: Database, statement: string): Promise<void> {
 
 async function newTarget(client: Reader, config: TargetConfig): Promise<{ schema: string; qualified: string }> {
   const { schema: named, name } = parseTableName(config.table) ?? { schema: null, name: config.table };
-  const schema = named ?? (await defaultSchema(client));
+  const schema = named ?? (await schemasOnPath(client))[0] ?? "public";
   refuseSchema(config, schema);
   return { schema, qualified: `${quoteIdentifier(schema)}.${quoteIdentifier(name)}` };
 }
@@ -348,15 +337,6 @@ function refuseSchema(config: TargetConfig, schema: string): void {
   );
 }
 
-async function defaultSchema(client: Reader): Promise<string> {
-  const [first] = await schemasOnPath(client);
-  return first ?? "public";
-}
-
-async function presentOutsideRoles(client: Reader): Promise<string[]> {
-  const roles = await client.rows<{ name: string }>(sql`
-    select rolname as name
-    from pg_catalog.pg_roles
-    where rolname = any(${[...OUTSIDE_ROLES]}::text[])`);
-  return roles.map((role) => role.name);
+function presentOutsideRoles(client: Reader): Promise<string[]> {
+  return client.column(sql`select rolname from pg_catalog.pg_roles where rolname = any(${[...OUTSIDE_ROLES]}::text[])`);
 }

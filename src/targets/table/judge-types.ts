@@ -16,10 +16,7 @@ const UNFIT: Readonly<Record<AnswerType, RegExp>> = {
   jsonb: /^(bigint|integer|smallint|double precision|real|numeric.*|boolean|date|timestamp.*|uuid)$/,
 };
 
-/**
- * Built-in types of a column that Rowmill made for such an answer; with another one, the answer's type has changed
- * since.
- */
+/** Built-in types of a column that Rowmill made for such an answer: with another, the answer's type has changed. */
 const OURS: Readonly<Record<AnswerType, RegExp>> = {
   text: /^(?!.*\[\]$|numeric|jsonb?$|bigint|integer|smallint|double precision|real|boolean)/,
   bigint: /^(bigint|integer|smallint|numeric.*)$/,

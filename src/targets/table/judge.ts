@@ -55,9 +55,7 @@ export function nameFaults(table: string, wanted: readonly WantedColumn[]): read
       const both = twin === undefined ? "" : `, so it would be the same column as "${twin.name}"`;
       return fault(
         `target: column name "${name}" has ${bytes(name)} bytes; PostgreSQL cuts after ${NAME_BYTES_MAX}${both}.`,
-        {
-          fixes: [`Give it a shorter name: target: { columns: { ${JSON.stringify(field)}: "a_shorter_name" } }`],
-        },
+        { fixes: [`Give it a shorter name: target: { columns: { ${JSON.stringify(field)}: "a_shorter_name" } }`] },
       );
     }),
   ];
@@ -313,10 +311,7 @@ function neighborFaults({ config, facts, wanted, source }: Judged): readonly Fau
       return [
         fault(
           `target: the foreign key "${name}" of ${config.table}."${first}" refuses answers that are not in ${refers}.`,
-          {
-            level: "warning",
-            fixes: ["Limit the answer to those values: z.enum([…]). Or drop the foreign key."],
-          },
+          { level: "warning", fixes: ["Limit the answer to those values: z.enum([…]). Or drop the foreign key."] },
         ),
       ];
     }),

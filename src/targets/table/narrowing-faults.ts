@@ -7,10 +7,7 @@ import { columnText, listedValues } from "./statements.js";
 /** No index helps to find such a value, so this bounds the time. */
 const NARROWING_ROWS_MAX = 1_000_000;
 
-/**
- * `previous`: the answer's columns before. A CHECK of ours that would have to be narrower now, and a row that forbids
- * it.
- */
+/** `previous`: the answer's columns before. A CHECK of ours that would be narrower now, and a row that forbids it. */
 export async function narrowingFaults(
   client: Reader,
   judged: Judged,
@@ -30,17 +27,17 @@ export async function narrowingFaults(
     // With new values the CHECK is widened, and keeps the previous ones.
     if (check === undefined || now.some((value) => !before.includes(value))) continue;
     const column = identifier(found.name);
-    const row = await client.first<{ value: string }>(sql`
-      select t.${column}::text as value
+    const value = await client.value<string>(sql`
+      select t.${column}::text
       from (select ${column} from ${raw(facts.qualified)} limit ${NARROWING_ROWS_MAX}) t
       where t.${column}::text = any(${dropped}::text[])
       limit 1`);
-    if (row === null) continue;
+    if (value === null) continue;
     const name = quoteIdentifier(check.name);
     const narrowed = columnText({ ...wanted, name: found.name }).replace(/^.*? check /s, "check ");
     faults.push(
       fault(
-        `target: ${config.table}."${found.name}" contains ${JSON.stringify(row.value)}, ` +
+        `target: ${config.table}."${found.name}" contains ${JSON.stringify(value)}, ` +
           "which the answer no longer allows. Rowmill does not narrow a CHECK.",
         {
           sql: [

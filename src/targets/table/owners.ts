@@ -61,9 +61,7 @@ export function codeOfWriting(
         and not exists (
           select
           from pg_catalog.pg_attribute a
-          where a.attrelid = c.oid
-            and a.attnum > 0
-            and (a.atthasdef or a.atttypid ${users}))
+          where a.attrelid = c.oid and a.attnum > 0 and (a.atthasdef or a.atttypid ${users}))
         and not exists (
           select
           from pg_catalog.pg_index i
@@ -146,13 +144,11 @@ const PIECES = sql`
   union all
   select ${POLICY}, p.oid
   from pg_catalog.pg_policy p
-  where p.polrelid = r.object
-    and row_security_active(r.object)
+  where p.polrelid = r.object and row_security_active(r.object)
   union all
   select ${RULE}, w.oid
   from pg_catalog.pg_rewrite w
-  where w.ev_class = r.object
-    and w.ev_enabled in ${FIRING}
+  where w.ev_class = r.object and w.ev_enabled in ${FIRING}
   union all select ${TABLE}, i.indexrelid from pg_catalog.pg_index i where i.indrelid = r.object
   union all select ${STATISTICS}, e.oid from pg_catalog.pg_statistic_ext e where e.stxrelid = r.object`;
 
@@ -164,14 +160,12 @@ const family = (key: readonly string[]) => sql`
   select h.inhrelid as object
   from pg_catalog.pg_inherits h
   join pg_catalog.pg_class c on c.oid = h.inhrelid
-  where h.inhparent = r.object
-    and c.relispartition
+  where h.inhparent = r.object and c.relispartition
   union all
   select h.inhparent
   from pg_catalog.pg_inherits h
   join pg_catalog.pg_class c on c.oid = h.inhrelid
-  where h.inhrelid = r.object
-    and c.relispartition
+  where h.inhrelid = r.object and c.relispartition
   union all
   select c.conrelid
   from pg_catalog.pg_constraint c
@@ -189,32 +183,26 @@ const family = (key: readonly string[]) => sql`
 const UNDEPENDED = sql`
   select ${CONSTRAINT} as class, c.oid as object
   from pg_catalog.pg_constraint c
-  where r.class = ${TYPE}
-    and c.contypid = r.object
+  where r.class = ${TYPE} and c.contypid = r.object
   union all
   select ${TYPE}, a.atttypid
   from pg_catalog.pg_type t
   join pg_catalog.pg_attribute a on a.attrelid = t.typrelid
-  where r.class = ${TYPE}
-    and t.oid = r.object
-    and a.attnum > 0
+  where r.class = ${TYPE} and t.oid = r.object and a.attnum > 0
   union all
   select ${OPERATOR}, unnest(c.conexclop)
   from pg_catalog.pg_constraint c
-  where r.class = ${CONSTRAINT}
-    and c.oid = r.object
+  where r.class = ${CONSTRAINT} and c.oid = r.object
   union all
   select ${ROUTINE}, p.amproc
   from pg_catalog.pg_opclass o
   join pg_catalog.pg_amproc p on p.amprocfamily = o.opcfamily
-  where r.class = ${OPERATOR_CLASS}
-    and o.oid = r.object
+  where r.class = ${OPERATOR_CLASS} and o.oid = r.object
   union all
   select ${OPERATOR}, p.amopopr
   from pg_catalog.pg_opclass o
   join pg_catalog.pg_amop p on p.amopfamily = o.opcfamily
-  where r.class = ${OPERATOR_CLASS}
-    and o.oid = r.object`;
+  where r.class = ${OPERATOR_CLASS} and o.oid = r.object`;
 
 /** `via`: the trigger, default, constraint, policy, rule, index or column that led there. */
 const step = (key: readonly string[]) => sql`
@@ -241,9 +229,7 @@ const step = (key: readonly string[]) => sql`
 const OWNER = sql`
   select c.relowner as id
   from pg_catalog.pg_class c
-  where r.class = ${TABLE}
-    and c.oid = r.object
-    and c.relkind in ('r', 'p', 'v', 'm', 'f')
+  where r.class = ${TABLE} and c.oid = r.object and c.relkind in ('r', 'p', 'v', 'm', 'f')
   union all
   select case
     when n.nspname <> 'rowmill' then p.proowner
@@ -251,14 +237,11 @@ const OWNER = sql`
     else n.nspowner end
   from pg_catalog.pg_proc p
   join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-  where r.class = ${ROUTINE}
-    and p.oid = r.object
+  where r.class = ${ROUTINE} and p.oid = r.object
   union all
   select t.typowner
   from pg_catalog.pg_type t
-  where r.class = ${TYPE}
-    and t.oid = r.object
-    and t.typtype <> 'b'`;
+  where r.class = ${TYPE} and t.oid = r.object and t.typtype <> 'b'`;
 
 function findForeign(client: Reader, { target, source, key }: Ownership): Promise<ForeignObject[]> {
   return client.rows<ForeignObject>(sql`
@@ -274,11 +257,7 @@ function findForeign(client: Reader, { target, source, key }: Ownership): Promis
     cross join lateral pg_identify_object(r.via_class, r.via_object, r.via_part) v
     where o.id <> me.oid
       and not exists (select 1 from pg_catalog.pg_roles a where a.oid = o.id and a.rolsuper)
-      and not exists (
-        select 1
-        from pg_catalog.pg_class c
-        where c.oid = to_regclass(${source})
-          and c.relowner = o.id)
+      and not exists (select 1 from pg_catalog.pg_class c where c.oid = to_regclass(${source}) and c.relowner = o.id)
     order by r.class, r.object, r.via_class, r.via_object
     limit ${FOREIGN_MAX}`);
 }

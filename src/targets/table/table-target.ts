@@ -71,10 +71,9 @@ async function lockFree(
   await lock(tx, table);
   const from = sql`unnest(${keys}::text[]) as k (key)
     join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)}`;
-  const free = await tx.rows<{ key: string }>(sql`select k.key from ${from} for update of t skip locked`);
-  const existing = await tx.rows<{ key: string }>(sql`select k.key from ${from}`);
-  const locked = new Set(free.map((row) => row.key));
-  return { busy: new Set(existing.map((row) => row.key).filter((key) => !locked.has(key))) };
+  const free = new Set(await tx.column<string>(sql`select k.key from ${from} for update of t skip locked`));
+  const existing = await tx.column<string>(sql`select k.key from ${from}`);
+  return { busy: new Set(existing.filter((key) => !free.has(key))) };
 }
 
 async function present(tx: Queryable, table: TargetTable, keys: readonly string[]): Promise<ReadonlySet<string>> {
@@ -88,12 +87,12 @@ async function present(tx: Queryable, table: TargetTable, keys: readonly string[
         table.columns.map((column) => sql`t.${identifier(column.name)} is not null`),
         " or ",
       );
-  const rows = await tx.rows<{ key: string }>(sql`
+  const found = await tx.column<string>(sql`
     select k.key
     from unnest(${keys}::text[]) as k (key)
     join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)}
     where ${written}`);
-  return new Set(rows.map((row) => row.key));
+  return new Set(found);
 }
 
 async function write(
@@ -108,17 +107,10 @@ async function write(
   );
   await tx.run(plain ? sentAhead(statement) : statement);
   if (plain) return new Set();
-  const missing = await notWritten(
-    tx,
-    table,
-    results.map((result) => result.key),
-  );
-  if (missing.size === 0) return missing;
-  return differing(
-    tx,
-    table,
-    results.filter((result) => missing.has(result.key)),
-  );
+  const keys = results.map((result) => result.key);
+  const missing = await notWritten(tx, table, keys);
+  const unwritten = results.filter((result) => missing.has(result.key));
+  return unwritten.length === 0 ? missing : differing(tx, table, unwritten);
 }
 
 /** One row a result, as `x`: `k` key, `m` model, `c0`, `c1`, … the answer's columns. */
@@ -144,13 +136,13 @@ async function notWritten(tx: Queryable, table: TargetTable, keys: readonly stri
   const fresh = table.stamped
     ? sql`t.rowmill_at::pg_catalog.timestamptz >= pg_catalog.now() - interval '1 second'`
     : sql`pg_catalog.age(t.xmin) <= 0`;
-  const held = await tx.rows<{ key: string }>(sql`
+  const held = await tx.column<string>(sql`
     select k.key
     from unnest(${keys}::text[]) as k (key)
     join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)}
     where ${fresh}`);
   const missing = new Set(keys);
-  for (const { key } of held) missing.delete(key);
+  for (const key of held) missing.delete(key);
   return missing;
 }
 
@@ -162,13 +154,13 @@ async function differing(tx: Queryable, table: TargetTable, results: readonly Re
   const same = answerValues(table).map(
     ({ name, value }) => sql`t.${identifier(name)}::pg_catalog.text is not distinct from (${value})::pg_catalog.text`,
   );
-  const held = await tx.rows<{ key: string }>(sql`
+  const held = await tx.column<string>(sql`
     select x.k as key
     from ${recordsetOf(table, results)}
     join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`x.k`)}
     where ${join(same, " and ")}`);
   const missing = new Set(results.map((result) => result.key));
-  for (const { key } of held) missing.delete(key);
+  for (const key of held) missing.delete(key);
   return missing;
 }
 

@@ -93,7 +93,8 @@ function trialOf(judged: Judged, pair: Pair): Trial[] {
   const { wanted, found } = pair;
   const isDomain = found.castType !== found.declared.castType;
   const isRead = judged.facts.columns.some(({ generated }) => generated === "s");
-  if (!isDomain && !isRead && decisiveChecks(judged, pair).length === 0) return [];
+  const isChecked = judged.facts.checks.some((check) => isDecisive(check, found));
+  if (!isDomain && !isRead && !isChecked) return [];
   if (wanted.type === "text[]" || wanted.type === "jsonb") return [];
   const { values = null, min = null, max = null } = wanted.limits ?? {};
   const known = values ?? [...new Set([min, max])].filter((bound) => bound !== null);
@@ -101,11 +102,7 @@ function trialOf(judged: Judged, pair: Pair): Trial[] {
   return tried.length === 0 ? [] : [{ pair, values: tried }];
 }
 
-/** CHECKs of this column alone: others depend on the rest of the row. judge.ts has judged lists. */
-function decisiveChecks({ facts }: Judged, { found }: Pair): readonly TableCheck[] {
-  return facts.checks.filter((check) => isDecisive(check, found));
-}
-
+/** A CHECK of this column alone: others depend on the rest of the row. judge.ts has judged lists. */
 function isDecisive({ columns, text }: TableCheck, { name }: Pair["found"]): boolean {
   return columns.length === 1 && columns[0] === name && listedValues(text, name) === null;
 }

@@ -55,74 +55,103 @@ export interface AttendOptions {
 }
 
 export function attend(context: Pick<WorkerContext, "log" | "random">, options: AttendOptions): Attendance {
-  const { signal } = options;
-  const alarm = new Alarm();
-  const listeners: (() => void)[] = [];
-  let seen: Seen = { due: null, trouble: null };
-  let quietRounds = 0;
-  let failures = 0;
-  let roundAtMs = performance.now();
-  let keptUntilMs = roundAtMs;
-  const see = (next: Seen): void => {
-    seen = next;
-    for (const listener of listeners) listener();
-  };
-  const hasten = (): void => {
-    quietRounds = 0;
-    if (failures === 0) alarm.hasten(roundAtMs + ASK_MS_MIN - performance.now());
-  };
-  const attended = options.concerns.map(
-    (concern) =>
-      new Attended(context, concern, (result) => {
-        if (signal.aborted) return;
-        hasten();
-        if (result === MORE) alarm.hasten(0);
-      }),
-  );
-  const rhythmMs = (): number => Math.min(ASK_MS_MIN * ASK_GROWTH ** quietRounds, ASK_MS_MAX);
-  const ask = async (): Promise<void> => {
-    const due = await options.ask();
-    // Something happened, so more may be due soon.
-    if (due.revision !== seen.due?.revision) quietRounds = 0;
-    const waitsMs = attended.map((one) => (signal.aborted ? Infinity : one.start(due, signal)));
-    if (waitsMs.includes(0)) quietRounds = 0;
-    keptUntilMs = roundAtMs + Math.min(ANSWER_MS_MAX, options.nextMs(due) ?? Infinity, ...waitsMs);
-    see({ due, trouble: null });
-    failures = 0;
-  };
-  const mayKeep = async ({ due, trouble }: Seen): Promise<boolean> =>
-    due !== null &&
-    trouble === null &&
-    rhythmMs() === ASK_MS_MAX &&
-    roundAtMs < keptUntilMs &&
-    (await options.holds(due));
-  const round = async (): Promise<number> => {
-    roundAtMs = performance.now();
-    quietRounds++;
-    try {
-      if (!(await mayKeep(seen))) await ask();
-      return Math.max(ASK_MS_MIN, Math.min(keptUntilMs - roundAtMs, rhythmMs()));
-    } catch (error) {
-      failures++;
-      see({ ...seen, trouble: { error, sinceMs: seen.trouble?.sinceMs ?? roundAtMs } });
-      if (!signal.aborted) context.log.warn({ loop: "due", err: error }, "a round failed; trying again");
-      return errorWaitMs(failures, context.random());
-    }
-  };
-  signal.addEventListener("abort", () => alarm.hasten(0), { once: true });
+  const rounds = new Rounds(context, options);
   const run = async (): Promise<void> => {
-    while (!signal.aborted) {
-      const restMs = await round();
-      if (!signal.aborted) await alarm.rest(roundAtMs + restMs - performance.now());
-    }
-    for (const one of attended) await one.running;
+    while (!options.signal.aborted) await rounds.next();
+    await rounds.end();
   };
   return {
-    seen: () => seen,
-    onSeen: (listener) => void listeners.push(listener),
-    hasten,
+    seen: () => rounds.seen,
+    onSeen: (listener) => void rounds.listeners.push(listener),
+    hasten: () => rounds.hasten(),
     ended: run(),
   };
+}
+
+class Rounds {
+  seen: Seen = { due: null, trouble: null };
+  readonly listeners: (() => void)[] = [];
+  readonly #context: Pick<WorkerContext, "log" | "random">;
+  readonly #options: AttendOptions;
+  readonly #attended: readonly Attended[];
+  readonly #alarm = new Alarm();
+  #quietRounds = 0;
+  #failures = 0;
+  #startedAtMs = performance.now();
+  #keptUntilMs = performance.now();
+
+  constructor(context: Pick<WorkerContext, "log" | "random">, options: AttendOptions) {
+    this.#context = context;
+    this.#options = options;
+    this.#attended = options.concerns.map(
+      (concern) => new Attended(context, concern, (result) => this.#afterWork(result)),
+    );
+    options.signal.addEventListener("abort", () => this.#alarm.hasten(0), { once: true });
+  }
+
+  /** Asks, starts what is due, and rests. */
+  async next(): Promise<void> {
+    this.#startedAtMs = performance.now();
+    this.#quietRounds++;
+    const restMs = await this.#look().catch((error: unknown) => this.#afterFailure(error));
+    if (!this.#options.signal.aborted) await this.#alarm.rest(this.#startedAtMs + restMs - performance.now());
+  }
+
+  async end(): Promise<void> {
+    for (const one of this.#attended) await one.running;
+  }
+
+  hasten(): void {
+    this.#quietRounds = 0;
+    if (this.#failures === 0) this.#alarm.hasten(this.#startedAtMs + ASK_MS_MIN - performance.now());
+  }
+
+  #afterWork(result: unknown): void {
+    if (this.#options.signal.aborted) return;
+    this.hasten();
+    if (result === MORE) this.#alarm.hasten(0);
+  }
+
+  /** Returns the milliseconds from this round's start until the next one. */
+  async #look(): Promise<number> {
+    if (!(await this.#mayKeep(this.seen))) await this.#ask();
+    return Math.max(ASK_MS_MIN, Math.min(this.#keptUntilMs - this.#startedAtMs, this.#rhythmMs()));
+  }
+
+  #afterFailure(error: unknown): number {
+    this.#failures++;
+    this.#see({ ...this.seen, trouble: { error, sinceMs: this.seen.trouble?.sinceMs ?? this.#startedAtMs } });
+    if (!this.#options.signal.aborted)
+      this.#context.log.warn({ loop: "due", err: error }, "a round failed; trying again");
+    return errorWaitMs(this.#failures, this.#context.random());
+  }
+
+  #rhythmMs(): number {
+    return Math.min(ASK_MS_MIN * ASK_GROWTH ** this.#quietRounds, ASK_MS_MAX);
+  }
+
+  async #mayKeep({ due, trouble }: Seen): Promise<boolean> {
+    if (due === null || trouble !== null) return false;
+    const isQuiet = this.#rhythmMs() === ASK_MS_MAX && this.#startedAtMs < this.#keptUntilMs;
+    return isQuiet && this.#options.holds(due);
+  }
+
+  async #ask(): Promise<void> {
+    const { ask, nextMs, signal } = this.#options;
+    const due = await ask();
+    // Something happened, so more may be due soon.
+    if (due.revision !== this.seen.due?.revision) this.#quietRounds = 0;
+    const waitsMs = this.#attended.map((one) => (signal.aborted ? Infinity : one.start(due, signal)));
+    if (waitsMs.includes(0)) this.#quietRounds = 0;
+    this.#keptUntilMs = this.#startedAtMs + Math.min(ANSWER_MS_MAX, nextMs(due) ?? Infinity, ...waitsMs);
+    this.#see({ due, trouble: null });
+    this.#failures = 0;
+  }
+
+  #see(next: Seen): void {
+    this.seen = next;
+    for (const listener of this.listeners) listener();
+  }
 }
 
 class Attended {

@@ -106,11 +106,7 @@ function planner(context: WorkerContext, { flush, queue }: ConcernOptions): Conc
   const isDue = (pipeline: Pipeline, due: Due): boolean => {
     const one = current(due, pipeline);
     if (one === null) return false;
-    const filling = isFilling({
-      ...one,
-      arriving: one.arrived && mayLook(one),
-      requestsMax: requestsMax(pipeline),
-    });
+    const filling = isFilling({ ...one, arriving: one.arrived && mayLook(one), requestsMax: requestsMax(pipeline) });
     // Even for a paused pipeline: a flush ends when nothing waits.
     if (one.flush && !filling) return true;
     if (one.pauseKind !== null && one.pauseKind !== "budget") return false;

@@ -52,11 +52,7 @@ export async function startQueue(context: WorkerContext, options: QueueOptions):
       current = next;
     }
   };
-  return {
-    poolId: () => current.pool?.id ?? null,
-    look: (count) => nudge(current.pool, count),
-    ended: supervise(),
-  };
+  return { poolId: () => current.pool?.id ?? null, look: (count) => nudge(current.pool, count), ended: supervise() };
 }
 
 /** Null: the signal came first. */

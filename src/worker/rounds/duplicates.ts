@@ -154,12 +154,7 @@ async function recordDuplicates(
   const found = (await duplicates.duplicatesAmong(context.read, account, named)).slice(0, DUPLICATES_MAX);
   for (const { pipeline, ...duplicate } of found) {
     await context.step("compare.record", () =>
-      duplicates.recordDuplicate(context.database, {
-        account,
-        ...duplicate,
-        reason: SEEN_LATE,
-        certain: true,
-      }),
+      duplicates.recordDuplicate(context.database, { account, ...duplicate, reason: SEEN_LATE, certain: true }),
     );
     context.log.warn(
       { pipeline, batch: duplicate.batchId, providerBatch: duplicate.providerBatchId },

@@ -17,7 +17,8 @@ import {
 } from "../../model/request/tokens.js";
 import type { Queryable } from "../../postgres/database.js";
 import * as arrivals from "../../store/requests/arrivals.js";
-import * as estimates from "../../store/batches/estimates.js";
+import * as outputSizes from "../../store/batches/output-sizes.js";
+import * as money from "../../store/batches/money.js";
 import * as queue from "../../store/requests/queue.js";
 import { firstAttempt, type Asking, type RowSample, type WorkerContext } from "../context.js";
 
@@ -52,7 +53,7 @@ type Sampling = Pick<WorkerContext, "database" | "read" | "step" | "memory">;
 /** `rates`: those of the batch that is bounded. */
 export async function requestBounds(context: Sampling, pipeline: Asking, rates: Rates): Promise<RequestBounds> {
   const sample = await sampleOf(context, pipeline);
-  const learned = await estimates.lineMaxima(context.read, pipeline.id);
+  const learned = await money.lineMaxima(context.read, pipeline.id);
   const room = outputLimit(await sizesOf(context, pipeline), pipeline.config.request);
   const line = lineBound(rates, { tokens: sample.meanBound, room });
   return {
@@ -73,17 +74,11 @@ export function encoderFor(
 ): Encoder {
   const { model, parameters, maxOutputTokens } = config.request;
   const { schema } = answer;
-  return provider.encoder({
-    model,
-    parameters,
-    maxOutputTokens,
-    schema,
-    tokensPerByte: ratio.max * RATIO_MARGIN,
-  });
+  return provider.encoder({ model, parameters, maxOutputTokens, schema, tokensPerByte: ratio.max * RATIO_MARGIN });
 }
 
 function sizesOf({ read }: Pick<Sampling, "read">, { id, definitionHash }: Asking): Promise<OutputSizes | null> {
-  return estimates.outputSizes(read, id, definitionHash);
+  return outputSizes.sizesOf(read, id, definitionHash);
 }
 
 /** What one line may need: its input tokens, and all the room for its answer. */

@@ -6,8 +6,7 @@
  * crash undoes the look together with the taking of its arrivals.
  */
 import { compareRow, moveRequest } from "../../model/request/request-transitions.js";
-import type { RowVersion } from "../../sources/source.js";
-import { contentsOf, READ_KEYS_MAX } from "../../sources/source.js";
+import { contentsOf, READ_KEYS_MAX, type RowVersion } from "../../sources/source.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import { bisect } from "../../postgres/bisect.js";
 import type { Queryable } from "../../postgres/database.js";

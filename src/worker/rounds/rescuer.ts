@@ -8,12 +8,8 @@ import type { WorkerContext } from "../context.js";
 const LOCK_TIMEOUT_MS = 2_000;
 const BATCHES_MAX = 1_000;
 
-export interface RescueCounts {
-  readonly workers: number;
-  readonly batches: number;
-}
-
-export async function runRescuer(context: WorkerContext): Promise<RescueCounts> {
+/** Returns how many workers were dead, and how many batches it woke. */
+export async function runRescuer(context: WorkerContext): Promise<{ workers: number; batches: number }> {
   const buried = await bury(context);
   const orphans = await workers.batchesWithoutJob(context.read, BATCHES_MAX);
   const woken = new Set([...buried.batchIds, ...orphans]);

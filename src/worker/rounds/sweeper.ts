@@ -19,7 +19,7 @@ import { lookAt } from "./look.js";
 
 /** Rows whose fingerprints are compared at once; fewer where rows are large. */
 const DEFINITION_ROWS = 1_000;
-export const SWEEP_EVERY_MS = 600_000;
+const SWEEP_EVERY_MS = 600_000;
 /** Sweeping takes at most about a twentieth of the time. */
 const SWEEP_REST_FACTOR = 20;
 const CHUNK_TIMEOUT_MS = 60_000;
@@ -140,13 +140,7 @@ async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRo
   const lastRead = chunk.rows[chunk.rows.length - left.length - 1];
   const cursor = left.length > 0 && lastRead ? lastRead.cursor : chunk.cursor;
   const { met } = sweep;
-  return {
-    phase: cursor === null ? await afterRows(tx, sweep) : "definition",
-    cursor,
-    rows: 0,
-    keys: moved,
-    met,
-  };
+  return { phase: cursor === null ? await afterRows(tx, sweep) : "definition", cursor, rows: 0, keys: moved, met };
 }
 
 async function goneChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {

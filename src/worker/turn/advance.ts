@@ -229,10 +229,7 @@ function pauseFor({ pipeline, batch }: Turn, error: unknown, failures: number): 
   const said = asSentence(thrownMessage(error));
   switch (error instanceof ProviderError ? error.kind : null) {
     case "account":
-      return {
-        kind: "account",
-        reason: `${said} Fix the key, organization, project or billing. ${resume}`,
-      };
+      return { kind: "account", reason: `${said} Fix the key, organization, project or billing. ${resume}` };
     case "notFound":
       return {
         kind: "account",

@@ -121,12 +121,6 @@ function nextState(outcome: AttemptOutcome, ending: AttemptEnding["ending"]): At
   return ending === "returned" ? "waiting" : ending;
 }
 
-/** A row fails for good only under the definition that asked; the next one's sweep left out what was in flight. */
-async function reopenFailed(tx: Queryable, pipeline: Pipeline, endings: readonly AttemptEnding[]): Promise<void> {
-  const failed = endings.filter(({ ending }) => ending === "failed").map(({ id }) => id);
-  await requests.reopenMany(tx, pipeline.id, failed);
-}
-
 export interface EndAll {
   readonly pipeline: Pipeline;
   readonly batch: Batch;
@@ -176,7 +170,9 @@ async function endPart(
     endingOf({ context, pipeline, batch }, request, end.facts(request)),
   );
   await attempts.endMany(tx, batch, endings);
-  if (isChanged) await reopenFailed(tx, pipeline, endings);
+  // A row fails for good only under the definition that asked; the next one's sweep left out what was in flight.
+  const failed = endings.filter(({ ending }) => isChanged && ending === "failed").map(({ id }) => id);
+  await requests.reopenMany(tx, pipeline.id, failed);
   return unanswered.isLast ? "last" : "more";
 }
 

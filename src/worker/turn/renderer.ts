@@ -15,7 +15,6 @@ import {
 import { tooLargeText, type SourceRow } from "../../sources/source.js";
 import * as batches from "../../store/batches/batches.js";
 import type { Queryable } from "../../postgres/database.js";
-import * as estimates from "../../store/batches/estimates.js";
 import * as attempts from "../../store/requests/attempts.js";
 import * as inFlight from "../../store/batches/in-flight.js";
 import type { QueueRow, Request, TakenRequest } from "../../store/batches/in-flight.js";
@@ -392,7 +391,7 @@ async function makeRoom(
   { progress, bounds }: { progress: Progress; bounds: RequestBounds },
 ): Promise<void> {
   const { context, pipeline } = turn;
-  await context.step("render.learn", () => estimates.raiseLineMaxima(context.database, pipeline.id, overflow));
+  await context.step("render.learn", () => money.raiseLineMaxima(context.database, pipeline.id, overflow));
   const { budget, name } = pipeline.config;
   if (budget === null || progress.packed.requests > 0 || bounds.nanoUsdMost < overflow.nanoUsd) return;
   const reason =

@@ -38,7 +38,7 @@ const STAGED_LOOKS_MAX = 3;
 const READY_PAUSE_MS = 2_000;
 const READY_PAUSE_MAX_MS = 60_000;
 /** The first look for a create that may have taken effect comes after this time. */
-export const FIRST_LOOK_MS = 1_000;
+const FIRST_LOOK_MS = 1_000;
 /** While another create of the account is open, and only circumstance can tell the two apart. */
 const OPEN_CREATE_PAUSE_MS = 5_000;
 

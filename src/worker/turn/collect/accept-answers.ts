@@ -121,10 +121,7 @@ function accept(
         await inFlight.lockQuietly(tx, batch.no, [...good.keys()]);
         const [isHeld, { plain }] = await Promise.all([held, target.lock(tx)]);
         if (!isHeld) return null;
-        const { ids, keys, at } = await attempts.acceptMany(tx, batch, {
-          answers,
-          row: pipeline.source.inSql,
-        });
+        const { ids, keys, at } = await attempts.acceptMany(tx, batch, { answers, row: pipeline.source.inSql });
         const results = ids.map((id, index) => {
           const { cells, answer } = good.get(id) ?? { cells: {}, answer: null };
           return { key: keys[index] ?? "", cells, model: answer?.model ?? batch.model };

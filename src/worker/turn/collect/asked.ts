@@ -89,8 +89,5 @@ function targetOf(
     field,
     (present.has(field) ? now?.[field] : then?.[field]) ?? field,
   ]);
-  return pipeline.targetFor(context.read, {
-    answer: answer.columns,
-    columns: Object.fromEntries(columns),
-  });
+  return pipeline.targetFor(context.read, { answer: answer.columns, columns: Object.fromEntries(columns) });
 }

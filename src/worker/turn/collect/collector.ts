@@ -4,7 +4,7 @@
  * nothing. Answers whose target rows another transaction holds are kept in the ledger. Once only those are open, the
  * batch records `resultsRead`: later turns write what is kept, and do not read the results again.
  */
-import * as estimates from "../../../store/batches/estimates.js";
+import * as outputSizes from "../../../store/batches/output-sizes.js";
 import * as batches from "../../../store/batches/batches.js";
 import * as pipelines from "../../../store/pipelines/pipelines.js";
 import { matchesContent, parseCustomId } from "../../../model/request/custom-id.js";
@@ -209,17 +209,13 @@ function waitForRows(turn: Collecting, read: batches.ResultsRead, { refs }: Resu
     "answers are kept until their rows can be written: other transactions hold them",
   );
   const delayMs = pollDelayMs(batch.polls, pipeline.config.polling, context.random());
-  return lookAgain(turn, delayMs, {
-    polls: batch.polls + 1,
-    resultsRead: read,
-    providerData: { refs },
-  });
+  return lookAgain(turn, delayMs, { polls: batch.polls + 1, resultsRead: read, providerData: { refs } });
 }
 
 /** Before the batch ends, so that a waiting command sees the pause. Locks the pipeline before the batch. */
 async function lookAtAnswers(tx: Queryable, { pipeline, batch }: Collecting): Promise<void> {
   const row = await pipelines.lock(tx, pipeline.id);
-  await estimates.learnOutputSizes(tx, pipeline.id, batch.definitionHash);
+  await outputSizes.learn(tx, pipeline.id, batch.definitionHash);
   if (row?.definitionHash === pipeline.definitionHash) await pauseWhenFailing(tx, pipeline);
 }
 
@@ -229,10 +225,7 @@ function unnamed(
   { gone }: ResultsEnd,
 ): { outcome: "expired" | "cancelled" | "missing"; detail: string } {
   if (gone.length > 0)
-    return {
-      outcome: "missing",
-      detail: `The provider no longer has ${gone.join(" and ")} of the batch.`,
-    };
+    return { outcome: "missing", detail: `The provider no longer has ${gone.join(" and ")} of the batch.` };
   const outcome = providerStatus === "expired" || providerStatus === "cancelled" ? providerStatus : "missing";
   const detail = `The provider's results do not name this request; the batch was ${providerStatus ?? "done"}.`;
   return { outcome, detail };

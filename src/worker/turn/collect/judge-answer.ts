@@ -84,11 +84,7 @@ export function judgeChunk(
     const ending = isAgain && decided.to === "waiting" ? { ...decided, tries: 0, returns: 0 } : decided;
     const { cells } = judged;
     if (cells === null || refusal !== undefined) others.push(ending);
-    else
-      accepted.push({
-        ending,
-        result: { key: request.key, cells, model: ending.model ?? turn.batch.model },
-      });
+    else accepted.push({ ending, result: { key: request.key, cells, model: ending.model ?? turn.batch.model } });
   }
   return { accepted, others, again, left };
 }
@@ -152,17 +148,9 @@ function judgeAnswer({ pipeline, asked }: Judging, { request, lines, row, presen
     });
   }
   if (present.cells === null && pipeline.config.validate !== null)
-    return ended({
-      ...known,
-      answer: textOf(outcome),
-      outcome: "tooLarge",
-      detail: tooLargeText(present.hash),
-    });
+    return ended({ ...known, answer: textOf(outcome), outcome: "tooLarge", detail: tooLargeText(present.hash) });
   const { cells } = present;
-  const checked = check(pipeline, asked.answer ?? pipeline.answer, {
-    said: outcome,
-    cells: cells ?? {},
-  });
+  const checked = check(pipeline, asked.answer ?? pipeline.answer, { said: outcome, cells: cells ?? {} });
   if ("message" in checked) {
     // Some servers do not say that they cut an answer off.
     const isCut = outcome.usage.outputTokens >= (request.room ?? Infinity) && isShortRoom(pipeline, request);
@@ -197,12 +185,7 @@ function judgeGone(
   if ("message" in checked) return dropped(checked.message);
   const known = { ...paid, hash, fingerprint, rowGone: true };
   if (typeof asked.target !== "string") return { facts: { ...known, outcome: "answeredGone" }, cells: checked.cells };
-  return ended({
-    ...known,
-    answer: JSON.stringify(checked.cells),
-    outcome: "unwritable",
-    detail: asked.target,
-  });
+  return ended({ ...known, answer: JSON.stringify(checked.cells), outcome: "unwritable", detail: asked.target });
 }
 
 type NamedOutcome = Exclude<AnswerOutcome, { kind: "unknownId" }>;

@@ -1,33 +1,13 @@
-/** What past batches taught about the next: lines that did not fit their reservation, and the size of answers. */
+/** The size of a definition's answers, by its last ones: what the output limit of the next requests is learned from. */
 import type { OutputSizes } from "../../model/request/output-limit.js";
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
-
-export async function lineMaxima(client: Reader, pipelineId: number): Promise<{ tokens: number; nanoUsd: number }> {
-  const row = await client.first<{ tokens: number; nanoUsd: number }>(sql`
-    select line_tokens_max::float8 as tokens, line_nano_usd_max::float8 as "nanoUsd"
-    from rowmill.pipelines
-    where id = ${pipelineId}`);
-  return row ?? { tokens: 0, nanoUsd: 0 };
-}
-
-export async function raiseLineMaxima(
-  client: Queryable,
-  pipelineId: number,
-  line: { tokens: number; nanoUsd: number },
-): Promise<void> {
-  await client.run(sql`
-    update rowmill.pipelines
-    set line_tokens_max = greatest(line_tokens_max, ${Math.ceil(line.tokens)}::bigint),
-      line_nano_usd_max = greatest(line_nano_usd_max, ${Math.ceil(line.nanoUsd)}::bigint)
-    where id = ${pipelineId}`);
-}
 
 /** The last batches of the definition whose answers are counted, and how many of each. */
 const SIZED_BATCHES = 5;
 const SIZED_ANSWERS = 2_000;
 
 /** Null: none of the definition's answers was counted yet. */
-export function outputSizes(client: Reader, pipelineId: number, definitionHash: string): Promise<OutputSizes | null> {
+export function sizesOf(client: Reader, pipelineId: number, definitionHash: string): Promise<OutputSizes | null> {
   return client.first<OutputSizes>(sql`
     select answers_counted as answers, output_tokens_mean as mean, output_tokens_p99 as p99
     from rowmill.definitions
@@ -37,7 +17,7 @@ export function outputSizes(client: Reader, pipelineId: number, definitionHash: 
 }
 
 /** Counts the definition's last answers again; before its batch ends, so that the next plan knows them. */
-export async function learnOutputSizes(tx: Queryable, pipelineId: number, definitionHash: string): Promise<void> {
+export async function learn(tx: Queryable, pipelineId: number, definitionHash: string): Promise<void> {
   await tx.run(sql`
     with last as (
       select no
