@@ -238,6 +238,8 @@ create table rowmill.batches (
   requests integer not null check (requests >= 0),
   -- Requests that were rendered and sent; the others ended as attempts that were not sent.
   lines integer,
+  -- Requests that share the line of an equal one.
+  sharing integer not null default 0 check (sharing >= 0),
   spool_bytes bigint,
   spool_sha256 text,
   reserved_nano_usd bigint not null default 0 check (reserved_nano_usd >= 0),
@@ -319,7 +321,7 @@ create unique index batches_one_open_create on rowmill.batches (account) where o
 create table rowmill.lines (
   batch integer not null,
   part integer not null,
-  -- The line of the first, 1-based.
+  -- The line of the first, 1-based; 0: they share lines of others.
   first integer not null,
   ids bigint[] not null,
   primary key (batch, part)
@@ -328,15 +330,19 @@ create table rowmill.lines (
 
 alter table rowmill.lines alter column ids set storage external;
 
--- Of batches that were adopted or recovered: how their lines are named, by other code or by a state of this ledger that is lost. The name
--- as it was written, and not by the key: a row may get another key while it is being answered.
+-- Lines with another name than their request's own: of batches that were adopted or recovered, as other code or a lost state of this ledger
+-- named them; and those that a request shares with an equal one. The name as it was written, and not by the key: a row may get another key
+-- while it is being answered.
 create table rowmill.named_lines (
   request_id bigint not null,
   batch integer not null,
   custom_id text not null,
-  primary key (batch, request_id),
-  unique (batch, custom_id)
+  -- The line is an equal request's.
+  sharing boolean not null default false,
+  primary key (batch, request_id)
 );
+create unique index named_lines_by_name on rowmill.named_lines (batch, custom_id) where not sharing;
+create index named_lines_shared on rowmill.named_lines (batch, custom_id) where sharing;
 
 create type rowmill.attempt_ending as enum ('succeeded', 'failed', 'returned');
 
@@ -363,6 +369,8 @@ create table rowmill.attempts (
   detail text,
   -- What was paid for and could not be used; until retention ends.
   answer text,
+  -- The request whose line it shared: tokens and cost stand there. Null: it had its own.
+  shared_from bigint,
   -- When `rowmill retry` wrote the kept answer into the target after all; what the attempt ended as, and what it cost, stays.
   written_at timestamptz,
   primary key (request_id, attempt)

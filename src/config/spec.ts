@@ -205,6 +205,11 @@ export interface PipelineSpec<Column extends string, Key extends string, Schema 
    * asks every time. Default: 1.
    */
   readonly approveAboveUsd?: number;
+  /**
+   * Ask equal questions of a batch once: rows with the same message share one line and its answer, each judged by its
+   * own `validate`. Default: true for a `temperature` of at most 0.3, otherwise false.
+   */
+  readonly dedupe?: boolean;
   /** The most rows to process in all, to start small. Whole number from 1. Default: none. */
   readonly limit?: number;
   /** How often Rowmill asks the provider for the state of a batch. Default: every 15 seconds, growing to 5 minutes. */

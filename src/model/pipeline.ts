@@ -65,6 +65,8 @@ export interface PipelineConfig {
   };
   readonly budget: { readonly usd: number; readonly per: BudgetPeriod } | null;
   readonly approveAboveUsd: number;
+  /** Equal questions of a batch share a line. */
+  readonly dedupe: boolean;
   readonly limit: number | null;
   readonly polling: { readonly minMs: number; readonly maxMs: number };
   readonly files: { readonly keep: boolean };

@@ -19,6 +19,8 @@ const faults: Readonly<Record<AttemptOutcome, Fault>> = {
   missing: "provider",
   // Not sent with the room it needed: Rowmill's own limit, so no try.
   cutShort: "unsent",
+  // The model was not asked for it.
+  unshared: "unsent",
   batchRefused: "unsent",
   permanent: "final",
   unwritable: "final",

@@ -49,6 +49,8 @@ const request: InFlight = {
   fingerprint: "Heat",
   room: 50,
   customId: null,
+  isSharing: false,
+  isAlone: false,
 };
 const row: SourceRow = { key: "a", hash: HASH, existedBefore: false, cells: { title: "Heat" } };
 const usage = { inputTokens: 1, cachedInputTokens: 0, outputTokens: 1 };

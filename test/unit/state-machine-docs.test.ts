@@ -165,6 +165,7 @@ const everyOutcome: Readonly<Record<AttemptOutcome, true>> = {
   truncated: true,
   refused: true,
   cutShort: true,
+  unshared: true,
   rateLimited: true,
   expired: true,
   cancelled: true,

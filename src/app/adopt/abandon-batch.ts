@@ -72,6 +72,7 @@ function endingOf({ requestId, attempt, tries, returns, room }: InFlight): Attem
     cost: 0,
     room,
     nextRoom: null,
+    sharedFrom: null,
     demo: false,
     rowGone: false,
     to: "waiting",

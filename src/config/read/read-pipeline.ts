@@ -43,6 +43,8 @@ const MAX_WAIT_MS = { min: 0, max: 30 * DAY };
 const POLLING_MS = { min: 10, max: DAY };
 /** After a day, a batch has expired at the provider too. */
 const RECONCILE_WINDOW_MS = { min: 10, max: DAY };
+/** Up to this, equal questions are asked once by default. */
+const DEDUPE_TEMPERATURE_MAX = 0.3;
 
 const SECTIONS = [
   "provider",
@@ -56,6 +58,7 @@ const SECTIONS = [
   "target",
   "budget",
   "approveAboveUsd",
+  "dedupe",
   "limit",
   "polling",
   "files",
@@ -72,13 +75,14 @@ export function readPipeline(place: Place, name: string, language: ConfigLanguag
   const source = readSource(at.source);
   const columns = place.problems.clean(at.source.path) ? source.columns : null;
   const provider = optional(at.provider, (given) => readProvider(given, language), ADAPTERS[0].choice);
+  const request = readRequest(at.request, { dialect: provider.dialect, columns, language });
   const config: PipelineConfig = {
     name,
     provider,
     source,
     when: readWhen(at.when),
     batch: readBatch(at.batch),
-    request: readRequest(at.request, { dialect: provider.dialect, columns, language }),
+    request,
     answer: optional(at.answer, (answer): AnswerSpec | null => readAnswer(answer, language), null),
     validate: optional(at.validate, (validate) => readValidate(validate, language), null),
     attempts: optional(at.attempts, integer({ min: 1, max: ATTEMPTS_MAX }), ATTEMPTS_DEFAULT),
@@ -89,6 +93,7 @@ export function readPipeline(place: Place, name: string, language: ConfigLanguag
       number({ min: 0, max: USD_MAX }, " (US dollars)"),
       APPROVE_ABOVE_USD_DEFAULT,
     ),
+    dedupe: optional(at.dedupe, boolean, isSteady(request)),
     limit: optional(at.limit, integer({ min: 1, max: LIMIT_MAX }, " rows"), null),
     polling: readPolling(at.polling),
     files: { keep: optional(section(orEmpty(at.files), ["keep"]).keep, boolean, false) },
@@ -96,6 +101,11 @@ export function readPipeline(place: Place, name: string, language: ConfigLanguag
   };
   checkAcrossSections(place, config);
   return config;
+}
+
+/** Equal questions get nearly equal answers. */
+function isSteady({ parameters: { temperature } }: PipelineConfig["request"]): boolean {
+  return typeof temperature === "number" && temperature <= DEDUPE_TEMPERATURE_MAX;
 }
 
 function readSource(place: Place): PipelineConfig["source"] {

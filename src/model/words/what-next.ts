@@ -15,6 +15,8 @@ export type AttemptOutcome =
   | "refused"
   // ours: its line had less room than the config allows
   | "cutShort"
+  // ours: it shared the answer to an equal request, which does not fit its row
+  | "unshared"
   // the provider's fault
   | "rateLimited"
   | "expired"
@@ -119,6 +121,8 @@ export function whatNext(outcome: AttemptOutcome, before: Counters, policy: Poli
     case "noRoom":
     // No try: Rowmill set the limit. It doubles each time up to the user's own, where the outcome is `truncated`.
     case "cutShort":
+    // Nor here: its row is asked alone.
+    case "unshared":
     // A refusal that names no line is not about a row: the caller decides when to ask again, and when to report it.
     case "batchRefused":
       return { ending: "returned", tries: before.tries, returns: before.returns, delayMs: 0 };

@@ -22,6 +22,7 @@ export interface BatchFields {
   room?: number;
   requests?: number;
   lines?: number;
+  sharing?: number;
   spoolBytes?: number;
   spoolSha256?: string;
   reservedNanoUsd?: number;

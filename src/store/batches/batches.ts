@@ -41,6 +41,8 @@ interface BatchBase {
   readonly room: number | null;
   /** While planned, how many are queued for it; then how many entered it. */
   readonly requests: number;
+  /** Of them: those that share the line of an equal one. */
+  readonly sharing: number;
   readonly reservedNanoUsd: number;
   readonly reservedTokens: number;
   readonly data: ProviderData;
@@ -106,7 +108,7 @@ interface BatchRecord extends Omit<BatchBase, "rates" | "data"> {
 
 const COLUMNS = sql`b.id, b.no, b.pipeline_id as "pipelineId", p.name as pipeline, b.state,
   b.definition_hash as "definitionHash", b.provider, b.account, b.model, b.endpoint, b.price,
-  b.batch_factor::float8 as "batchFactor", b.room, b.requests, b.lines, b.spool_bytes as "spoolBytes",
+  b.batch_factor::float8 as "batchFactor", b.room, b.requests, b.sharing, b.lines, b.spool_bytes as "spoolBytes",
   b.spool_sha256 as "spoolSha256", b.reserved_nano_usd::float8 as "reservedNanoUsd",
   b.reserved_tokens::float8 as "reservedTokens", b.provider_data as data, b.presumed,
   b.told_at is not null as told,

@@ -1,5 +1,5 @@
 /** Requests of an unfinished batch: how they enter it, part by part, and how they are found. */
-import { byteaArray, int4Array, int8Array, sideBySide } from "../../postgres/arrays.js";
+import { byteaArray, int4Array, int8Array, sideBySide, textArray } from "../../postgres/arrays.js";
 import { countChanges, endedOf } from "../requests/counts.js";
 import { sentAhead, sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 import { shortened } from "../requests/queue.js";
@@ -21,20 +21,26 @@ export interface Request {
   readonly answeredFingerprint: string | null;
   /** Waiting: the least that its next answer may have; in flight: the most that this one may. Null: as its batch. */
   readonly room: number | null;
+  /** The answer that it shared with equal requests did not fit its row. */
+  readonly isAlone: boolean;
 }
 
 export interface InFlight extends Request {
   /** As rendered. */
   readonly contentHash: string | null;
   readonly fingerprint: string | null;
-  /** In an adopted batch, as other code named it; null: our own name. */
+  /** The name of its line, if that is not ours for it: of other code, or of the request that it shares a line with. */
   readonly customId: string | null;
+  /** It shares the line of an equal request. */
+  readonly isSharing: boolean;
 }
 
 const REQUEST_COLUMNS = sql`r.id::text as "requestId", r.attempt, r.key, r.tries, r.returns,
+  coalesce(r.error_code = 'unshared', false) as "isAlone",
   ${hex(sql`r.answered_hash`)} as "answeredHash", ${hex(sql`r.answered_fingerprint`)} as "answeredFingerprint"`;
 const COLUMNS = sql`${REQUEST_COLUMNS}, ${hex(sql`r.content_hash`)} as "contentHash",
-  ${hex(sql`r.fingerprint`)} as fingerprint, coalesce(r.room, b.room) as room, l.custom_id as "customId"`;
+  ${hex(sql`r.fingerprint`)} as fingerprint, coalesce(r.room, b.room) as room, l.custom_id as "customId",
+  coalesce(l.sharing, false) as "isSharing"`;
 
 /** Of these requests, those that are in flight in this batch; locked in id order. */
 export async function lockMany(tx: Queryable, batch: number, requestIds: readonly string[]): Promise<InFlight[]> {
@@ -77,7 +83,7 @@ export async function inFlightOf(
 
 export interface Part {
   readonly requests: readonly (InFlight & {
-    /** 1-based, in the file that was sent. */
+    /** 1-based, in the file that was sent; perhaps shared with others. */
     readonly line: number;
   })[];
   readonly isLast: boolean;
@@ -102,12 +108,18 @@ async function partOf(
   { batch, part, which }: { readonly batch: number; readonly part: number; readonly which: Sql },
 ): Promise<Part> {
   const requests = await tx.rows<Part["requests"][number]>(sql`
-    select ${COLUMNS}, (p.first + x.place - 1)::int as line
+    select ${COLUMNS}, coalesce(shared.line, (p.first + x.place - 1)::int) as line
     from rowmill.lines p
     cross join unnest(p.ids) with ordinality as x (id, place)
     join rowmill.requests r on r.id = x.id
     join rowmill.batches b on b.no = r.batch
     left join rowmill.named_lines l on l.request_id = r.id and l.batch = r.batch
+    left join (
+      select y.id, (q.first + y.place - 1)::int as line
+      from rowmill.lines q
+      cross join unnest(q.ids) with ordinality as y (id, place)
+      where q.batch = ${batch} and q.first > 0) shared
+      on l.sharing and shared.id = split_part(l.custom_id, '-', 1)::bigint
     where p.batch = ${batch}
       and p.part = ${part}
       and r.state = 'batched'
@@ -182,6 +194,12 @@ export async function nextOfBatch(client: Reader, batch: number, after: string |
   return first === undefined ? null : { no: first.no, requests };
 }
 
+/** A row of the queue, and the ids that stay in it. */
+interface QueuedLeft {
+  readonly no: string;
+  readonly left: readonly string[];
+}
+
 export interface TakenRequest {
   readonly id: string;
   readonly attempt: number;
@@ -209,7 +227,7 @@ export async function takeIntoBatch(
   }: {
     readonly requests: readonly TakenRequest[];
     readonly first: number;
-    readonly queued: { readonly no: string; readonly left: readonly string[] };
+    readonly queued: QueuedLeft;
   },
 ): Promise<ReadonlySet<string>> {
   const dequeued = shortened(queued.no, queued.left);
@@ -218,7 +236,19 @@ export async function takeIntoBatch(
     return new Set();
   }
   const ids = await tx.value<string[]>(sql`
-    with moved as (
+    with ${movedInto(batch, { requests, first, also: int4Array(requests.map(({ sent }) => (sent ? 1 : 0))) })},
+    dequeued as (${dequeued})
+    select json_agg(id::text) from moved`);
+  return new Set(ids);
+}
+
+/** The CTEs that move requests; `also` is a further column, `sent`: 1 where the request belongs to the next part. */
+function movedInto(
+  batch: BatchName,
+  { requests, first, also }: { readonly requests: readonly Moved[]; readonly first: number; readonly also: Sql },
+): Sql {
+  return sql`
+    moved as (
       update rowmill.requests r
       set state = 'batched', batch = ${batch.no}, attempt = x.attempt, not_before = null, changed_at = now(),
         content_hash = coalesce(x.hash, r.content_hash), fingerprint = coalesce(x.fingerprint, r.fingerprint),
@@ -229,7 +259,7 @@ export async function takeIntoBatch(
         byteaArray(requests.map(({ hash }) => hash)),
         byteaArray(requests.map(({ fingerprint }) => fingerprint)),
         int4Array(requests.map(({ room }) => room)),
-        int4Array(requests.map(({ sent }) => (sent ? 1 : 0))),
+        also,
       ])} with ordinality as x (id, attempt, hash, fingerprint, room, sent, place)
       where r.id = x.id and r.state = ${hiddenState("waiting")} and r.attempt = x.attempt - 1
       returning r.id, x.sent, x.place),
@@ -244,10 +274,53 @@ export async function takeIntoBatch(
         ${first}::int, array_agg(id order by place)
       from moved
       where sent = 1
-      having count(*) > 0),
-    dequeued as (${dequeued})
-    select json_agg(id::text) from moved`);
-  return new Set(ids);
+      having count(*) > 0)`;
+}
+
+type Moved = Omit<TakenRequest, "sent">;
+
+export interface SharingRequest extends Moved {
+  /** The name of the line that it shares. */
+  readonly line: string;
+}
+
+/**
+ * Moves requests into the batch that share lines of others, which are in it by now: a part of their own, whose first
+ * line is 0. Returns how many moved. `queued` as above.
+ */
+export async function shareLines(
+  tx: Queryable,
+  batch: BatchName,
+  { requests, queued }: { readonly requests: readonly SharingRequest[]; readonly queued: QueuedLeft },
+): Promise<number> {
+  if (requests.length === 0) return 0;
+  const names = requests.map(({ line }) => line);
+  return tx.number(sql`
+    with ${movedInto(batch, { requests, first: 0, also: int4Array(requests.map(() => 1)) })},
+    named as (
+      insert into rowmill.named_lines (request_id, batch, custom_id, sharing)
+      select m.id, ${batch.no}::int, n.name, true
+      from moved m
+      join unnest(${textArray(names)}) with ordinality as n (name, place) on n.place = m.place),
+    dequeued as (${shortened(queued.no, queued.left)})
+    select count(*)::int from moved`);
+}
+
+/** Line → the requests in flight that share it. */
+export async function sharersOf(
+  client: Reader,
+  batch: number,
+  lines: readonly string[],
+): Promise<ReadonlyMap<string, readonly string[]>> {
+  const rows = await client.rows<{ line: string; ids: string[] }>(sql`
+    select l.custom_id as line, json_agg(r.id::text order by r.id) as ids
+    from rowmill.named_lines l
+    join rowmill.requests r on r.id = l.request_id and r.state = 'batched' and r.batch = l.batch
+    where l.batch = ${batch}
+      and l.sharing
+      and l.custom_id = any(${textArray(lines)})
+    group by l.custom_id`);
+  return new Map(rows.map(({ line, ids }) => [line, ids]));
 }
 
 /** Undoes the newest part of an interrupted rendering: its requests, never sent, wait again. False: there is none. */
@@ -260,6 +333,10 @@ export async function undoPart(tx: Queryable, batch: BatchName): Promise<boolean
     queued as (
       insert into rowmill.queue (pipeline_id, batch, ids)
       select ${batch.pipelineId}, ${batch.no}, ids from part),
+    unnamed as (
+      delete from rowmill.named_lines l
+      using part
+      where l.batch = ${batch.no} and l.request_id = any(part.ids)),
     undone as (
       update rowmill.requests r
       set state = 'waiting', attempt = r.attempt - 1, changed_at = now()

@@ -91,6 +91,8 @@ function answersOf(
       from rowmill.attempts a
       where a.batch = ${no}
         and a.outcome = any(${[...ANSWER_OUTCOMES]}::text[])
+        -- One answer, however many rows share it.
+        and a.shared_from is null
         and (not ${first}::boolean or a.tries <= (a.outcome = any(${[...FAILURE_OUTCOMES]}::text[]))::int)
         and a.at > coalesce((select p.answers_since from rowmill.pipelines p where p.id = ${pipelineId}),
           '-infinity')

@@ -24,6 +24,8 @@ export interface AttemptEnding {
   readonly cost: number | null;
   /** The most tokens that the answer could have; null: unknown. */
   readonly room: number | null;
+  /** The request whose line it shared; null: it had its own. */
+  readonly sharedFrom: string | null;
   /** The least room of the next attempt; null: unchanged. */
   readonly nextRoom: number | null;
   /** Ended by the demo model. */
@@ -57,7 +59,7 @@ export async function endMany(
       select *
       from json_to_recordset(${JSON.stringify(endings)}::json) as x (id bigint, attempt int,
         ending rowmill.attempt_ending, outcome text, detail text, answer text, model text, input int, cached int,
-        output int, cost bigint, room int, "nextRoom" int, demo boolean, "rowGone" boolean,
+        output int, cost bigint, room int, "nextRoom" int, "sharedFrom" bigint, demo boolean, "rowGone" boolean,
         "to" rowmill.request_state, hash text, fingerprint text, tries int, returns int, "delayMs" float8)),
     moved as (
       update rowmill.requests r
@@ -86,9 +88,9 @@ export async function endMany(
     unkept as (delete from rowmill.kept_answers k using moved m where k.request_id = m.id),
     recorded as (
       insert into rowmill.attempts (request_id, attempt, batch, ending, outcome, detail, answer, model,
-        input_tokens, cached_input_tokens, output_tokens, cost_nano_usd, room, tries, at)
+        input_tokens, cached_input_tokens, output_tokens, cost_nano_usd, room, tries, shared_from, at)
       select id, attempt, ${batch.no}, ending, outcome, detail, answer, model, input, cached, output, cost, room,
-        tries, ${instant(at)}
+        tries, "sharedFrom", ${instant(at)}
       from moved)
     select id::text from moved`);
   const moved = new Set(ids);

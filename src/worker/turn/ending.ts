@@ -1,6 +1,7 @@
 /** How an attempt ends, by what was decided about it, and how a batch ends with all its requests. */
 import type { Json } from "../../model/pipeline.js";
 import type { TokenUsage } from "../../model/provider/outcome.js";
+import { parseCustomId } from "../../model/request/custom-id.js";
 import { costNanoUsd } from "../../model/provider/pricing.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { whatNext, type AttemptOutcome } from "../../model/words/what-next.js";
@@ -54,7 +55,8 @@ export interface Deciding {
 
 export function endingOf(
   { context, pipeline, batch }: Deciding,
-  request: Pick<inFlight.InFlight, "requestId" | "attempt" | "tries" | "returns" | "room">,
+  request: Pick<inFlight.InFlight, "requestId" | "attempt" | "tries" | "returns" | "room"> &
+    Partial<Pick<inFlight.InFlight, "isSharing" | "customId">>,
   facts: EndingFacts,
 ): AttemptEnding {
   const { config } = pipeline;
@@ -64,6 +66,7 @@ export function endingOf(
     // Null: unknown, of a request by other code or by an older version.
     moreRoom: request.room === null || request.room < config.request.maxOutputTokens,
   };
+  const sharedFrom = request.isSharing === true ? (parseCustomId(request.customId ?? "")?.requestId ?? null) : null;
   const next = whatNext(facts.outcome, request, policy, facts.chance ?? context.random());
   return {
     id: request.requestId,
@@ -73,7 +76,9 @@ export function endingOf(
     detail: storable(facts.detail?.slice(0, DETAIL_CHARACTERS_MAX)),
     answer: storable(facts.answer),
     model: storable(facts.model),
-    ...(facts.usage === undefined ? NO_USAGE : countedUsage(batch, facts.usage)),
+    // The attempt that has the line bears its tokens and its cost.
+    ...(facts.usage === undefined || sharedFrom !== null ? NO_USAGE : countedUsage(batch, facts.usage)),
+    sharedFrom,
     room: request.room,
     nextRoom: nextRoom(facts.outcome, request.room, config.request.maxOutputTokens),
     demo: facts.demo ?? false,

@@ -3,16 +3,7 @@
  * enter the batch. A row that is gone, empty, already answered or too large ends at once; what does not fit stays in
  * the queue. Nothing is spent yet: after a crash the batch is rendered again.
  */
-import { formatCustomId } from "../../model/request/custom-id.js";
-import {
-  addLine,
-  NOTHING_PACKED,
-  pack,
-  type LineSize,
-  type PackedSoFar,
-  type PackingLimits,
-} from "../../model/request/packing.js";
-import { tooLargeText, type SourceRow } from "../../sources/source.js";
+import { addLine, NOTHING_PACKED, type LineSize, type PackedSoFar } from "../../model/request/packing.js";
 import * as batches from "../../store/batches/batches.js";
 import type { Queryable } from "../../postgres/database.js";
 import * as attempts from "../../store/requests/attempts.js";
@@ -20,32 +11,24 @@ import * as inFlight from "../../store/batches/in-flight.js";
 import type { QueueRow, Request, TakenRequest } from "../../store/batches/in-flight.js";
 import * as money from "../../store/batches/money.js";
 import * as queue from "../../store/requests/queue.js";
-import type { Encoder } from "../../model/provider/provider.js";
-import { firstAttempt, type Pipeline } from "../context.js";
+import type { Pipeline } from "../context.js";
 import { pause } from "../guard.js";
-import { encoderFor, lineBound, requestBounds, type RequestBounds } from "../rounds/estimate.js";
+import { encoderFor, requestBounds, type RequestBounds } from "../rounds/estimate.js";
 import { dollars, resumesText } from "../rounds/planner.js";
-import { endingOf, withdraw, type EndingFacts } from "./ending.js";
-import { fileLimits, type FileLimits } from "../rounds/file-limits.js";
-import { DraftLines, openSpool, type SpoolWriter } from "../spool.js";
-import { AGAIN, DONE, LOST, moveBatch, type BatchIn, type Next, type Turn } from "./turn.js";
-import { userCodeTimer } from "../user-code.js";
-
-type Planned = Turn<BatchIn<"planned">>;
-
-interface Limits extends PackingLimits, FileLimits {
-  /** The account's own limit; null: none was learned. */
-  readonly tokensWhole: number | null;
-}
-
-/** Everything about the batch that lives in memory: a few numbers. */
-interface Progress {
-  packed: PackedSoFar;
-  /** Set when no further line fits. */
-  full: boolean;
-  /** The first line that did not fit, for the next plan. */
-  overflow: LineSize | null;
-}
+import { endingOf, withdraw } from "./ending.js";
+import { fileLimits } from "../rounds/file-limits.js";
+import {
+  questionOf,
+  renderAll,
+  type Limits,
+  type Planned,
+  type Progress,
+  type ReadChunk,
+  type Rendered,
+  type Rendering,
+} from "./render-rows.js";
+import { openSpool, type SpoolWriter } from "../spool.js";
+import { AGAIN, DONE, LOST, moveBatch, type Next } from "./turn.js";
 
 export async function render(turn: Planned): Promise<Next> {
   const { context, pipeline, batch } = turn;
@@ -56,7 +39,8 @@ export async function render(turn: Planned): Promise<Next> {
   const limits = await packingLimits(turn);
   const spool = await openSpool(context, batch.id, pipeline.provider.frame);
   const encode = encoderFor(pipeline, bounds.ratio);
-  const progress: Progress = { packed: NOTHING_PACKED, full: false, overflow: null };
+  const lines = sharesLines(pipeline) ? new Map<string, string>() : null;
+  const progress: Progress = { packed: NOTHING_PACKED, sharing: 0, lines, full: false, overflow: null };
   try {
     if (!(await renderAllChunks(turn, { encode, room: bounds.room, limits, progress, spool }))) {
       spool.leave();
@@ -67,6 +51,11 @@ export async function render(turn: Planned): Promise<Next> {
     await spool.abandon();
     throw error;
   }
+}
+
+/** Not where a provider takes no small batch: equal rows alone would never fill one. */
+function sharesLines({ config, provider }: Pipeline): boolean {
+  return config.dedupe && provider.limits.requestsMin === 1;
 }
 
 /** Takes out what an interrupted rendering put into the batch: it was not sent. False: the lease is lost. */
@@ -93,24 +82,6 @@ async function packingLimits({ context, pipeline, batch }: Planned): Promise<Lim
     tokensMax: learned.enqueuedTokens === null ? null : batch.reservedTokens,
     nanoUsdMax: pipeline.config.budget === null ? null : batch.reservedNanoUsd,
   };
-}
-
-interface Rendering {
-  readonly encode: Encoder;
-  /** Output tokens of an answer, unless the row's last one was cut short. */
-  readonly room: number;
-  readonly limits: Limits;
-  readonly progress: Progress;
-  readonly spool: SpoolWriter;
-}
-
-/** The requests of one row of the batch's queue that were read together. */
-interface ReadChunk {
-  /** The number of the queue's row. */
-  readonly no: string;
-  readonly asked: readonly { readonly request: Request; readonly row: SourceRow | undefined }[];
-  /** Ids that were not read, for the next chunk. */
-  readonly left: readonly string[];
 }
 
 /** Reads the queue's next row while this one is taken, unless this one takes more reads. False: the lease is lost. */
@@ -159,16 +130,28 @@ async function renderChunk(
 ): Promise<{ readonly left: number } | null> {
   const { context } = turn;
   return context.step("render.chunk", async () => {
-    const before = rendering.progress.packed;
+    const { progress } = rendering;
+    const before = progress.packed;
     const rendered = renderAll(turn, rendering, read);
-    const taken = await context.database.transaction((tx) => take(turn, tx, { rendering, read, rendered, before }));
-    if (taken === null) return null;
+    const entered = await context.database.transaction((tx) => take(turn, tx, { rendering, read, rendered, before }));
+    if (entered === null) return null;
+    const { taken, sharing, orphans } = entered;
     const isTaken = (place: number) => taken.has(rendered.lines[place]?.request.requestId ?? "");
     const lines = rendered.lines.filter((_line, place) => isTaken(place));
-    rendering.progress.packed = lines.reduce((packed, { line }) => addLine(packed, line.size), before);
+    forgetQuestions(progress, rendered, taken);
+    progress.packed = lines.reduce((packed, { line }) => addLine(packed, line.size), before);
+    progress.sharing += sharing;
     await rendering.spool.append(rendered.draft, isTaken);
-    return { left: rendered.left.length };
+    return { left: rendered.left.length + orphans };
   });
+}
+
+/** Of lines that did not enter the batch after all. */
+function forgetQuestions(progress: Progress, { lines }: Rendered, taken: ReadonlySet<string>): void {
+  for (const { request, line } of lines) {
+    const question = taken.has(request.requestId) ? null : questionOf(progress, request, line.fingerprint);
+    if (question !== null) progress.lines?.delete(question);
+  }
 }
 
 async function readChunk(pipeline: Pipeline, tx: Queryable, { no, requests }: QueueRow): Promise<ReadChunk> {
@@ -185,37 +168,6 @@ async function readChunk(pipeline: Pipeline, tx: Queryable, { no, requests }: Qu
   };
 }
 
-interface Rendered {
-  /** In the order of the draft. */
-  readonly lines: readonly { readonly request: Request; readonly line: Line }[];
-  readonly draft: DraftLines;
-  readonly endings: readonly { readonly request: Request; readonly facts: EndingFacts }[];
-  /** Ids that do not fit into this batch, though others may. */
-  readonly waiting: readonly string[];
-  /** Ids without room or time. */
-  readonly left: readonly string[];
-}
-
-function renderAll(turn: Planned, rendering: Rendering, { asked, left }: ReadChunk): Rendered {
-  const lines: Rendered["lines"][number][] = [];
-  const endings: Rendered["endings"][number][] = [];
-  const waiting: string[] = [];
-  const draft = new DraftLines(turn.pipeline.provider.frame);
-  const drafting = { ...rendering, draft };
-  const isTimeOver = userCodeTimer();
-  for (const [index, one] of asked.entries()) {
-    const line = isTimeOver() ? "full" : renderOne(turn, drafting, one);
-    if (line === "full") {
-      const rest = asked.slice(index).map(({ request }) => request.requestId);
-      return { lines, draft, endings, waiting, left: [...rest, ...left] };
-    }
-    if (line === "overflow") waiting.push(one.request.requestId);
-    else if ("outcome" in line) endings.push({ request: one.request, facts: line });
-    else lines.push({ line, request: one.request });
-  }
-  return { lines, draft, endings, waiting, left };
-}
-
 interface Taking {
   readonly rendering: Rendering;
   readonly read: ReadChunk;
@@ -223,20 +175,28 @@ interface Taking {
   readonly before: PackedSoFar;
 }
 
-/** Returns the ids that entered the batch. Null: the lease is lost. */
+interface Entered {
+  /** Ids with a line of their own, or that ended. */
+  readonly taken: ReadonlySet<string>;
+  readonly sharing: number;
+  /** Would share a line that did not enter the batch: still in the queue. */
+  readonly orphans: number;
+}
+
+/** Null: the lease is lost. */
 async function take(
   turn: Planned,
   tx: Queryable,
   { rendering, read, rendered, before }: Taking,
-): Promise<ReadonlySet<string> | null> {
+): Promise<Entered | null> {
   const { pipeline, batch, lease } = turn;
   const { room } = rendering;
   if (!(await batches.holds(tx, lease))) return null;
-  const { lines, endings } = rendered;
+  const { lines, endings, shares, left } = rendered;
   await queue.putBack(tx, read.no, { ids: rendered.waiting, delayMs: pipeline.config.polling.minMs });
   const taken = await inFlight.takeIntoBatch(tx, batch, {
     first: before.requests + 1,
-    queued: { no: read.no, left: rendered.left },
+    queued: { no: read.no, left: [...left, ...shares.map(({ request }) => request.requestId)] },
     requests: [
       ...lines.map(({ request, line }) => takenOf(request, { ...line, room: line.room === room ? null : line.room })),
       ...endings.map(({ request, facts }) =>
@@ -250,7 +210,23 @@ async function take(
     batch,
     ended.map(({ request, facts }) => endingOf(turn, { ...request, attempt: request.attempt + 1, room }, facts)),
   );
-  return taken;
+  const lost = new Set(lines.filter(({ request }) => !taken.has(request.requestId)).map(({ line }) => line.name));
+  const [orphans, sharing] = [
+    shares.filter(({ share }) => lost.has(share.shares)),
+    shares.filter(({ share }) => !lost.has(share.shares)),
+  ];
+  const shared = await inFlight.shareLines(tx, batch, {
+    queued: { no: read.no, left: [...left, ...orphans.map(({ request }) => request.requestId)] },
+    requests: sharing.map(({ request, share }) => ({
+      id: request.requestId,
+      attempt: request.attempt + 1,
+      hash: share.hash,
+      fingerprint: share.fingerprint,
+      room: share.room === room ? null : share.room,
+      line: share.shares,
+    })),
+  });
+  return { taken, sharing: shared, orphans: orphans.length };
 }
 
 /** Requests with a fingerprint are sent. */
@@ -261,94 +237,6 @@ function takenOf(
   return { id: requestId, attempt: attempt + 1, hash, fingerprint, room, sent: fingerprint !== null };
 }
 
-type Drafting = Rendering & { readonly draft: DraftLines };
-
-interface Line {
-  readonly hash: string;
-  readonly fingerprint: string;
-  /** Output tokens. */
-  readonly room: number;
-  readonly size: LineSize;
-}
-
-/** `full`: no further line goes into this batch. `overflow`: this one does not, others may. */
-type OneRendered = Line | EndingFacts | "full" | "overflow";
-
-function renderOne(
-  turn: Planned,
-  rendering: Drafting,
-  asked: { request: Request; row: SourceRow | undefined },
-): OneRendered {
-  const { pipeline, batch } = turn;
-  const { request, row } = asked;
-  if (row === undefined) return { outcome: "gone" };
-  if (row.cells === null) return { outcome: "tooLarge", detail: tooLargeText(row.hash), hash: row.hash };
-  const rendered = pipeline.render(row.cells);
-  if (rendered.kind === "empty")
-    return {
-      outcome: "empty",
-      detail: "There is nothing to ask about this row: its message is empty.",
-      hash: row.hash,
-    };
-  if (rendered.kind === "failed") return { outcome: "unrenderable", detail: rendered.message, hash: row.hash };
-  const name = formatCustomId(request.requestId, request.attempt + 1, row.hash);
-  const { maxOutputTokens } = pipeline.config.request;
-  const room = Math.min(maxOutputTokens, Math.max(rendering.room, request.room ?? 0));
-  const attempt = { ...firstAttempt(pipeline.config), maxOutputTokens: room };
-  const encoded = rendering.encode(name, rendered.request, attempt);
-  const { line: text, fingerprint } = encoded;
-  if (row.hash === request.answeredHash && fingerprint === request.answeredFingerprint) {
-    return { outcome: "alreadyAnswered", hash: row.hash, fingerprint };
-  }
-  const bounds = lineBound(batch.rates, { tokens: encoded.boundTokens, room });
-  const size = { bytes: rendering.draft.add(text), ...bounds };
-  const refused = refusalOf(turn, rendering, { size, hash: row.hash });
-  if (refused === null) return { hash: row.hash, fingerprint, room, size };
-  rendering.draft.dropLast();
-  return refused;
-}
-
-/** Null: the line is packed. */
-function refusalOf(
-  turn: Planned,
-  { limits, progress }: Rendering,
-  { size, hash }: Pick<Line, "size" | "hash">,
-): Exclude<OneRendered, Line> | null {
-  const tooLarge = overWhole(turn.pipeline, size, limits);
-  if (tooLarge !== null) return { outcome: "tooLarge", detail: tooLarge, hash };
-  const { requests, bytes } = progress.packed;
-  const isLikely = limits.bytesGuess === null || requests === 0 || bytes + size.bytes <= limits.bytesGuess;
-  if (isLikely && pack(progress.packed, size, limits) === "take") {
-    progress.packed = addLine(progress.packed, size);
-    return null;
-  }
-  // More than the whole batch reserved: this line waits for a larger reservation, the others need not.
-  if (pack(NOTHING_PACKED, size, limits) !== "take") {
-    progress.overflow = size;
-    return "overflow";
-  }
-  progress.full = true;
-  return "full";
-}
-
-/** Why no batch can ever hold this line; null: some can. */
-function overWhole(pipeline: Planned["pipeline"], size: LineSize, limits: Limits): string | null {
-  const { budget } = pipeline.config;
-  if (size.bytes > limits.bytesMax)
-    return `The request has ${size.bytes} bytes; a batch file may have at most ${limits.bytesMax}.`;
-  if (limits.tokensWhole !== null && size.tokens > limits.tokensWhole) {
-    return (
-      `The request may need ${size.tokens} tokens; ` +
-      `the account may have at most ${limits.tokensWhole} enqueued for this model.`
-    );
-  }
-  if (budget === null || size.nanoUsd <= budget.usd * 1e9) return null;
-  return (
-    `The request may cost ${dollars(size.nanoUsd)}, ` +
-    `more than the whole budget of $${budget.usd} per ${budget.per}.`
-  );
-}
-
 async function finish(
   turn: Planned,
   spool: SpoolWriter,
@@ -356,7 +244,7 @@ async function finish(
 ): Promise<Next> {
   const { batch } = turn;
   const { bounds } = rendered;
-  const { packed, overflow } = rendered.progress;
+  const { packed, sharing, overflow } = rendered.progress;
   if (overflow) await makeRoom(turn, overflow, rendered);
   const move = (event: "rendered" | "nothingToSend", reason: string, fields: batches.BatchFields) =>
     moveBatch("render.move", turn, { batch, event, reason, fields });
@@ -374,8 +262,9 @@ async function finish(
   const ended = await inFlight.countEnded(turn.context.read, batch.no);
   const moved = await move("rendered", `${packed.requests} lines, ${file.bytes} bytes`, {
     room: bounds.room,
-    requests: packed.requests + ended,
+    requests: packed.requests + sharing + ended,
     lines: packed.requests,
+    sharing,
     spoolBytes: file.bytes,
     spoolSha256: file.sha256,
     reservedTokens: Math.ceil(packed.tokens),

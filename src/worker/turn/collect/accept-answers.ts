@@ -71,7 +71,8 @@ function goodAnswers(turn: Collecting, outcomes: Outcomes): Map<string, Good> {
   for (const [id, lines] of outcomes) {
     const [line] = lines;
     const one = line !== undefined && lines.length === 1 ? goodAnswer(turn, line) : null;
-    if (one !== null) good.set(id, one);
+    // Another request's, whose line this one shares.
+    if (one?.answer.id === id) good.set(id, one);
   }
   return good;
 }

@@ -91,7 +91,7 @@ async function collectResults(turn: Collecting, waits: Waits): Promise<Tally | "
       presumed &&= proof === null;
       const { outcomes, unknown } = await attributeLines(turn.context.read, turn.batch, chunk.value);
       tally.unknown += unknown;
-      if (!(await endAnswers(turn, outcomes, waits))) return "lost";
+      for (const part of partsOf(outcomes)) if (!(await endAnswers(turn, part, waits))) return "lost";
     }
   } finally {
     await chunks.return(wholeEnd(turn, 0));
@@ -232,32 +232,48 @@ function unnamed(
 }
 
 interface Attributed {
-  /** By request: all lines that name it, in the file's order. Attempt and content decide which one counts. */
+  /** By request: all lines that name it or that it shares, in the file's order. Attempt and content decide which one counts. */
   readonly outcomes: Outcomes;
   /** Lines about no request of the batch. */
   readonly unknown: number;
 }
 
-/** Finds each line's request: by our own names, or by those of the code that created an adopted batch. */
+/** A line may be shared by many requests. */
+function partsOf(outcomes: Outcomes): readonly Outcomes[] {
+  if (outcomes.size <= CHUNK_LINES) return [outcomes];
+  const all = [...outcomes];
+  return Array.from(
+    { length: Math.ceil(all.length / CHUNK_LINES) },
+    (_, part) => new Map(all.slice(part * CHUNK_LINES, (part + 1) * CHUNK_LINES)),
+  );
+}
+
+/**
+ * Finds each line's requests: by our own names, or by those of the code that created an adopted batch; and those that
+ * share the line.
+ */
 async function attributeLines(
   client: Reader,
-  batch: { readonly no: number; readonly adoptedPattern: string | null; readonly recovered: boolean },
+  batch: Pick<batches.Batch, "no" | "adoptedPattern" | "recovered" | "sharing">,
   read: readonly AnswerOutcome[],
 ): Promise<Attributed> {
   const noted = batch.adoptedPattern !== null || batch.recovered;
   const names = () => read.flatMap((outcome) => outcome.customId ?? []);
   const adopted = noted ? await adoption.requestsByCustomId(client, batch.no, names()) : null;
+  const sharers = batch.sharing > 0 ? await inFlight.sharersOf(client, batch.no, names()) : null;
   const outcomes = new Map<string, AnswerOutcome[]>();
+  const add = (id: string, outcome: AnswerOutcome) => {
+    const said = outcomes.get(id);
+    if (said === undefined) outcomes.set(id, [outcome]);
+    else said.push(outcome);
+  };
   let unknown = 0;
   for (const outcome of read) {
     const name = outcome.customId ?? "";
     const id = adopted === null ? parseCustomId(name)?.requestId : adopted.get(name);
     if (id === undefined) unknown++;
-    else {
-      const said = outcomes.get(id);
-      if (said === undefined) outcomes.set(id, [outcome]);
-      else said.push(outcome);
-    }
+    else add(id, outcome);
+    for (const sharer of sharers?.get(name) ?? []) add(sharer, outcome);
   }
   return { outcomes, unknown };
 }

@@ -154,7 +154,7 @@ function judgeAnswer({ pipeline, asked }: Judging, { request, lines, row, presen
   if ("message" in checked) {
     // Some servers do not say that they cut an answer off.
     const isCut = outcome.usage.outputTokens >= (request.room ?? Infinity) && isShortRoom(pipeline, request);
-    const problem = isCut ? "cutShort" : "invalid";
+    const problem = isCut ? "cutShort" : checked.isRows && request.isSharing ? "unshared" : "invalid";
     return ended({ ...known, answer: textOf(outcome), outcome: problem, detail: checked.message });
   }
   if (typeof asked.target === "string") {
@@ -227,15 +227,16 @@ function textOf(outcome: AnswerOutcome): string | null {
   return text.trim() === "" ? (reasoning ?? text) : text;
 }
 
+/** `isRows`: it fits the schema, and its row's own check refuses it. */
 function check(
   pipeline: Judge,
   answer: CompiledAnswer,
   { said, cells }: { said: Said; cells: RowCells },
-): { cells: Readonly<Record<string, Json>> } | { message: string } {
+): { cells: Readonly<Record<string, Json>> } | { message: string; isRows: boolean } {
   const parsed = answer.parse(said.text, said);
-  if (!parsed.ok) return { message: parsed.message };
+  if (!parsed.ok) return { message: parsed.message, isRows: false };
   const problem = validate(pipeline, parsed.value, cells);
-  return problem === null ? { cells: parsed.cells } : { message: problem };
+  return problem === null ? { cells: parsed.cells } : { message: problem, isRows: true };
 }
 
 function validate(pipeline: Judge, value: unknown, cells: RowCells): string | null {
