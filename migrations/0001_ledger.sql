@@ -45,6 +45,11 @@ create table rowmill.pipelines (
   -- Rows visible in it were there before the pipeline: `source.existing`.
   installed_snapshot pg_snapshot,
   target_table text not null,
+  -- What becomes of rows that were answered under the previous definition; null: there was none.
+  change_decision text check (change_decision in ('undecided', 'reask', 'newOnly', 'keep')),
+  change_previous_hash text,
+  -- Answered rows that the present definition would ask something else, as the last sweep counted. Null: not yet.
+  change_rows bigint,
   pause_kind text check (pause_kind in ('person', 'budget', 'account', 'provider', 'source', 'target', 'deployment', 'answers')),
   pause_reason text,
   paused_at timestamptz,

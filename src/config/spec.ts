@@ -206,6 +206,12 @@ export interface PipelineSpec<Column extends string, Key extends string, Schema 
    */
   readonly approveAboveUsd?: number;
   /**
+   * What a changed definition (a new prompt, model, schema, …) does to rows that have answers: `"reask"` asks them again,
+   * `"newOnly"` leaves them and uses it for new and changed rows, `"keep"` also counts them as answered by it. `"ask"`
+   * asks you, and acts as `"newOnly"` until you decide. Default: `"ask"`.
+   */
+  readonly onChange?: "ask" | "reask" | "newOnly" | "keep";
+  /**
    * Ask equal questions of a batch once: rows with the same message share one line and its answer, each judged by its
    * own `validate`. Default: true for a `temperature` of at most 0.3, otherwise false.
    */

@@ -65,6 +65,8 @@ export interface PipelineConfig {
   };
   readonly budget: { readonly usd: number; readonly per: BudgetPeriod } | null;
   readonly approveAboveUsd: number;
+  /** What a changed definition does to answered rows. */
+  readonly onChange: "ask" | "reask" | "newOnly" | "keep";
   /** Equal questions of a batch share a line. */
   readonly dedupe: boolean;
   readonly limit: number | null;

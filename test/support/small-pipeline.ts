@@ -31,6 +31,7 @@ export function smallPipeline(user: MessageSource, system: MessageSource | null 
     attempts: 3,
     target: { table: "labels", columns: null, access: "private", addColumns: false, trustOwner: false },
     budget: null,
+    onChange: "ask",
     dedupe: false,
     approveAboveUsd: 1,
     limit: null,

@@ -29,7 +29,7 @@ const judging: Judging = {
     encode: (_, question) => ({ line: "", boundTokens: 1, fingerprint: question.user }),
   },
   batch: { model: "asked-model", rates: { price: null, batchFactor: 1 } },
-  asked: { changed: false, answer: compiled, triesMax: 3, target: "unused" },
+  asked: { changed: false, reopens: true, answer: compiled, triesMax: 3, target: "unused" },
 };
 /** The target takes every answer. */
 const writing = { ...judging, asked: { ...judging.asked, target: {} as never } };

@@ -192,6 +192,7 @@ export async function bindPipeline(database: Database, examined: Examined, provi
       sourceTable: table.qualified,
       sourceOid: table.oid,
       targetTable: config.target.table,
+      onChange: config.onChange === "ask" ? "undecided" : config.onChange,
     }),
   );
   const skipBefore = await ensureInstalled(database, config, { row, table });

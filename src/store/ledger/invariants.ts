@@ -206,6 +206,25 @@ const INVARIANTS: readonly Invariant[] = [
           <> (b.succeeded, b.failed, b.returned, b.input_tokens, b.output_tokens, b.cost_nano_usd)`,
   },
   {
+    number: 2,
+    title: "an attempt without a line of its own shares that of an equal request of its batch, at no cost",
+    query: `
+      select ${requestOf("a.request_id")} || ' attempt ' || a.attempt as violation
+      from rowmill.attempts a
+      where a.shared_from is not null
+        and (a.cost_nano_usd <> 0 or a.input_tokens + a.output_tokens > 0
+          or not exists (
+            select from rowmill.attempts l
+            where l.request_id = a.shared_from and l.batch = a.batch and l.shared_from is null
+            union all
+            select from rowmill.requests r
+            where r.id = a.shared_from and r.state = 'batched' and r.batch = a.batch))
+      union all
+      select b.id::text || ': ' || b.lines || ' lines, ' || b.sharing || ' that share them, of ' || b.requests
+      from rowmill.batches b
+      where b.lines + b.sharing > b.requests and b.adopted_pattern is null and not b.recovered`,
+  },
+  {
     number: 3,
     title: "a succeeded request has exactly one accepted answer for its content",
     query: `

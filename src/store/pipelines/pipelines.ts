@@ -53,13 +53,15 @@ export interface Registration {
   readonly sourceTable: string;
   readonly sourceOid: number;
   readonly targetTable: string;
+  /** What the config says about rows that were answered under the previous definition. */
+  readonly onChange: "undecided" | "reask" | "newOnly" | "keep";
 }
 
 /** Creates or changes the pipeline. A changed definition needs approval and a sweep, a changed price approval. */
 export async function register(tx: Queryable, wanted: Registration): Promise<PipelineRow> {
   const definition = JSON.stringify(wanted.definition);
-  const before = await tx.first<{ id: number; hash: string; repriced: boolean; approved: boolean }>(sql`
-    select id, definition_hash as hash, approved_hash is not null as approved,
+  const before = await tx.first<Registered>(sql`
+    select id, definition_hash as hash, approved_hash is not null as approved, change_decision as decision,
       (definition ->> 'price') is distinct from (${definition}::jsonb ->> 'price') as repriced
     from rowmill.pipelines
     where name = ${wanted.name}
@@ -80,13 +82,31 @@ export async function register(tx: Queryable, wanted: Registration): Promise<Pip
           and ${!before?.repriced}::boolean then p.line_nano_usd_max
         else 0 end,
       source_table = excluded.source_table, source_oid = excluded.source_oid,
-      target_table = excluded.target_table, uninstalled_at = null
+      target_table = excluded.target_table, uninstalled_at = null,
+      change_decision = case
+        when p.definition_hash <> excluded.definition_hash then ${wanted.onChange}
+        when p.change_decision = 'undecided' then ${wanted.onChange}
+        else p.change_decision end,
+      change_previous_hash = case
+        when p.definition_hash = excluded.definition_hash then p.change_previous_hash
+        else p.definition_hash end,
+      change_rows = case when p.definition_hash = excluded.definition_hash then p.change_rows end
     returning ${COLUMNS}`);
   if (!row) throw new Error(`The pipeline ${wanted.name} was not registered.`);
   const { version: says, answer } = wanted;
   await recordDefinition(tx, row.id, { hash: wanted.definitionHash, says, answer });
   if (before?.hash !== wanted.definitionHash) await addEvent(tx, row.id, { event: before ? "changed" : "created" });
+  if (before?.decision === "undecided" && wanted.onChange !== "undecided" && before.hash === wanted.definitionHash)
+    await tx.run(sql`update rowmill.sweeps set swept_hash = null where pipeline_id = ${row.id}`);
   return row;
+}
+
+interface Registered {
+  readonly id: number;
+  readonly hash: string;
+  readonly repriced: boolean;
+  readonly approved: boolean;
+  readonly decision: Registration["onChange"] | null;
 }
 
 export async function all(client: Queryable): Promise<PipelineRow[]> {

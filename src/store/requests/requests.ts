@@ -132,7 +132,8 @@ export async function followContent(
     where r.pipeline_id = ${pipelineId}
       and r.key = x.key
       and r.state = 'succeeded'
-      and r.answered_hash is distinct from decode(x.hash, 'hex')`);
+      and (r.answered_hash is distinct from decode(x.hash, 'hex')
+        or r.answered_fingerprint is distinct from coalesce(decode(x.fingerprint, 'hex'), r.answered_fingerprint))`);
 }
 
 /** Requests in flight whose rows got another key. */

@@ -92,7 +92,7 @@ export async function wantKeylessCount(client: Queryable, pipelineId: number): P
 export async function startSweep(tx: Queryable, pipelineId: number, definitionHash: string | null): Promise<void> {
   await tx.run(sql`
     update rowmill.sweeps
-    set phase = 'source', cursor = null,
+    set phase = case when ${definitionHash}::text is null then 'source' else 'definition' end, cursor = null,
       last_request_id = case
         when exists (select from rowmill.requests where pipeline_id = ${pipelineId}) then (
           select max(id) from rowmill.requests)

@@ -7,18 +7,16 @@ import { boundedRead, READ_TIMEOUT_MS } from "../../postgres/bounded-read.js";
 import { READ_KEYS_MAX } from "../../sources/source.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { Queryable } from "../../postgres/database.js";
-import * as requests from "../../store/requests/requests.js";
 import * as refusedKeys from "../../store/requests/refused-keys.js";
 import { bisect } from "../../postgres/bisect.js";
 import * as ledgerChunks from "../../store/requests/ledger-chunks.js";
 import * as sweeps from "../../store/requests/sweeps.js";
 import type { SweepPhase, SweepRow } from "../../store/requests/sweeps.js";
-import { currentFingerprint, type Pipeline, type WorkerContext } from "../context.js";
+import type { Pipeline, WorkerContext } from "../context.js";
 import { guarded, mayLook } from "../guard.js";
+import { compareWithDefinition } from "./changed-definition.js";
 import { lookAt } from "./look.js";
 
-/** Rows whose fingerprints are compared at once; fewer where rows are large. */
-const DEFINITION_ROWS = 1_000;
 const SWEEP_EVERY_MS = 600_000;
 /** Sweeping takes at most about a twentieth of the time. */
 const SWEEP_REST_FACTOR = 20;
@@ -39,7 +37,7 @@ export async function sweepChunk(context: WorkerContext, pipeline: Pipeline): Pr
           if (!(await mayLook(tx, pipeline))) return null;
           const sweep = await sweeps.lockSweep(tx, pipeline.id);
           if (sweep === null) return null;
-          if (sweep.phase === "idle") return beginIfDue(tx, pipeline, sweep);
+          if (sweep.phase === "idle" || isOutdated(pipeline, sweep)) return beginIfDue(tx, pipeline, sweep);
           const chunk = await doChunk(tx, pipeline, sweep);
           await sweeps.advanceSweep(tx, pipeline.id, chunk);
           return {
@@ -59,7 +57,12 @@ async function beginIfDue(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): P
   const changed = sweep.sweptHash !== pipeline.definitionHash;
   if (!changed && !isSweepDue(sweep)) return null;
   await sweeps.startSweep(tx, pipeline.id, changed ? pipeline.definitionHash : null);
-  return { phase: "source", rowsSeen: 0, keysFound: 0 };
+  return { phase: changed ? "definition" : "source", rowsSeen: 0, keysFound: 0 };
+}
+
+/** It began under another definition, by whose columns it compares. */
+function isOutdated({ definitionHash }: Pipeline, sweep: SweepRow): boolean {
+  return sweep.sweptHash !== definitionHash && sweep.definitionHash !== definitionHash;
 }
 
 /** For a pipeline whose present definition was swept. Pure. */
@@ -85,7 +88,10 @@ interface ChunkDone {
 
 async function doChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
   if (sweep.phase === "source") return sourceChunk(tx, pipeline, sweep);
-  return sweep.phase === "definition" ? definitionChunk(tx, pipeline, sweep) : goneChunk(tx, pipeline, sweep);
+  if (sweep.phase === "ledger") return goneChunk(tx, pipeline, sweep);
+  const { cursor, moved } = await compareWithDefinition(tx, pipeline, sweep.cursor);
+  // Before the source is compared: its content may be of other columns now.
+  return { phase: cursor === null ? "source" : "definition", cursor, rows: 0, keys: moved, met: sweep.met };
 }
 
 async function sourceChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
@@ -94,10 +100,8 @@ async function sourceChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): 
   if (chunk.cursor === null) await countKeyless(tx, pipeline);
   // Rows that this sweep found are known as they were just read.
   const met = String(BigInt(sweep.met) ^ BigInt(chunk.met));
-  const afterAll = async (): Promise<SweepPhase> => {
-    if (sweep.lastRequestId === "0") return "idle";
-    return sweep.definitionHash === null ? afterRows(tx, { ...sweep, met }) : "definition";
-  };
+  const afterAll = async (): Promise<SweepPhase> =>
+    sweep.lastRequestId === "0" ? "idle" : afterRows(tx, { ...sweep, met });
   return {
     phase: chunk.cursor === null ? await afterAll() : "source",
     cursor: chunk.cursor,
@@ -111,36 +115,6 @@ async function countKeyless(tx: Queryable, pipeline: Pipeline): Promise<void> {
   const found = await pipeline.source.countKeyless(tx);
   if (found === null) await refusedKeys.keepKeyless(tx, pipeline.id);
   else if (found.rows > 0) await refusedKeys.refuseKeyless(tx, pipeline.id, found);
-}
-
-/** A changed definition asks again only about rows whose request changed, or whose short answer gets more room. */
-async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
-  await pipelines.lockIntake(tx, pipeline.id);
-  const chunk = await pipeline.source.askedChunk(tx, sweep.cursor, DEFINITION_ROWS);
-  const { rows, left } = await pipeline.source.readRows(
-    tx,
-    chunk.rows.map((asked) => asked.key),
-  );
-  const contents = new Map(rows.map((row) => [row.key, row]));
-  const reopened: string[] = [];
-  const reaffirmed: string[] = [];
-  const failed: string[] = [];
-  for (const asked of chunk.rows) {
-    const row = contents.get(asked.key);
-    if (row === undefined || row.cells === null || row.hash !== asked.contentHash) continue;
-    const fingerprint = currentFingerprint(pipeline, row.cells);
-    if (asked.state === "waiting") {
-      if (fingerprint === asked.answeredFingerprint) reaffirmed.push(asked.requestId);
-    } else if (fingerprint !== asked.fingerprint) reopened.push(asked.requestId);
-    else if (asked.state === "failed") failed.push(asked.requestId);
-  }
-  reopened.push(...(await requests.cutShort(tx, failed, pipeline.config.request.maxOutputTokens)));
-  const moved =
-    (await requests.reopenMany(tx, pipeline.id, reopened)) + (await requests.reaffirmMany(tx, pipeline.id, reaffirmed));
-  const lastRead = chunk.rows[chunk.rows.length - left.length - 1];
-  const cursor = left.length > 0 && lastRead ? lastRead.cursor : chunk.cursor;
-  const { met } = sweep;
-  return { phase: cursor === null ? await afterRows(tx, sweep) : "definition", cursor, rows: 0, keys: moved, met };
 }
 
 async function goneChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {

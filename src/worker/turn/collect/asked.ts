@@ -6,6 +6,7 @@ import { canonicalJson } from "../../../model/json/canonical-json.js";
 import { compileStored, type CompiledAnswer } from "../../../model/answer/answer.js";
 import { RowmillError } from "../../../model/errors.js";
 import { thrownMessage } from "../../../model/words/thrown-message.js";
+import * as changes from "../../../store/pipelines/changes.js";
 import * as definitions from "../../../store/pipelines/definitions.js";
 import type { Source } from "../../../sources/source.js";
 import type { Batch } from "../../../store/batches/batches.js";
@@ -15,6 +16,8 @@ import type { Pipeline, WorkerContext } from "../../context.js";
 export interface Asked {
   /** It is not the present one. */
   readonly changed: boolean;
+  /** Rows that were answered under it are asked again where the present one asks something else. */
+  readonly reopens: boolean;
   /** Null: what was asked is not known. An answer counts only where the present definition would ask the same. */
   readonly answer: CompiledAnswer | null;
   readonly triesMax: number;
@@ -32,13 +35,16 @@ interface Asking {
 
 export async function askedBy({ context, pipeline, batch }: Asking): Promise<Asked> {
   const { config, target } = pipeline;
-  const present = { answer: pipeline.answer, triesMax: config.attempts, source: null, target };
+  const present = { reopens: true, answer: pipeline.answer, triesMax: config.attempts, source: null, target };
   if (batch.definitionHash === pipeline.definitionHash) return { changed: false, ...present };
+  const decision = (await changes.changeOf(context.read, pipeline.id))?.decision ?? null;
+  const reopens = decision === null || decision === "reask";
   const definition = await definitions.definitionOf(context.read, pipeline.id, batch.definitionHash);
   const answer = definition && compiled({ context, pipeline, batch }, definition);
-  if (!definition || !answer) return { changed: true, ...present, answer: null };
+  if (!definition || !answer) return { changed: true, ...present, reopens, answer: null };
   return {
     changed: true,
+    reopens,
     answer,
     triesMax: definition.attempts ?? config.attempts,
     source: await contentSource({ context, pipeline, batch }, definition),

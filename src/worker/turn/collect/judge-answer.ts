@@ -22,7 +22,7 @@ export type Outcomes = ReadonlyMap<string, readonly AnswerOutcome[]>;
 export interface Judging extends Deciding {
   readonly pipeline: Pick<Pipeline, "config" | "answer" | "render" | "encode">;
   readonly batch: Pick<Batch, "rates" | "model">;
-  readonly asked: Pick<Asked, "changed" | "answer" | "triesMax" | "target">;
+  readonly asked: Pick<Asked, "changed" | "reopens" | "answer" | "triesMax" | "target">;
 }
 
 type Judge = Judging["pipeline"];
@@ -98,7 +98,7 @@ function isAskedAgain(
   { pipeline, asked }: Judging,
   { request, present, ending }: { request: InFlight; present: SourceRow; ending: AttemptEnding },
 ): boolean {
-  if (!asked.changed) return false;
+  if (!asked.changed || (ending.to === "succeeded" && !asked.reopens)) return false;
   if (present.hash !== request.contentHash) return true;
   if (currentFingerprint(pipeline, present.cells) !== request.fingerprint) return true;
   const isCutShort = ending.to === "failed" && ending.outcome === "truncated";
@@ -137,7 +137,9 @@ function judgeAnswer({ pipeline, asked }: Judging, { request, lines, row, presen
     });
   }
   const { triesMax } = asked;
-  const known = { ...paid, hash: row.hash, fingerprint: request.fingerprint, triesMax };
+  // Of the present columns where the answer stays, or the next sweep would take the row for a changed one.
+  const hash = asked.reopens ? row.hash : present.hash;
+  const known = { ...paid, hash, fingerprint: request.fingerprint, triesMax };
   if (outcome.kind !== "text") {
     const isShort = outcome.kind === "truncated" && isShortRoom(pipeline, request);
     return ended({
