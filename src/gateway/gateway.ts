@@ -80,12 +80,7 @@ async function openParts(settings: GatewaySettings, state: StateDir): Promise<Ga
   const server = new HttpServer({ settings, journal });
   await server.app.register(multipart, {
     throwFileSizeLimit: false,
-    limits: {
-      fileSize: limits.bytesMax,
-      files: 1,
-      fields: UPLOAD_FIELDS_MAX,
-      fieldSize: UPLOAD_FIELD_BYTES_MAX,
-    },
+    limits: { fileSize: limits.bytesMax, files: 1, fields: UPLOAD_FIELDS_MAX, fieldSize: UPLOAD_FIELD_BYTES_MAX },
   });
   addFileRoutes(server, { settings, files, journal });
   addBatchRoutes(server, { settings, files, batches, engine, creations });

@@ -144,11 +144,7 @@ async function runWith(cli: Cli, options: DemoOptions, opened: Opened): Promise<
   } finally {
     context.leases.stop();
   }
-  const report = {
-    width: terminal.columns(),
-    kept: opened.kept ? KEPT_FOLDER : null,
-    live: options.live === true,
-  };
+  const report = { width: terminal.columns(), kept: opened.kept ? KEPT_FOLDER : null, live: options.live === true };
   for (const line of await demoReport(terminal, context, report)) terminal.print(line);
   return EXIT_STATUS.ok;
 }

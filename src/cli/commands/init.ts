@@ -67,10 +67,7 @@ async function choicesFor({ terminal }: Cli, opened: InitDatabase, typed: InitOp
   if (given === null && !terminal.interactive) throw missingOptions(options, found);
   const wanted = given ?? (await askChoices(terminal, options, found));
   await requireWatchable(database, wanted);
-  return {
-    ...wanted,
-    embedded: embedded && opened.typedUrl === null && process.env["DATABASE_URL"] !== "embedded",
-  };
+  return { ...wanted, embedded: embedded && opened.typedUrl === null && process.env["DATABASE_URL"] !== "embedded" };
 }
 
 function asListed(options: InitOptions, tables: readonly FoundTable[]): InitOptions {

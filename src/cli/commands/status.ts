@@ -121,11 +121,7 @@ async function topFailures(
 ): Promise<ReadonlyMap<number, FailureGroup>> {
   const pipelineIds = pipelines.filter(({ failed }) => failed > 0).map(({ id }) => id);
   if (pipelineIds.length === 0) return new Map();
-  const { groups } = await failures.readFailures(database, {
-    pipelineIds,
-    groupsMax: 1,
-    rowsMax: FAILED_ROWS_SEEN,
-  });
+  const { groups } = await failures.readFailures(database, { pipelineIds, groupsMax: 1, rowsMax: FAILED_ROWS_SEEN });
   return new Map(groups.map((group) => [group.pipelineId, group]));
 }
 

@@ -102,11 +102,7 @@ const TABLES = [
   { schema: "public", name: "movies", what: "your rows, unchanged" },
   { schema: "public", name: "movie_labels", what: "the answers in typed columns" },
   { schema: "rowmill", name: "requests", what: "the ledger: one request per row, and its state" },
-  {
-    schema: "rowmill",
-    name: "attempts",
-    what: "each time a row was sent, and the outcome",
-  },
+  { schema: "rowmill", name: "attempts", what: "each time a row was sent, and the outcome" },
   { schema: "rowmill", name: "batches", what: "rows sent together, and their state" },
   { schema: "rowmill", name: "batch_events", what: "each change of a batch, with its reason" },
 ] as const;

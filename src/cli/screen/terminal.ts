@@ -127,12 +127,7 @@ function styleOf(text: string): { style: Style | null; words: string } {
 }
 
 /** Fine, needs your attention, failed, not checked: signs that say the same without a color. */
-const SIGNS: Readonly<Record<string, string>> = {
-  "✓": "\u001b[32m",
-  "!": "\u001b[33m",
-  "✗": "\u001b[31m",
-  "·": "",
-};
+const SIGNS: Readonly<Record<string, string>> = { "✓": "\u001b[32m", "!": "\u001b[33m", "✗": "\u001b[31m", "·": "" };
 const COLOR_END = "\u001b[39m";
 
 /** The sign that a line begins with: in color, without one, or left out of a file, which programs read. */

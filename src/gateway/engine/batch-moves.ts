@@ -85,12 +85,7 @@ export function failWith(record: BatchRecord, errors: readonly BatchInputError[]
 }
 
 export function missingFileError(fileId: string, organization: string): BatchInputError {
-  return {
-    code: "invalid_request",
-    line: null,
-    param: "file_id",
-    message: missingFileMessage(fileId, organization),
-  };
+  return { code: "invalid_request", line: null, param: "file_id", message: missingFileMessage(fileId, organization) };
 }
 
 export function missingFileMessage(fileId: string, organization: string): string {

@@ -186,11 +186,7 @@ function sendBroken(reply: FastifyReply, answer: Answer, fault: Exclude<Fault, {
   const text = answer.kind === "json" ? Buffer.from(JSON.stringify(answer.body)) : null;
   const bytes = text?.length ?? (answer.kind === "file" ? answer.bytes : 0);
   const own = Object.entries(reply.getHeaders()).map(([name, value]) => [name, String(value)]);
-  raw.writeHead(answer.status, {
-    ...Object.fromEntries(own),
-    ...headersOf(answer),
-    "content-length": String(bytes),
-  });
+  raw.writeHead(answer.status, { ...Object.fromEntries(own), ...headersOf(answer), "content-length": String(bytes) });
   const end = Math.min(fault.afterBytes, bytes);
   if (end === 0) raw.flushHeaders();
   const sent = piece(answer, text, end);

@@ -34,10 +34,7 @@ async function complete(request: FastifyRequest, { model, settings, journal }: M
   if (typeof body["model"] !== "string") return refusal(400, "you must provide a model parameter");
   if (settings.models !== null && !settings.models.includes(body["model"])) return unknownModel(body["model"]);
   if (body["stream"] === true) {
-    return refusal(400, "The gateway does not stream answers.", {
-      param: "stream",
-      code: "unsupported_value",
-    });
+    return refusal(400, "The gateway does not stream answers.", { param: "stream", code: "unsupported_value" });
   }
   const id = `chatcmpl-${newRequestId().slice("req_".length)}`;
   const reply = await model.answer(body, { id, nowSeconds: nowSeconds(settings.clock) });

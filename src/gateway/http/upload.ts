@@ -114,10 +114,7 @@ function batchFileProblem({ filename, bytes, isUtf8, firstLine }: Received): str
 }
 
 function missing(name: string): Answer {
-  return refusal(400, `Missing required parameter: '${name}'.`, {
-    param: name,
-    code: "missing_required_parameter",
-  });
+  return refusal(400, `Missing required parameter: '${name}'.`, { param: name, code: "missing_required_parameter" });
 }
 
 /** Passes bytes on unchanged; keeps their number, whether they are UTF-8, and the first line. */

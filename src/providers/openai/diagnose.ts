@@ -42,11 +42,7 @@ export function judgeRefusal(error: ProviderError, baseUrl: string): ProviderFin
       ],
     };
   if (error.kind === "account")
-    return {
-      ...said,
-      level: "problem",
-      fixes: ["Create a new key at the provider and set it as OPENAI_API_KEY."],
-    };
+    return { ...said, level: "problem", fixes: ["Create a new key at the provider and set it as OPENAI_API_KEY."] };
   if (error.kind === "notFound")
     return {
       ...said,

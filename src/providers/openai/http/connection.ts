@@ -115,9 +115,7 @@ function requireSafe({ protocol, hostname, host }: URL): void {
   throw new RowmillError(
     "config_invalid",
     `OPENAI_BASE_URL is plain http to ${host}: anyone on the network could read the API key and your rows.`,
-    {
-      hints: ["Use https.", "If the network is yours (another container, vLLM, Ollama): set ROWMILL_ALLOW_HTTP=1"],
-    },
+    { hints: ["Use https.", "If the network is yours (another container, vLLM, Ollama): set ROWMILL_ALLOW_HTTP=1"] },
   );
 }
 
