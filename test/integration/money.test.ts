@@ -1,7 +1,7 @@
 /** Budgets, limits, approval: what may be spent, and that batches in flight count. */
 import { afterEach, expect, it } from "vitest";
 import { sweepAll } from "../../src/app/open/round.js";
-import { Approvals } from "../../src/cli/parts/approvals.js";
+import { Approvals } from "../../src/cli/screen/approvals.js";
 import { openTerminal, type Terminal } from "../../src/cli/screen/terminal.js";
 import { pipeline, z } from "../../src/index.js";
 import type { Reader, Sql } from "../../src/postgres/database.js";

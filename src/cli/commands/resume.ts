@@ -11,11 +11,11 @@ import { EXIT_STATUS } from "../screen/exit-status.js";
 import { loadProject, noteMissingWorker, registeredPipeline, withExistingLedger } from "../project.js";
 import { counted } from "../screen/text.js";
 
-export interface ResumeOptions extends ProjectOptions {
-  readonly accept?: true;
-}
-
-export async function runResume(cli: Cli, name: string, options: ResumeOptions): Promise<number> {
+export async function runResume(
+  cli: Cli,
+  name: string,
+  options: ProjectOptions & { readonly accept?: true },
+): Promise<number> {
   const project = await loadProject(cli.terminal, options.config);
   return withExistingLedger(project, async ({ database }) => {
     const row = await registeredPipeline(database, name);

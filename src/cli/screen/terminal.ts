@@ -6,8 +6,7 @@
 import { oneLine, proseLine } from "../../model/words/one-line.js";
 import { formatWait } from "./text.js";
 import { invocationOf, layOut, spellCommands } from "./lay-out.js";
-import { openLiveBoard, type LiveLine } from "./live-board.js";
-import { withSpinner } from "./spinner.js";
+import { openLiveBoard, withSpinner, type LiveLine } from "./live-board.js";
 
 /** Hiding shorter texts would hide ordinary words. */
 const SECRET_CHARACTERS_MIN = 8;
