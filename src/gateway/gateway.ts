@@ -5,8 +5,7 @@
 import multipart from "@fastify/multipart";
 import { RowmillError } from "../model/errors.js";
 import { BatchStore } from "./storage/batch-store.js";
-import { addBatchRoutes } from "./http/batch-routes.js";
-import { CreationLimit } from "./http/creation-limit.js";
+import { addBatchRoutes, CreationLimit } from "./http/batch-routes.js";
 import { createDemoModel } from "./demo-model/demo-model.js";
 import { Engine } from "./engine/engine.js";
 import { addFileRoutes } from "./http/file-routes.js";

@@ -14,7 +14,7 @@ import { isJsonObject, parseJson } from "../protocol/json.js";
 import { checkLine, type InputLine } from "../protocol/line-check.js";
 import { nowSeconds, type GatewaySettings } from "../settings.js";
 import { Turns } from "../protocol/signal.js";
-import { errorBody } from "../protocol/wire.js";
+import { SERVER_ERROR } from "../protocol/wire.js";
 import type { MadeLine, WorkFile } from "../storage/work-file.js";
 
 const LINES_AT_ONCE = 100;
@@ -127,9 +127,7 @@ async function executeLine(execution: Execution, line: string | null, index: num
     return executedLine(execution, { index, request, reply, failure: null });
   } catch (error) {
     const failure = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    const sorry = "The server had an error while processing your request. Sorry about that!";
-    const body = errorBody(sorry, { type: "server_error" });
-    const reply = { status: 500, body, usage: null, behaviour: null };
+    const reply = { status: 500, body: SERVER_ERROR, usage: null, behaviour: null };
     const request = { customId: customIdOf(line), model: execution.record.batch.model ?? "", body: {} };
     return executedLine(execution, { index, request, reply, failure });
   }
