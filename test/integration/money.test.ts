@@ -222,7 +222,7 @@ describeDatabases(
       expect("estimate" in approval && approval.estimate.inputTokens).toBeGreaterThan(4_000);
     });
 
-    it("below approveAboveUsd needs nobody, and a changed definition is asked about anew", async () => {
+    it("below approveAboveUsd needs no one, and a changed definition is asked about again", async () => {
       project = await startProject(kind);
       await createNotes(project, plain(20));
       await project.drain(await project.worker({ notes: notesPipeline({}) }, { approve: false }));
