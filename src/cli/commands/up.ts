@@ -135,6 +135,7 @@ async function takeSample(context: WorkerContext, signal: AbortSignal): Promise<
       arrived.includes(pipeline.id) &&
       (await pipelines.byId(client, pipeline.id))?.approvedHash !== pipeline.definitionHash,
   );
+  // Only early: the estimate asks for the tokenizer itself, and gets its error.
   for (const { provider, config } of unapproved.pipelines.values())
     provider.tokenizer(config.request.model).catch(() => undefined);
   await runIntake(unapproved, signal, { arrived, roundsMax: 1 });
