@@ -21,7 +21,7 @@ import type { Cli } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { hideUrl, hideVariables } from "../project.js";
 import { noteMessage } from "../screen/report-error.js";
-import { askChoices, choicesOfOptions, missingOptions, noTable, type InitOptions } from "./init-questions.js";
+import { areComplete, makeChoices, missingOptions, noTable, type InitOptions } from "./init-questions.js";
 
 /** Of typing a connection string. */
 const TRIES_MAX = 5;
@@ -191,9 +191,8 @@ async function choicesFor({ terminal }: Cli, opened: InitDatabase, typed: InitOp
   if (named !== undefined && named.problem !== null) throw refusalOfTable(named);
   if (options.table !== undefined && named === undefined)
     await requireWatchable(database, { table: options.table, key: [], columns: [] });
-  const given = choicesOfOptions(options, found);
-  if (given === null && !terminal.interactive) throw missingOptions(options, found);
-  const wanted = given ?? (await askChoices(terminal, options, found));
+  if (!areComplete(options) && !terminal.interactive) throw missingOptions(options, found);
+  const wanted = await makeChoices(terminal, options, found);
   await requireWatchable(database, wanted);
   return { ...wanted, embedded: embedded && opened.typedUrl === null && process.env["DATABASE_URL"] !== "embedded" };
 }

@@ -42,14 +42,12 @@ export async function runSweep(cli: Cli, names: readonly string[], options: Proj
   });
 }
 
-interface SweepParts {
-  readonly project: Project;
-  readonly database: Database;
-  readonly configs: readonly PipelineConfig[];
-}
-
 /** Loads the engine, which the command needs only here. */
-async function sweepHere(cli: Cli, options: ProjectOptions, parts: SweepParts): Promise<void> {
+async function sweepHere(
+  cli: Cli,
+  options: ProjectOptions,
+  parts: { project: Project; database: Database; configs: readonly PipelineConfig[] },
+): Promise<void> {
   await interruptible(cli.terminal, "Stopping after the current rows.", async (signal) => {
     const { openWithoutKey } = await import("../../app/open/open-project.js");
     const { sweepAll } = await import("../../app/open/round.js");
