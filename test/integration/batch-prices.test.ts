@@ -115,7 +115,7 @@ describeDatabases(
       // A hundred tokens of answer, at most three times, at half of a thousand dollars per million.
       expect(await approvalOf(changed, bound)).toMatchObject({
         kind: "needed",
-        estimate: { rows: 1, batchNanoUsd: expect.toSatisfy((cost: number) => cost > 3 * 100 * 500_000) },
+        estimate: { rows: 1, capNanoUsd: expect.toSatisfy((cost: number) => cost > 3 * 100 * 500_000) },
       });
       // Again with the same price: what was approved stays so.
       await approve(changed, bound, "the test");

@@ -47,12 +47,7 @@ async function abandon(tx: Queryable, lease: Lease, batch: Batch): Promise<Aband
     more = !chunk.isLast;
   }
   const lostNanoUsd = isUnsent(batch) ? 0 : Math.ceil(await money.moneyAtRisk(tx, batch.id));
-  const given = {
-    batch,
-    event: "abandoned",
-    reason: REASON,
-    fields: { lostNanoUsd: lostNanoUsd },
-  } as const;
+  const given = { batch, event: "abandoned", reason: REASON, fields: { lostNanoUsd } } as const;
   if (!(await batches.move(tx, lease, { ...given, detail: { rows, lostNanoUsd } }))) throw batchInUse(batch.id);
   return { rows, lostNanoUsd };
 }

@@ -225,8 +225,6 @@ async function requireCurrent(tx: Queryable, pipeline: Pipeline): Promise<void> 
   throw new RowmillError(
     "refused",
     `The pipeline "${pipeline.config.name}" was changed or uninstalled in the meantime.`,
-    {
-      hints: ["Nothing was adopted. Try again with the config that the worker uses."],
-    },
+    { hints: ["Nothing was adopted. Try again with the config that the worker uses."] },
   );
 }

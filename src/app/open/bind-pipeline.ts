@@ -269,11 +269,7 @@ function sourceOf(
   pipelineId: number,
   seen: { table: SourceTable; skipBefore: string | null },
 ): Source {
-  return createTableSource(seen.table, {
-    pipelineId,
-    where: config.source.where,
-    skipBefore: seen.skipBefore,
-  });
+  return createTableSource(seen.table, { pipelineId, where: config.source.where, skipBefore: seen.skipBefore });
 }
 
 /** Puts the triggers in place unless they are there as they should be. Returns the snapshot for `existing: "skip"`. */

@@ -47,11 +47,7 @@ export function accountsOf({ config, environment }: Configured): readonly Accoun
     const account = choice.account(environment.provider);
     const key = JSON.stringify([choice.dialect.name, account, choice.secrets(environment.provider)]);
     const known = accounts.get(key);
-    accounts.set(key, {
-      choice: known?.choice ?? choice,
-      account,
-      pipelines: [...(known?.pipelines ?? []), pipeline],
-    });
+    accounts.set(key, { choice: known?.choice ?? choice, account, pipelines: [...(known?.pipelines ?? []), pipeline] });
   }
   return [...accounts.values()];
 }

@@ -17,9 +17,7 @@ export function keyParts(given: readonly string[], columns: number | null): read
   throw new RowmillError(
     "usage",
     `The key of this pipeline has ${expected}, but ${parts.length} ${parts.length === 1 ? "was" : "were"} given.`,
-    {
-      hints: ['Write its parts as a JSON array: \'["a", "1"]\'. rowmill show also takes them one after another.'],
-    },
+    { hints: ['Write its parts as a JSON array: \'["a", "1"]\'. rowmill show also takes them one after another.'] },
   );
 }
 
@@ -80,7 +78,5 @@ function spellText(parts: readonly string[]): string {
 function noSuchKey(error: unknown, table: SourceTable): unknown {
   if (!(error instanceof RowmillError) || error.code !== "database_refused") return error;
   const types = table.key.map((column) => `${column.name} (${column.type})`).join(", ");
-  return new RowmillError("usage", `This is not a key of ${table.qualified}, whose key is ${types}.`, {
-    cause: error,
-  });
+  return new RowmillError("usage", `This is not a key of ${table.qualified}, whose key is ${types}.`, { cause: error });
 }

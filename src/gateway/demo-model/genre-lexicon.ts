@@ -1,6 +1,5 @@
 /** Words that show the genre of a film in its description. Made by hand for the demo. Pure. */
-import { wordsOf } from "./text.js";
-import { remembering } from "../storage/remember.js";
+import { remembering, wordsOf } from "./text.js";
 
 /** `word` matches itself and its plural; `stem*` matches every word that begins with it. */
 const LEXICON: Readonly<Record<string, string>> = {

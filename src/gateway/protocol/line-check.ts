@@ -38,8 +38,7 @@ export function checkLine(text: string | null, rules: LineRules): LineVerdict {
     return refuse("invalid_method", "method", "The method of each request must be 'POST'.");
   }
   if (line["url"] !== rules.endpoint) {
-    const message = "The URL provided for this request does not match the batch endpoint.";
-    return refuse("invalid_url", "url", message);
+    return refuse("invalid_url", "url", "The URL provided for this request does not match the batch endpoint.");
   }
   if (text.includes(BAD_LINE_TEXT)) {
     return refuse("invalid_request", "body.messages", `The text ${BAD_LINE_TEXT} requests this refusal.`);

@@ -50,7 +50,7 @@ export function cleanBaseUrl(text: string): string {
   if (!["http:", "https:"].includes(url.protocol) || extras) {
     throw new RowmillError(
       "config_invalid",
-      "OPENAI_BASE_URL must be an http or https address and a path, without user name, password or query",
+      "OPENAI_BASE_URL must be an http or https URL without a user name, password, `?` or `#`",
     );
   }
   return `${url.origin}${url.pathname}`.replace(/\/+$/, "");
