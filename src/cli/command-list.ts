@@ -93,6 +93,13 @@ function approveCommand(cli: Cli): Command {
   const approve = command("approve", "approve movies")
     .description("Approve the cost of a new or changed pipeline. Shows the estimate and asks first.")
     .argument("<pipeline>")
+    .addOption(
+      new Option("--on-change <what>", "what a changed config does to rows that have answers").choices([
+        "reask",
+        "newOnly",
+        "keep",
+      ]),
+    )
     .option(...YES_OPTION)
     .action(run(cli, async () => (await import("./commands/approve.js")).runApprove));
   return withProject(approve);

@@ -22,7 +22,7 @@ const first = z.object({ summary: z.string(), mood: z.string().optional() });
 const polite = { ...request, system: "Please." };
 
 /** Never approved by itself. */
-const common = { source, ...quick, request, answer: first, target, approveAboveUsd: 0 };
+const common = { source, onChange: "reask" as const, ...quick, request, answer: first, target, approveAboveUsd: 0 };
 
 describeDatabases(
   "Answers to an older definition",

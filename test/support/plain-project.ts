@@ -17,7 +17,7 @@ import type { DatabaseKind } from "./databases.js";
 import { notesPipeline, type NotesChanges } from "./notes.js";
 import { plain, type PlainOptions } from "./plain-provider.js";
 import { PLAIN_KEY, startPlainStandIn, type PlainStandIn, type PlainStandInOptions } from "./plain-stand-in.js";
-import { sql, startProject, type TestProject } from "./project.js";
+import { reask, sql, startProject, type TestProject } from "./project.js";
 
 type Pipelines = Parameters<typeof defineConfig>[0]["pipelines"];
 
@@ -72,7 +72,10 @@ export async function startPlainProject(kind: DatabaseKind, options: PlainStandI
         context.leases.stop();
         await database.close();
       });
-      for (const pipeline of context.pipelines.values()) await approve(context, pipeline, "the test");
+      for (const pipeline of context.pipelines.values()) {
+        await reask(database, pipeline);
+        await approve(context, pipeline, "the test");
+      }
       return context;
     },
     accounts: () => plainAccounts(project, standIn),

@@ -18,7 +18,8 @@ import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/op
 import { defineConfig } from "../../src/index.js";
 import { openDatabase, sql, type Database, type Sql } from "../../src/postgres/database.js";
 import { approvalOf, approve } from "../../src/worker/rounds/approval.js";
-import type { WorkerContext } from "../../src/worker/context.js";
+import * as changes from "../../src/store/pipelines/changes.js";
+import type { Pipeline, WorkerContext } from "../../src/worker/context.js";
 import { createDatabase, type DatabaseKind, type TestDatabase } from "./databases.js";
 import { findViolations } from "./invariants.js";
 import { createPreparedDatabase } from "./prepared-databases.js";
@@ -108,7 +109,10 @@ export async function startProject(
       });
       workers.push({ context, database: own });
       if (workerOptions.approve ?? true) {
-        for (const pipeline of context.pipelines.values()) await approve(context, pipeline, "the test");
+        for (const pipeline of context.pipelines.values()) {
+          await reask(own, pipeline);
+          await approve(context, pipeline, "the test");
+        }
       }
       return context;
     },
@@ -121,6 +125,15 @@ export async function startProject(
     close: () => closeAll({ workers, database, gateway, testDatabase, folder }),
   };
   return project;
+}
+
+/** A changed definition asks answered rows again, as with `--yes`. */
+export async function reask(database: Database, { id, definitionHash, provider }: Pipeline): Promise<void> {
+  const { account } = provider;
+  await database.transaction(async (tx) => {
+    if ((await changes.changeOf(tx, id))?.decision === "undecided")
+      await changes.decide(tx, id, { definitionHash, decision: "reask", by: "the test", account });
+  });
 }
 
 /** Rounds of every stage until nothing moves by itself. */

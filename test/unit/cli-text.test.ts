@@ -258,6 +258,7 @@ describe("The status", () => {
         waiting: 12,
         batched: 0,
         succeeded: 1_000,
+        undecided: 0,
         failed: 3,
         refused: 1,
         unnamed: [{ rows: 1, example: "long\nkey", reason: "A key may have at most 1024 bytes." }],

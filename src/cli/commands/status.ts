@@ -121,11 +121,11 @@ async function topFailures(
 }
 
 function pipelineObject(project: Project, pipeline: PipelineOverview, top: FailureGroup | undefined): object {
-  const { name, waiting, batched, succeeded, failed, cancelled, gone, unnamed } = pipeline;
+  const { name, waiting, batched, succeeded, failed, cancelled, gone, unnamed, undecided } = pipeline;
   const paused = pausedText(pipeline, configOf(project, name));
   const topFailure =
     top === undefined ? null : { reason: top.reason, rows: top.rows, key: top.key, message: top.message };
-  return { name, waiting, batched, succeeded, failed, cancelled, gone, paused, unnamed, topFailure };
+  return { name, waiting, batched, succeeded, failed, cancelled, gone, paused, unnamed, undecided, topFailure };
 }
 
 function batchObject(batch: BatchOverview): object {

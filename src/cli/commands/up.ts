@@ -17,6 +17,7 @@ import { askAgainAfterDemo } from "../../worker/rounds/demo-answers.js";
 import { runIntake } from "../../worker/rounds/intake.js";
 import { startWorker } from "../../worker/process/worker.js";
 import { Approvals, askForChanges } from "../screen/approvals.js";
+import { reaskAll, settleChanges } from "../screen/changed-rows.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { openLog } from "../screen/command-log.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
@@ -80,7 +81,10 @@ async function workWith(cli: Cli, context: WorkerContext, options: WorkOptions):
   const { patient, signal } = options;
   try {
     const approvals = new Approvals(terminal, context, options.yes === true);
+    const asking = { terminal, context, by: options.yes ? "rowmill up --yes" : "rowmill up" };
+    if (options.yes) await patient(() => reaskAll(asking));
     await patient(() => lookFirst(cli, context, options));
+    if (await patient(() => settleChanges(asking))) await patient(() => lookFirst(cli, context, options));
     await patient(() => approvals.settleAtStart(signal));
     signal.throwIfAborted();
     if (options.once) {

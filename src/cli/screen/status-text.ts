@@ -14,6 +14,7 @@ import type {
 import type { UnnamedRows } from "../../store/requests/refused-keys.js";
 import type { FailureGroup } from "../../store/requests/failures.js";
 import type { AccountWait } from "../../store/batches/money.js";
+import { undecidedText } from "./changed-rows.js";
 import { renderTable, type TableColumn } from "./lay-out.js";
 import type { Terminal } from "./terminal.js";
 import { counted, fit, fitKey, formatCount, formatTime, formatWait, shortId } from "./text.js";
@@ -93,6 +94,7 @@ function pipelineNotes({ pipelines }: StatusFacts): string[] {
     const notes: readonly (readonly [sign: "! " | "✗ " | "", text: string | null])[] = [
       [pipeline.paused === null ? "" : "! ", waitNote(pipeline)],
       ["✗ ", failureNote(pipeline)],
+      ["! ", pipeline.undecided === 0 ? null : undecidedText(pipeline.name, pipeline.undecided)],
       ...unnamed.map((rows) => ["✗ ", keyNote(rows)] as const),
       ["", arrivals === 0 ? null : `${counted(arrivals, "changed row")} not processed yet`],
     ];

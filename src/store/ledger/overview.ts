@@ -42,6 +42,8 @@ export interface PipelineOverview {
   readonly approvedHash: string | null;
   /** As `approvalOf` recorded it. */
   readonly estimate: unknown;
+  /** Answered rows that wait for your decision about the changed definition. */
+  readonly undecided: number;
   readonly uninstalledAt: Date | null;
   readonly targetTable: string;
   /** Unfinished batches by state, such as `{ running: 2 }`. */
@@ -77,6 +79,7 @@ export async function pipelineOverviews(client: Queryable): Promise<PipelineOver
       coalesce(k.rows, 0) as refused, coalesce(k.unnamed, '[]') as unnamed, coalesce(c.cancelled, 0) as cancelled,
       coalesce(c.gone, 0) as gone, ${PAUSE_KIND_VALUE} as "pauseKind", ${PAUSE_REASON_VALUE} as "pauseReason",
       p.definition_hash as "definitionHash", p.approved_hash as "approvedHash", p.estimate,
+      case when p.change_decision = 'undecided' then coalesce(p.change_rows, 0) else 0 end::float8 as undecided,
       p.uninstalled_at as "uninstalledAt", p.target_table as "targetTable", coalesce(u.states, '{}') as batches,
       (extract(epoch from q.oldest - clock_timestamp()) * 1000 + coalesce(
         (p.definition -> 'when' ->> 'maxWaitMs')::float8, 0))::float8 as "deadlineMs",
