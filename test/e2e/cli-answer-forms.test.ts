@@ -180,7 +180,7 @@ export default defineConfig({ pipelines: { ${pipelines} } });\n`;
       'pipelines.values.answer: "quoted" has the value "the \\"b\\""',
       'pipelines.values.answer: "broken" has the value "a\\nb"',
       'pipelines.values.answer: "twice" has the value "x" twice',
-      'pipelines.values.answer: "many" has 251 values of 15060 characters',
+      'pipelines.values.answer: "many" has 251 values with 15060 characters',
       "pipelines.model.request.temperature: gpt-5-mini is a reasoning model, which refuses it; leave it out",
       "pipelines.model.request.stop: gpt-5-mini refuses it",
       "pipelines.effort.request.reasoningEffort: gpt-4o-mini is not a reasoning model and refuses it; leave it out",
