@@ -23,11 +23,7 @@ export interface Project {
 /** Reads the config and the variables, and hides their secrets from all later output. */
 export async function loadProject(terminal: Terminal, file: string | undefined): Promise<Project> {
   hideVariables(terminal);
-  const config = await loadConfig({
-    ...(file === undefined ? {} : { file }),
-    cwd: process.cwd(),
-    env: process.env,
-  });
+  const config = await loadConfig({ ...(file === undefined ? {} : { file }), cwd: process.cwd(), env: process.env });
   hideSecrets(terminal, config);
   const environment = readEnvironment(process.env, config);
   for (const { provider } of config.pipelines)
@@ -135,9 +131,7 @@ export async function noteMissingWorker({ terminal }: Project, database: Databas
 export async function requireKnownPlace(database: Database): Promise<void> {
   const suspicion = await deployment.suspicion(database);
   if (suspicion !== null)
-    throw new RowmillError("refused", suspicion, {
-      hints: ["First confirm which it is: rowmill help deployment"],
-    });
+    throw new RowmillError("refused", suspicion, { hints: ["First confirm which it is: rowmill help deployment"] });
 }
 
 export function notInConfig({ config }: Project, name: string): RowmillError {

@@ -91,8 +91,9 @@ export class Attachment {
     const log = await open(paths.log, "a+", 0o600);
     if ((await log.stat()).size > LOG_BYTES_MAX) await log.truncate(0);
     const logStart = (await log.stat()).size;
-    const script = siblingScript(import.meta.url, "server-process");
-    const child = spawn(process.execPath, nodeArgs(script, [JSON.stringify(server)]), {
+    // `.js` in a build, `.ts` from source (tests, development), which needs jiti's hooks.
+    const script = new URL(`./server-process${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
+    const child = spawn(process.execPath, [...execArgvFor(script), fileURLToPath(script), JSON.stringify(server)], {
       cwd: paths.dataDir,
       // Its own session, so that Ctrl-C and the end of the terminal do not reach the database.
       detached: true,
@@ -181,19 +182,10 @@ async function readiness(socket: Socket, deadline: number): Promise<"ready" | "g
   });
 }
 
-/** A script next to the caller: `.js` in a build, `.ts` from source (tests, development), which needs jiti's hooks. */
-function siblingScript(callerUrl: string, name: string): URL {
-  return new URL(`./${name}${callerUrl.endsWith(".ts") ? ".ts" : ".js"}`, callerUrl);
-}
-
 /** Node's options for that script: for `spawn` before the path, for a `Worker` as `execArgv`. */
 export function execArgvFor(script: URL): string[] {
   if (!script.pathname.endsWith(".ts")) return [];
   // By path: Node looks up the name `jiti/register` from the child's working directory.
   const jiti = dirname(createRequire(import.meta.url).resolve("jiti/package.json"));
   return ["--import", pathToFileURL(join(jiti, "lib", "jiti-register.mjs")).href];
-}
-
-function nodeArgs(script: URL, args: readonly string[]): string[] {
-  return [...execArgvFor(script), fileURLToPath(script), ...args];
 }

@@ -150,9 +150,7 @@ export async function makeMissingCluster(cluster: string): Promise<boolean> {
   await mkdir(unfinished, { recursive: true, mode: 0o700 });
   // Without optimized code this short process needs a third less time, and 100 MB less.
   setFlagsFromString("--liftoff-only");
-  const db = await PGlite.create(unfinished, {
-    startParams: [...PGlite.defaultStartParams, ...SMALL_BUFFERS],
-  });
+  const db = await PGlite.create(unfinished, { startParams: [...PGlite.defaultStartParams, ...SMALL_BUFFERS] });
   await db.close();
   await syncTree(unfinished);
   await rename(unfinished, cluster);

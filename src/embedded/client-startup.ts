@@ -80,11 +80,6 @@ function optionSettings(options: string): Map<string, string> | null {
 }
 
 function refused(code: string, text: string, hint?: string): FirstPacket {
-  const error: WireError = {
-    severity: "FATAL",
-    code,
-    message: text,
-    ...(hint === undefined ? {} : { hint }),
-  };
+  const error: WireError = { severity: "FATAL", code, message: text, ...(hint === undefined ? {} : { hint }) };
   return { kind: "refused", error };
 }

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Attachment } from "./attachment.js";
 import { EMBEDDED_DATABASE, embeddedPaths, EMBEDDED_PORT, EMBEDDED_USER } from "./embedded-paths.js";
 import { exists, hasCode } from "../model/file-errors.js";
-import { connectToHolder, holderOf } from "./living-lock.js";
+import { acquireLivingLock, connectToHolder, holderOf, type LivingLock, type LockHolder } from "./living-lock.js";
 import { SERVER_LOCK_NAME } from "./server-options.js";
 import { RowmillError } from "../model/errors.js";
 
@@ -93,6 +93,24 @@ export async function stopEmbedded(options: { readonly dataDir: string }): Promi
       hints: [`Its process id is ${holder?.pid ?? "in the newest server.<n>/holder.json"}.`],
     },
   );
+}
+
+/**
+ * The right to be the one worker process: two would wait for the one session. Held until `release()` or the death of
+ * this process. `heldBy` is null if the other holder is unknown. `command`: shown to the next process, without secrets.
+ */
+export async function acquireWorkerLock(options: {
+  readonly dataDir: string;
+  readonly command: string;
+}): Promise<LivingLock | { readonly heldBy: LockHolder | null }> {
+  const { socketDir } = await embeddedPaths(options.dataDir);
+  const attempt = await acquireLivingLock({
+    folder: socketDir,
+    name: "worker",
+    holder: { pid: process.pid, startedAt: new Date().toISOString(), command: options.command },
+    onConnection: (socket) => socket.destroy(),
+  });
+  return attempt.kind === "held" ? { heldBy: attempt.by } : attempt.lock;
 }
 
 function terminate(pid: number): void {

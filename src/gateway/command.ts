@@ -1,4 +1,5 @@
 /** `rowmill gateway`: starts the server with its keys, prints how to use it, stops on the signal of the CLI. */
+import { once } from "node:events";
 import { RowmillError } from "../model/errors.js";
 import { keysFromFile, keysFromVariable, ownKeyOf, type GivenKeys } from "./storage/api-keys.js";
 import { oneLine } from "../model/words/one-line.js";
@@ -34,18 +35,11 @@ export async function runGateway(command: GatewayCommand): Promise<void> {
   if (signal.aborted) return;
   const { given, how } = readKeys(command);
   for (const warning of given.warnings) command.warn(warning);
-  const apiKeys = given.keys;
-  const gateway = await startGateway({
-    host,
-    port,
-    dataDir,
-    demoModel,
-    apiKeys,
-    batchDelayMs: BATCH_DELAY_MS,
-  });
+  const settings = { host, port, dataDir, demoModel, apiKeys: given.keys, batchDelayMs: BATCH_DELAY_MS };
+  const gateway = await startGateway(settings);
   process.stdout.write(startText(urlFor(host, gateway.url), oneLine(dataDir), how.map(oneLine)));
   try {
-    await aborted(signal);
+    if (!signal.aborted) await once(signal, "abort");
   } finally {
     await gateway.close();
   }
@@ -91,11 +85,4 @@ function startText(url: string, dataDir: string, how: readonly string[]): string
     "Stop it with Ctrl-C. The next start with the same folder continues where it stopped.",
     "",
   ].join("\n");
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

@@ -5,8 +5,7 @@
 import multipart from "@fastify/multipart";
 import { RowmillError } from "../model/errors.js";
 import { BatchStore } from "./storage/batch-store.js";
-import { addBatchRoutes } from "./http/batch-routes.js";
-import { CreationLimit } from "./http/creation-limit.js";
+import { addBatchRoutes, CreationLimit } from "./http/batch-routes.js";
 import { createDemoModel } from "./demo-model/demo-model.js";
 import { Engine } from "./engine/engine.js";
 import { addFileRoutes } from "./http/file-routes.js";
@@ -80,12 +79,7 @@ async function openParts(settings: GatewaySettings, state: StateDir): Promise<Ga
   const server = new HttpServer({ settings, journal });
   await server.app.register(multipart, {
     throwFileSizeLimit: false,
-    limits: {
-      fileSize: limits.bytesMax,
-      files: 1,
-      fields: UPLOAD_FIELDS_MAX,
-      fieldSize: UPLOAD_FIELD_BYTES_MAX,
-    },
+    limits: { fileSize: limits.bytesMax, files: 1, fields: UPLOAD_FIELDS_MAX, fieldSize: UPLOAD_FIELD_BYTES_MAX },
   });
   addFileRoutes(server, { settings, files, journal });
   addBatchRoutes(server, { settings, files, batches, engine, creations });

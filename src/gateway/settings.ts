@@ -56,25 +56,13 @@ export interface GatewayOptions {
   readonly log?: (message: string) => void;
 }
 
-export interface GatewaySettings {
-  readonly host: string;
-  readonly port: number;
-  readonly dataDir: string;
+/** All of them, with their defaults. */
+export interface GatewaySettings extends Required<Omit<GatewayOptions, "apiKeys" | "demoModel" | "tls">> {
   /** Null: any non-empty key. */
   readonly keys: readonly KnownKey[] | null;
-  readonly tls: { readonly key: string | Buffer; readonly cert: string | Buffer } | null;
-  readonly clock: Clock;
-  readonly latencyMs: number;
-  readonly batchDelayMs: number;
+  readonly tls: NonNullable<GatewayOptions["tls"]> | null;
   readonly limits: GatewayLimits;
-  readonly fileTtlSeconds: number;
-  readonly shuffleSeed: number | null;
-  readonly absentFileIds: null | "absent" | "";
-  readonly missingInput: "failed" | "refused";
-  readonly models: readonly string[] | null;
-  readonly organization: string;
   readonly faults: GatewayFaults;
-  readonly log: (message: string) => void;
 }
 
 const LIMITS_DEFAULT: GatewayLimits = {
@@ -125,7 +113,6 @@ function writeLog(message: string): void {
   process.stderr.write(`gateway: ${message.split("\n").map(oneLine).join("\n  ")}\n`);
 }
 
-/** Whole seconds since the epoch. */
 export function nowSeconds(clock: Clock): number {
   return Math.floor(clock.nowMs() / 1000);
 }

@@ -40,7 +40,7 @@ export const STEP_NAMES = {
   "submit.create": "provider: creates the batch, which costs money",
   "submit.takeBack": "the intent ends, since the create certainly had no effect",
   "submit.record": "the provider's batch is recorded as ours: one transaction",
-  "submit.anew": "the batch goes back to its upload: one transaction",
+  "submit.uploadAgain": "the batch goes back to its upload: one transaction",
 
   "reconcile.look": "provider: looks for a batch that may have been created",
   "reconcile.fence": "provider: removes the input of a create that was not found",

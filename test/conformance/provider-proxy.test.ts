@@ -141,7 +141,7 @@ test("what a proxy of plain http may have said is not put down to the provider a
   proxy.mood = { answer: 403 };
   const error = await failureOf(retrieve(provider));
   expect(error.message).toContain(
-    `the answer came through the proxy http://127.0.0.1:${proxy.port} (HTTP_PROXY), which may have sent it itself`,
+    `the reply came through the proxy http://127.0.0.1:${proxy.port} (HTTP_PROXY), and may be the proxy's own`,
   );
 });
 

@@ -36,7 +36,7 @@ export const plainScenes: readonly PlainScene[] = [
     steps: ["reconcile.look", "submit.record", "collect.prove"],
     faults: lost("after"),
   },
-  { title: "a create that is lost", steps: ["reconcile.look", "submit.anew"], faults: lost("before") },
+  { title: "a create that is lost", steps: ["reconcile.look", "submit.uploadAgain"], faults: lost("before") },
   {
     title: "a create that is lost, beside another client's",
     steps: ["submit.record", "reconcile.refute", "turn.pause"],

@@ -335,7 +335,7 @@ export const scenes: readonly Scene[] = [
   },
   {
     title: "a create that is lost on its way",
-    steps: ["reconcile.look", "reconcile.fence", "submit.anew"],
+    steps: ["reconcile.look", "reconcile.fence", "submit.uploadAgain"],
     provider: () => ({ faults: { beforeEffect: firstTimes(1, isCreate, { kind: "drop" }) } }),
   },
   twoBatches(),

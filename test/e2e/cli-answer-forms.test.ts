@@ -176,14 +176,14 @@ export default defineConfig({ pipelines: { ${pipelines} } });\n`;
     const up = await project.run("up", "--until-idle", "--yes");
     expect(up.status, up.stderr).toBe(2);
     for (const words of [
-      'pipelines.union.answer: "u" is a union of objects that begin with the same field "name"',
+      'pipelines.union.answer: "u" is a union of objects that all begin with the field "name"',
       'pipelines.values.answer: "quoted" has the value "the \\"b\\""',
       'pipelines.values.answer: "broken" has the value "a\\nb"',
       'pipelines.values.answer: "twice" has the value "x" twice',
-      'pipelines.values.answer: "many" has 251 values of 15060 characters',
+      'pipelines.values.answer: "many" has 251 values with 15060 characters',
       "pipelines.model.request.temperature: gpt-5-mini is a reasoning model, which refuses it; leave it out",
       "pipelines.model.request.stop: gpt-5-mini refuses it",
-      "pipelines.effort.request.reasoningEffort: gpt-4o-mini does not reason, and refuses it; leave it out",
+      "pipelines.effort.request.reasoningEffort: gpt-4o-mini is not a reasoning model and refuses it; leave it out",
       'pipelines.word.request: for an answer of json(), OpenAI needs the word "JSON" in `system` or `user`',
     ])
       expect(up.stderr).toContain(words);

@@ -25,7 +25,7 @@ describe("A key over plain http", { timeout: 60_000 }, () => {
       await project.run("up", "--once");
       // An address for documentation, which never answers.
       const at = { cwd: project.folder, env: { ...project.env, OPENAI_BASE_URL: "http://192.0.2.1:9/v1" } };
-      const words = "OPENAI_BASE_URL is plain http to 192.0.2.1:9: anyone on the network could read the API key";
+      const words = "OPENAI_BASE_URL uses plain http to 192.0.2.1:9: anyone on the network could read the API key";
       const up = await runCli(["up", "--once"], at);
       expect(up).toMatchObject({ status: 2, stderr: expect.stringContaining(words) });
       expect(up.stderr).toContain("set ROWMILL_ALLOW_HTTP=1");

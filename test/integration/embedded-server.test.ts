@@ -8,9 +8,8 @@ import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { afterEach, expect, test, vi } from "vitest";
 import { embeddedPaths } from "../../src/embedded/embedded-paths.js";
-import { stopEmbedded, type OpenEmbeddedOptions } from "../../src/embedded/embedded.js";
+import { acquireWorkerLock, stopEmbedded, type OpenEmbeddedOptions } from "../../src/embedded/embedded.js";
 import { connectToHolder, holderOf } from "../../src/embedded/living-lock.js";
-import { acquireWorkerLock } from "../../src/embedded/worker-lock.js";
 import { openEmbedded } from "../support/built.js";
 import { embeddedDataDir, emptyDataDir } from "../support/embedded-template.js";
 

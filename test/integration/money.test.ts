@@ -1,7 +1,7 @@
 /** Budgets, limits, approval: what may be spent, and that batches in flight count. */
 import { afterEach, expect, it } from "vitest";
 import { sweepAll } from "../../src/app/open/round.js";
-import { Approvals } from "../../src/cli/parts/approvals.js";
+import { Approvals } from "../../src/cli/screen/approvals.js";
 import { openTerminal, type Terminal } from "../../src/cli/screen/terminal.js";
 import { pipeline, z } from "../../src/index.js";
 import type { Reader } from "../../src/postgres/database.js";
@@ -222,7 +222,7 @@ describeDatabases(
       expect("estimate" in approval && approval.estimate.inputTokens).toBeGreaterThan(4_000);
     });
 
-    it("below approveAboveUsd needs nobody, and a changed definition is asked about anew", async () => {
+    it("below approveAboveUsd needs no one, and a changed definition is asked about again", async () => {
       project = await startProject(kind);
       await createNotes(project, plain(20));
       await project.drain(await project.worker({ notes: notesPipeline({}) }, { approve: false }));

@@ -387,7 +387,7 @@ export const setups: Readonly<Record<string, Setup>> = {
                - If the value is meant for Rowmill, rename the variable to OPENAI_ORG_ID.`,
       Provider: `  problem      Key: OPENAI_API_KEY is not set, so Rowmill cannot send a batch.
                - Put it into .env next to the config file: OPENAI_API_KEY=sk-…
-               - To try Rowmill without a key, start rowmill gateway --demo-model and set the two variables that it prints.
+               - To try Rowmill without a key: rowmill gateway --demo-model. Set the two variables that it prints.
   not checked  Model: the provider did not accept the key, or did not answer
   ok           Promise: OpenAI: if a reply is lost, nothing is paid twice
   ok           Price: known for every model

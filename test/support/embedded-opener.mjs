@@ -3,8 +3,7 @@
  * It prints one line of JSON when that is done, and stays until its standard input ends.
  */
 import { once } from "node:events";
-import { openEmbedded } from "../../dist/embedded/embedded.js";
-import { acquireWorkerLock } from "../../dist/embedded/worker-lock.js";
+import { acquireWorkerLock, openEmbedded } from "../../dist/embedded/embedded.js";
 
 const [verb = "", dataDir = ""] = process.argv.slice(2);
 if (verb === "open") {

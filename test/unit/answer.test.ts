@@ -344,7 +344,7 @@ describe("problems of a schema", () => {
     ["recursion", self, '"children[]" contains itself'],
     ["endless lazies", z.object({ a: endless() }), "contains itself"],
     ["arbitrary JSON", z.object({ j: z.json() }), '"j'],
-    ["too many levels", deep(11), "level 11"],
+    ["too many levels", deep(11), "11 levels deep"],
     ["any", z.object({ a: z.any() }), '"a" is anything'],
     ["a tuple", z.object({ t: z.tuple([z.string()]) }), '"t" is a tuple'],
     ["a map", z.object({ m: z.map(z.string(), z.string()) }), '"m" is a map'],
@@ -381,14 +381,14 @@ describe("problems of a schema", () => {
     [
       "over 250 values of over 15,000 characters",
       z.object({ e: z.enum(Array.from({ length: 251 }, (_, i) => `${i}`.padEnd(60, "x"))).nullable() }),
-      '"e" has 251 values of 15060 characters in all',
+      '"e" has 251 values with 15060 characters in total',
     ],
     [
       "branches that begin alike",
       z.object({
         u: z.union([z.object({ name: z.string(), a: z.int() }), z.object({ name: z.string(), b: z.int() })]),
       }),
-      '"u" is a union of objects that begin with the same field "name"',
+      '"u" is a union of objects that all begin with the field "name"',
     ],
     [
       "branches that begin alike, of a list, nullable, with one value in common",
@@ -403,7 +403,7 @@ describe("problems of a schema", () => {
             .nullable(),
         ),
       }),
-      '"l[]" is a union of objects that begin with the same field "kind"',
+      '"l[]" is a union of objects that all begin with the field "kind"',
     ],
     ["something else than zod 4", { _def: { typeName: "ZodObject" } } as never, "not a zod 4 schema"],
   ])("names %s", (_, schema, message) => {

@@ -4,7 +4,7 @@ import { buildProgram } from "../../src/cli/program.js";
 import { failureLines } from "../../src/cli/commands/failures.js";
 import { invocationOf, layOut, spellCommands } from "../../src/cli/screen/lay-out.js";
 import { reportError } from "../../src/cli/screen/report-error.js";
-import { withSpinner } from "../../src/cli/screen/spinner.js";
+import { withSpinner } from "../../src/cli/screen/live-board.js";
 import { openTerminal, type Terminal } from "../../src/cli/screen/terminal.js";
 import { RowmillError } from "../../src/model/errors.js";
 import { fixOf } from "../../src/model/words/failure-fixes.js";

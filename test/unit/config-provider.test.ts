@@ -169,7 +169,7 @@ describe("openai() in a config", () => {
     ["an empty key", { apiKey: "" }, "apiKey", /the key as text/],
     ["a key that is no text", { apiKey: 7 }, "apiKey", /the key as text/],
     ["a blank organization", { organization: " " }, "organization", /its id as text/],
-    ["a base URL with a password", { baseURL: "https://u:s3cret@h/v1" }, "baseURL", /without a user, a password/],
+    ["a base URL with a password", { baseURL: "https://u:s3cret@h/v1" }, "baseURL", /without a user name, password/],
     [
       "a base URL without its version",
       { baseURL: "https://api.openai.com" },

@@ -89,7 +89,7 @@ describe("a proxy that cannot be used", () => {
   ])("is a mistake where it would be used: %s", (text) => {
     const variables = { HTTPS_PROXY: text, OPENAI_BASE_URL: "https://api.openai.com/v1" };
     expect(() => readEnvironment(variables)).toThrow(
-      'HTTPS_PROXY: found something else, expected the URL of an HTTP proxy, such as "http://host:3128", or no proxy (NO_PROXY=api.openai.com)',
+      'HTTPS_PROXY: found an unusable value (not shown: it may hold a password), expected the URL of an HTTP proxy, such as "http://host:3128", or no proxy (NO_PROXY=api.openai.com)',
     );
     expect(() => readEnvironment({ HTTPS_PROXY: text })).toThrow(/^(?!.*s3cret)/s);
     expect(() => readEnvironment({ ...variables, NO_PROXY: "api.openai.com" })).not.toThrow();

@@ -47,12 +47,7 @@ async function abandon(tx: Queryable, lease: Lease, batch: Batch): Promise<Aband
     more = !chunk.isLast;
   }
   const lostNanoUsd = isUnsent(batch) ? 0 : Math.ceil(await money.moneyAtRisk(tx, batch.id));
-  const given = {
-    batch,
-    event: "abandoned",
-    reason: REASON,
-    fields: { lostNanoUsd: lostNanoUsd },
-  } as const;
+  const given = { batch, event: "abandoned", reason: REASON, fields: { lostNanoUsd } } as const;
   if (!(await batches.move(tx, lease, { ...given, detail: { rows, lostNanoUsd } }))) throw batchInUse(batch.id);
   return { rows, lostNanoUsd };
 }
@@ -82,10 +77,7 @@ function endingOf({ requestId, attempt, tries, returns, room }: InFlight): Attem
   };
 }
 
-/**
- * @throws RowmillError `refused` for a batch of the account that is set, unless the provider does not have it for this
- * key.
- */
+/** @throws RowmillError `refused` for a batch of the present account, unless the provider does not have it */
 export async function refuseCollectable(project: Configured, batch: Batch): Promise<void> {
   const account = presentAccount(project, batch.pipeline);
   const { dialect } = choiceOf(project, batch.pipeline);

@@ -47,10 +47,7 @@ async function* anyLines({ provider, batch, inputs, signal }: Reading): AsyncGen
         "refused",
         `${batch.id} is ${batch.statusText} and its input file is gone, so Rowmill does not know yet which ` +
           "rows it asks about.",
-        {
-          cause: error,
-          hints: ["Its answers name the rows. When the batch has ended, run this command again."],
-        },
+        { cause: error, hints: ["Its answers name the rows. When the batch has ended, run this command again."] },
       );
   }
   for await (const outcome of provider.results(batch, { signal, requests: LINES_MAX })) {

@@ -100,7 +100,11 @@ interface Taken {
 }
 
 /** After `takeRows`. */
-export async function insertTaken(tx: Queryable, { provider, id }: Pipeline, taken: Taken): Promise<void> {
+export async function insertTaken(
+  tx: Queryable,
+  { provider, id }: Pick<Pipeline, "provider" | "id">,
+  taken: Taken,
+): Promise<void> {
   const { rows, batch, read, billed, bounds } = taken;
   await adoption.insertAdopted(tx, {
     id: taken.id,

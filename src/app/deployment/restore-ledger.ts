@@ -5,7 +5,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { matchesContent, parseCustomId, type CustomId } from "../../model/request/custom-id.js";
-import { ProviderError, type Inputs, type Provider, type ProviderBatch } from "../../model/provider/provider.js";
+import { ProviderError, type Provider, type ProviderBatch } from "../../model/provider/provider.js";
 import type { Queryable } from "../../postgres/database.js";
 import * as adoptions from "../../store/batches/adoption.js";
 import * as duplicates from "../../store/batches/duplicates.js";
@@ -29,14 +29,14 @@ const UNKNOWN_DEFINITION = "of a lost batch";
 /** A batch of ours at the provider that the ledger does not know: an orphan. */
 export interface LostBatch {
   readonly batch: ProviderBatch;
+  /** The one that lists it: its pipeline may use another account by now. */
+  readonly provider: Provider;
   /** Null: the config has no pipeline of the name that it was created for. */
   readonly pipeline: Pipeline | null;
   /** Its answers exist, or will. */
   readonly collectable: boolean;
   /** Requests in it, as the provider counts them. */
   readonly requests: number;
-  /** Null: what it asked cannot be read back at this provider. */
-  readonly inputs: Inputs | null;
   /** Its input can be read, which says what was asked. */
   readonly promptKnown: boolean;
   /** Parts of its results, in words. */
@@ -99,7 +99,7 @@ async function describeLost(
   const collectable = pipeline !== null && inputs !== null && (!batch.terminal || kept.results);
   const promptKnown = collectable && kept.input;
   const { gone } = batch.terminal ? kept : { gone: [] };
-  return { batch, pipeline, inputs, collectable, requests: batch.counts?.total ?? 0, promptKnown, gone };
+  return { batch, provider, pipeline, collectable, requests: batch.counts?.total ?? 0, promptKnown, gone };
 }
 
 async function isCollectedElsewhere(
@@ -151,17 +151,14 @@ export async function restoreLedger(
 
 /** Returns how many rows it has. */
 async function takeOver(context: WorkerContext, lost: LostBatch, signal: AbortSignal): Promise<number> {
-  const { batch, pipeline, collectable, inputs } = lost;
+  const { batch, provider, pipeline, collectable } = lost;
+  const { account, inputs } = provider;
   if (pipeline === null || inputs === null || !collectable) {
     const reason = "created by an earlier state of this ledger; its answers can no longer be read";
-    await duplicates.noteUnneeded(context.database, {
-      account: accountOf(context, lost),
-      providerBatchId: batch.id,
-      reason,
-    });
+    await duplicates.noteUnneeded(context.database, { account, providerBatchId: batch.id, reason });
     return 0;
   }
-  const lines = await readLostLines({ provider: pipeline.provider, batch, inputs, signal });
+  const lines = await readLostLines({ provider, batch, inputs, signal });
   const billed = billedAs(pipeline, lines.model, batch);
   const bounds = await requestBounds(context, pipeline, billed.rates);
   return context.database.transaction((tx) => adoptLost(tx, { lost, pipeline, lines, billed, bounds }));
@@ -197,11 +194,6 @@ async function readLostLines(reading: Reading): Promise<LostLines> {
   return { named: [...named.values()], model: asked ?? answeredBy, lines, bytes };
 }
 
-function accountOf({ pipelines }: WorkerContext, { pipeline }: LostBatch): string {
-  const [any] = pipelines.values();
-  return (pipeline ?? any)?.provider.account ?? "";
-}
-
 interface Adopting {
   readonly lost: LostBatch;
   readonly pipeline: Pipeline;
@@ -211,8 +203,8 @@ interface Adopting {
 }
 
 async function adoptLost(tx: Queryable, { lost, pipeline, lines, billed, bounds }: Adopting): Promise<number> {
-  const { batch } = lost;
-  const { account } = pipeline.provider;
+  const { batch, provider } = lost;
+  const { account } = provider;
   // Before the requests, as an intake does: so neither waits for the other with rows locked.
   await pipelines.lockIntake(tx, pipeline.id);
   if ((await adoptions.findByProviderBatch(tx, account, batch.id)) !== null) return 0;
@@ -224,18 +216,22 @@ async function adoptLost(tx: Queryable, { lost, pipeline, lines, billed, bounds 
   }
   const name = batch.mark?.batch ?? "";
   const id = (await recovery.isFreeId(tx, name)) ? name : randomUUID();
-  await insertTaken(tx, pipeline, {
-    id,
-    no,
-    rows,
-    batch,
-    read: lines,
-    billed,
-    bounds,
-    definitionHash: (lost.promptKnown && batch.mark?.definition) || UNKNOWN_DEFINITION,
-    pattern: null,
-    detail: { lines: lines.lines, adopted: rows },
-  });
+  await insertTaken(
+    tx,
+    { id: pipeline.id, provider },
+    {
+      id,
+      no,
+      rows,
+      batch,
+      read: lines,
+      billed,
+      bounds,
+      definitionHash: (lost.promptKnown && batch.mark?.definition) || UNKNOWN_DEFINITION,
+      pattern: null,
+      detail: { lines: lines.lines, adopted: rows },
+    },
+  );
   if (lost.gone.length > 0) await recovery.believeMissing(tx, [id]);
   return rows;
 }

@@ -14,7 +14,7 @@ export const CONFIG_CHECKS: readonly Check[] = [
     id: "variables",
     title: "Variables",
     otherwise: "an environment variable is invalid",
-    run: (look) => Promise.resolve(checkVariables(look)),
+    run: checkVariables,
   },
 ];
 

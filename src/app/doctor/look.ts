@@ -23,7 +23,7 @@ export interface Check {
   /** Why the others could not run, when this one has a problem. */
   readonly otherwise: string;
   /** Only reads. One finding at least. */
-  run(look: Look): Promise<readonly Finding[]>;
+  run(look: Look): Promise<readonly Finding[]> | readonly Finding[];
 }
 
 /** A statement of the doctor reads the catalogue, or counts. */

@@ -23,7 +23,7 @@ export const MACHINE_CHECKS: readonly Check[] = [
     id: "node",
     title: "Node.js",
     otherwise: "Node.js is too old",
-    run: (look) => Promise.resolve([judgeNode(look.nodeVersion)]),
+    run: (look) => [judgeNode(look.nodeVersion)],
   },
   { ...MACHINE, id: "disk", title: "Disk", otherwise: "the disk cannot be used", run: checkDisk },
 ];

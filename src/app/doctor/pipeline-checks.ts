@@ -56,11 +56,7 @@ async function checkTriggers(look: Look): Promise<readonly Finding[]> {
     const table = look.tables.get(name);
     if (row === undefined) return [ok(`${name}: rowmill up creates its triggers`)];
     if (row.uninstalledAt !== null)
-      return [
-        warning(`${name} is uninstalled and has no triggers.`, {
-          fixes: ["To install it again: rowmill up"],
-        }),
-      ];
+      return [warning(`${name} is uninstalled and has no triggers.`, { fixes: ["To install it again: rowmill up"] })];
     if (table === undefined) return [notChecked(`${name}: its source was not found`)];
     const { count, findings } = await readOnly(look, (tx) => diagnoseOurTriggers(tx, row, table));
     return findings.length > 0 ? findings : [ok(`${name}: ${counted(count, "trigger")} on ${table.qualified}`)];
@@ -116,10 +112,7 @@ async function checkWork(look: Look): Promise<readonly Finding[]> {
   const held = await readOnly(look, (tx) => stuckBatches.held(tx, { max: HELD_SHOWN_MAX }));
   const project = { config: known(look.config, "a config") };
   const waiting = held.map((batch) => {
-    const words = {
-      of: accountWords(project, batch.provider),
-      present: choiceOf(project, batch.pipeline).dialect,
-    };
+    const words = { of: accountWords(project, batch.provider), present: choiceOf(project, batch.pipeline).dialect };
     const { wrong, fixes } = heldText(batch, words);
     return warning(wrong, { fixes });
   });

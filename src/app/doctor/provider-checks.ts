@@ -7,6 +7,7 @@ import { notChecked, ok, problem, warning, type Finding } from "../../model/word
 import { ADAPTERS } from "../../providers/adapters.js";
 import { known, type Check, type Look, type SeenProvider } from "./look.js";
 import { judgeClock } from "./machine-checks.js";
+import { priceAdvice } from "../open/bind-pipeline.js";
 import { accountsOf, promisesOf, type Account } from "../open/providers.js";
 
 const CALL_MS_MAX = 7_000;
@@ -76,44 +77,41 @@ function shown({ findings, pipelines }: SeenProvider, about: ProviderFinding["ab
     .map(({ level, text, fixes }) => make[level](whose + text, { fixes }));
 }
 
-function checkModels(look: Look): Promise<readonly Finding[]> {
+function checkModels(look: Look): readonly Finding[] {
   const seen = known(look.seen, "an answer of the provider");
   const findings = seen.flatMap((one) => shown(one, "model", seen.length > 1));
-  return Promise.resolve(findings.length > 0 ? findings : [notChecked("the provider did not list its models")]);
+  return findings.length > 0 ? findings : [notChecked("the provider did not list its models")];
 }
 
-function showPromises(look: Look): Promise<readonly Finding[]> {
+function showPromises(look: Look): readonly Finding[] {
   const promises = promisesOf({ config: known(look.config, "a config") });
-  return Promise.resolve(promises.map(({ title, short }) => ok(`${title}: if a reply is lost, ${short}`)));
+  return promises.map(({ title, short }) => ok(`${title}: if a reply is lost, ${short}`));
 }
 
-function checkPrices(look: Look): Promise<readonly Finding[]> {
+function checkPrices(look: Look): readonly Finding[] {
   const { pipelines } = known(look.config, "a config");
   const unknown = pipelines.filter(
     ({ provider, request }) => ratesFor(provider.dialect, request, new Date()).price === null,
   );
-  if (unknown.length > 0) return Promise.resolve(unknown.map(judgeUnpriced));
-  return Promise.resolve([ok("known for every model")]);
+  return unknown.length > 0 ? unknown.map(judgeUnpriced) : [ok("known for every model")];
 }
 
-const SET_PRICE = "Set the price in the config: request.price: { input: …, output: … }, in dollars per million tokens.";
-
-export function judgeUnpriced({ name, provider, request, budget }: PipelineConfig): Finding {
+export function judgeUnpriced(pipeline: PipelineConfig): Finding {
+  const { name, request, budget } = pipeline;
   const text = `${name}: Rowmill has no price for ${request.model}`;
-  const near = provider.dialect.nearModel(request.model, new Date());
-  const meant = near === null ? [] : [`Did you mean "${near}"? Change request.model in the config.`];
+  const advice = priceAdvice(pipeline);
   return budget === null
     ? warning(`${text}, so it cannot count costs, and every change waits for your approval.`, {
-        fixes: [...meant, SET_PRICE, `Or cap the pipeline with limit, and approve it: rowmill approve ${name}`],
+        fixes: [...advice, `Or cap the pipeline with limit, and approve it: rowmill approve ${name}`],
       })
     : problem(`${text}, so it cannot enforce a budget in dollars.`, {
-        fixes: [...meant, SET_PRICE, "Or remove budget, and cap the pipeline with limit."],
+        fixes: [...advice, "Or remove budget, and cap the pipeline with limit."],
       });
 }
 
-function compareClocks(look: Look): Promise<readonly Finding[]> {
+function compareClocks(look: Look): readonly Finding[] {
   const seen = known(look.seen, "an answer of the provider");
-  const findings = seen.map(({ provider: one, atSeconds }) => {
+  return seen.map(({ provider: one, atSeconds }) => {
     const seconds = one.clockSeconds();
     if (seconds === null) return ok("the provider's replies have no Date header");
     const whose = seen.length > 1 ? one.title : "the provider";
@@ -122,5 +120,4 @@ function compareClocks(look: Look): Promise<readonly Finding[]> {
       unsureMs: DATE_UNSURE_MS + CALL_MS_MAX,
     });
   });
-  return Promise.resolve(findings);
 }

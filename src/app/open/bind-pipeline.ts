@@ -63,18 +63,11 @@ export async function examinePipeline(database: Database, config: PipelineConfig
   const { dialect } = config.provider;
   const rates = ratesFor(dialect, config.request, new Date());
   if (config.budget !== null && rates.price === null) {
-    const near = dialect.nearModel(config.request.model, new Date());
     throw new RowmillError(
       "config_invalid",
       `pipelines.${config.name}.budget: Rowmill has no price for "${config.request.model}", so it cannot ` +
         "enforce a budget in dollars.",
-      {
-        hints: [
-          ...(near === null ? [] : [`Did you mean "${near}"? Change request.model in the config.`]),
-          "Set the price in the config: request.price: { input: …, output: … }, in dollars per million tokens.",
-          "Or remove `budget`, and cap the pipeline with `limit`.",
-        ],
-      },
+      { hints: [...priceAdvice(config), "Or remove `budget`, and cap the pipeline with `limit`."] },
     );
   }
   const answer = compileAnswer(config.answer);
@@ -91,6 +84,15 @@ export async function examinePipeline(database: Database, config: PipelineConfig
   if (refusal !== null) throw refusal;
   await refuseKept(database, config, table);
   return { config, rates, answer, table, wanted, plan };
+}
+
+/** For a model whose price Rowmill does not know. */
+export function priceAdvice({ provider, request }: PipelineConfig): readonly string[] {
+  const near = provider.dialect.nearModel(request.model, new Date());
+  return [
+    ...(near === null ? [] : [`Did you mean "${near}"? Change request.model in the config.`]),
+    "Set the price in the config: request.price: { input: …, output: … }, in dollars per million tokens.",
+  ];
 }
 
 /** The config's own check misses tables with two names. */
@@ -231,11 +233,7 @@ function sourceOf(
   pipelineId: number,
   seen: { table: SourceTable; skipBefore: string | null },
 ): Source {
-  return createTableSource(seen.table, {
-    pipelineId,
-    where: config.source.where,
-    skipBefore: seen.skipBefore,
-  });
+  return createTableSource(seen.table, { pipelineId, where: config.source.where, skipBefore: seen.skipBefore });
 }
 
 /** Puts the triggers in place unless they are there as they should be. Returns the snapshot for `existing: "skip"`. */

@@ -57,10 +57,7 @@ async function pipelineState(
   // The planner skips both, so their rows would wait indefinitely.
   if (row.uninstalledAt !== null) return { busy: false, blocked: "It is uninstalled. To install it again: rowmill up" };
   if (row.definitionHash !== pipeline.definitionHash)
-    return {
-      busy: false,
-      blocked: "Another rowmill up started with a changed config, so this one is out of date.",
-    };
+    return { busy: false, blocked: "Another rowmill up started with a changed config, so this one is out of date." };
   if (row.pauseReason !== null) return { busy: false, blocked: row.pauseReason };
   const unswept =
     (await sweeps.isSweepPending(client, pipeline.id)) ||

@@ -119,10 +119,7 @@ async function schemaSections(tx: Queryable): Promise<Section[]> {
               migrations.DEPLOYMENT_STATEMENT,
             ],
     },
-    {
-      title: "graphile-worker's tables, the queue that wakes workers",
-      statements: await queueStatements(tx),
-    },
+    { title: "graphile-worker's tables, the queue that wakes workers", statements: await queueStatements(tx) },
   ];
 }
 

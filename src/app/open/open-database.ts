@@ -74,7 +74,7 @@ export async function hasDatabase(config: ProjectConfig): Promise<boolean> {
 /** The embedded database has one session: a second worker would only wait for the first. */
 export async function lockForWork(config: ProjectConfig, command: string): Promise<() => void> {
   if (config.database.kind === "server") return () => undefined;
-  const { acquireWorkerLock } = await import("../../embedded/worker-lock.js");
+  const { acquireWorkerLock } = await import("../../embedded/embedded.js");
   const lock = await acquireWorkerLock({ dataDir: embeddedFolder(config), command });
   if ("release" in lock) return () => lock.release();
   const holder = lock.heldBy;

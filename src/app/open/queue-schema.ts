@@ -8,13 +8,10 @@ import { pinnedPool } from "../../postgres/pinned-pool.js";
 
 export const QUEUE_SCHEMA = "rowmill_worker";
 
-export interface QueueFile {
-  readonly number: number;
-  readonly path: string;
-}
-
 /** The files of graphile-worker in their order, and the number of the last one that ran here; null: none did. */
-export async function queueFiles(client: Reader): Promise<{ files: QueueFile[]; last: number | null }> {
+export async function queueFiles(
+  client: Reader,
+): Promise<{ files: { number: number; path: string }[]; last: number | null }> {
   const folder = join(dirname(createRequire(import.meta.url).resolve("graphile-worker/package.json")), "sql");
   const names = (await readdir(folder)).filter((name) => /^\d{6}\.sql$/.test(name)).sort();
   const files = names.map((name) => ({ number: Number.parseInt(name, 10), path: join(folder, name) }));

@@ -27,12 +27,10 @@ export async function sweepAll(
   }
 }
 
-export interface RoundOptions {
-  readonly flush: boolean;
-  readonly signal: AbortSignal;
-}
-
-export async function runRound(context: WorkerContext, { flush, signal }: RoundOptions): Promise<void> {
+export async function runRound(
+  context: WorkerContext,
+  { flush, signal }: { flush: boolean; signal: AbortSignal },
+): Promise<void> {
   await runRescuer(context);
   await runIntake(context, signal);
   await sweepAll(context, signal);

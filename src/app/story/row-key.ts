@@ -5,9 +5,7 @@ import type { SourceTable } from "../../sources/table/inspection.js";
 import { bisect } from "../../postgres/bisect.js";
 import { join, raw, sql, type Queryable } from "../../postgres/database.js";
 
-/**
- * A composite key: its parts as arguments, or one JSON array. @throws RowmillError `usage` for another number of parts.
- */
+/** A composite key: its parts, or one JSON array. @throws RowmillError `usage` for another number of parts */
 export function keyParts(given: readonly string[], columns: number | null): readonly string[] {
   const [only = ""] = given;
   const listed = given.length === 1 && columns !== 1 ? partsOfJson(only) : null;
@@ -17,9 +15,7 @@ export function keyParts(given: readonly string[], columns: number | null): read
   throw new RowmillError(
     "usage",
     `The key of this pipeline has ${expected}, but ${parts.length} ${parts.length === 1 ? "was" : "were"} given.`,
-    {
-      hints: ['Write its parts as a JSON array: \'["a", "1"]\'. rowmill show also takes them one after another.'],
-    },
+    { hints: ['Write its parts as a JSON array: \'["a", "1"]\'. rowmill show also takes them one after another.'] },
   );
 }
 
@@ -80,7 +76,5 @@ function spellText(parts: readonly string[]): string {
 function noSuchKey(error: unknown, table: SourceTable): unknown {
   if (!(error instanceof RowmillError) || error.code !== "database_refused") return error;
   const types = table.key.map((column) => `${column.name} (${column.type})`).join(", ");
-  return new RowmillError("usage", `This is not a key of ${table.qualified}, whose key is ${types}.`, {
-    cause: error,
-  });
+  return new RowmillError("usage", `This is not a key of ${table.qualified}, whose key is ${types}.`, { cause: error });
 }

@@ -187,18 +187,11 @@ function writeOnce(writing: Writing, ids: readonly string[], trial: Place): Prom
         all.map(({ key }) => key),
       );
       const free = all.filter(({ key }) => !busy.has(key));
-      const judged = await judge(writing, tx, free);
-      if (judged.fit.length > 0) await writeResults(tx, pipeline, { fit: judged.fit, trial });
+      const { fit, ...others } = await judge(writing, tx, free);
+      if (fit.length > 0) await writeResults(tx, pipeline, { fit, trial });
       // What fails from here on fails at COMMIT.
-      trial.atTarget = judged.fit.length > 0;
-      return {
-        written: judged.fit.length,
-        refused: [],
-        held: all.length - free.length,
-        gone: judged.gone,
-        overtaken: judged.overtaken,
-        left: judged.left,
-      };
+      trial.atTarget = fit.length > 0;
+      return { written: fit.length, refused: [], held: all.length - free.length, ...others };
     },
     { writingFor: pipeline.id, lockTimeoutMs: LOCK_TIMEOUT_MS },
   );
@@ -215,12 +208,7 @@ interface Fit {
   readonly result: Result;
 }
 
-interface JudgedKept {
-  readonly fit: readonly Fit[];
-  readonly gone: number;
-  readonly overtaken: readonly { id: string; key: string }[];
-  readonly left: readonly string[];
-}
+type JudgedKept = Pick<Chunk, "gone" | "overtaken" | "left"> & { readonly fit: readonly Fit[] };
 
 /** Which of them still answer the row and the question of today. */
 async function judge({ pipeline, account }: Writing, tx: Queryable, kept: readonly KeptAnswer[]): Promise<JudgedKept> {

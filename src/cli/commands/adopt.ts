@@ -17,7 +17,7 @@ import { askYesNo, noTerminal } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { openLog } from "../screen/command-log.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { listenForInterruption } from "../screen/interruption.js";
+import { interruptible } from "../screen/interruption.js";
 import { configOf, loadProject, unknownPipeline } from "../project.js";
 import { SweepProgress } from "../screen/progress.js";
 import { counted, fit, formatCount } from "../screen/text.js";
@@ -40,20 +40,20 @@ export async function runAdopt(cli: Cli, batchId: string, options: AdoptOptions)
   }
   if (options.yes !== true && !cli.terminal.interactive)
     throw noTerminal("nothing was adopted", "To adopt without a question: add --yes");
-  const interruption = listenForInterruption(() => cli.terminal.note("Stopping. Nothing is adopted."));
-  const opened = await openProjectDatabase(project.config, project.environment);
-  try {
-    const parts = { ...project, database: opened.database, log: openLog(cli.terminal, options.logLevel) };
-    const adopting = await openForAdoption(parts, config);
+  return interruptible(cli.terminal, "Stopping. Nothing is adopted.", async (signal) => {
+    const opened = await openProjectDatabase(project.config, project.environment);
     try {
-      return await adopt(cli, adopting, { ...options, batchId, config, signal: interruption.signal });
+      const parts = { ...project, database: opened.database, log: openLog(cli.terminal, options.logLevel) };
+      const adopting = await openForAdoption(parts, config);
+      try {
+        return await adopt(cli, adopting, { ...options, batchId, config, signal });
+      } finally {
+        adopting.context.leases.stop();
+      }
     } finally {
-      adopting.context.leases.stop();
+      await opened.close();
     }
-  } finally {
-    await opened.close();
-    interruption.dispose();
-  }
+  });
 }
 
 interface Wanted extends Omit<AdoptOptions, "config"> {

@@ -13,11 +13,11 @@ import { EXIT_STATUS } from "../screen/exit-status.js";
 import { configOf, loadProject, registeredPipeline, withExistingLedger } from "../project.js";
 import { counted, describeEstimate, readEstimate } from "../screen/text.js";
 
-export interface ApproveOptions extends ProjectOptions {
-  readonly yes?: true;
-}
-
-export async function runApprove(cli: Cli, name: string, options: ApproveOptions): Promise<number> {
+export async function runApprove(
+  cli: Cli,
+  name: string,
+  options: ProjectOptions & { readonly yes?: true },
+): Promise<number> {
   const { terminal } = cli;
   const project = await loadProject(terminal, options.config);
   return withExistingLedger(project, async ({ database }) => {

@@ -64,9 +64,7 @@ async function findBatch(database: Database, name: string): Promise<Batch> {
   const batch = id === undefined ? null : await batches.get(database, id);
   if (ids.length === 1 && batch !== null) return batch;
   if (ids.length > 1)
-    throw new RowmillError("not_found", `More than one batch has an ID that matches "${name}":`, {
-      lines: ids,
-    });
+    throw new RowmillError("not_found", `More than one batch has an ID that matches "${name}":`, { lines: ids });
   throw new RowmillError("not_found", `There is no batch "${name}" in this database.`, {
     hints: ["See which batches are in flight: rowmill status"],
   });

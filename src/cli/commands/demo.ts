@@ -2,7 +2,7 @@
  * `rowmill demo`: the project of `examples/movies`, from the table to the answers. Without `--live` a local Batch API
  * server stands in for the provider: no language model, nothing leaves this machine, no cost. Its folder is temporary;
  * with `--keep` and `--live` it is `./rowmill-demo`, where the next run continues and overwrites nothing, so that paid
- * answers stay.
+ * answers stay. Batches belong to the address that took them, so a kept project's server always has the same port.
  */
 import { rmSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -17,7 +17,8 @@ import { completeFromDotenv } from "../../config/load/dotenv.js";
 import { readEnvironment, type Environment } from "../../config/load/environment.js";
 import { loadConfig } from "../../config/load/load.js";
 import { stopEmbedded } from "../../embedded/embedded.js";
-import { exists } from "../../model/file-errors.js";
+import { startGateway, type Gateway } from "../../gateway/gateway.js";
+import { exists, hasCode } from "../../model/file-errors.js";
 import { RowmillError } from "../../model/errors.js";
 import type { ProjectConfig } from "../../model/pipeline.js";
 import { sql, type Database } from "../../postgres/database.js";
@@ -27,15 +28,14 @@ import type { WorkerContext } from "../../worker/context.js";
 import { estimatePipeline } from "../../worker/rounds/estimate.js";
 import { ADAPTERS } from "../../providers/adapters.js";
 import { startWorker } from "../../worker/process/worker.js";
-import { Approvals } from "../parts/approvals.js";
+import { Approvals } from "../screen/approvals.js";
 import type { Cli, LogOptions } from "../cli.js";
 import { sayHowItEnded } from "../screen/closing-words.js";
 import { openLog } from "../screen/command-log.js";
-import { requireSameProvider, startDemoGateway } from "../demo/gateway.js";
-import { demoReport } from "../demo/report.js";
+import { demoReport } from "../screen/demo-report.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { follow } from "../parts/follow.js";
-import { listenForInterruption } from "../screen/interruption.js";
+import { follow } from "../screen/follow.js";
+import { interruptible } from "../screen/interruption.js";
 import { hideSecrets } from "../project.js";
 import { askYesNo } from "../screen/ask.js";
 import type { Terminal } from "../screen/terminal.js";
@@ -44,6 +44,7 @@ import { WorkProgress } from "../screen/progress.js";
 
 const KEPT_FOLDER = "rowmill-demo";
 const EXAMPLE = new URL("../../../examples/movies/", import.meta.url);
+const PORT_MAX = 65_535;
 const DATABASE_FROM_VARIABLE = 'database: process.env["DATABASE_URL"]';
 
 export interface DemoOptions extends LogOptions {
@@ -63,25 +64,25 @@ export async function runDemo(cli: Cli, options: DemoOptions): Promise<number> {
     terminal.note("! NO LANGUAGE MODEL ANSWERS IN THIS DEMO: rules and word lists on this machine make the answers.");
   }
   const wayOn = kept === null ? "" : " Run the same command again to continue.";
-  const interruption = listenForInterruption(() => terminal.note(`Stopping.${wayOn}`));
-  const folder = kept ?? (await mkdtemp(join(tmpdir(), "rowmill-demo-")));
-  const removeFolder = (): void => rmSync(folder, { recursive: true, force: true });
-  if (kept === null) process.once("exit", removeFolder);
-  const start = { folder, kept: kept !== null, signal: interruption.signal };
-  try {
-    if (environment !== null) return await runOn(cli, options, { ...start, environment });
-    const gateway = await startDemoGateway(folder);
+  return interruptible(terminal, `Stopping.${wayOn}`, async (signal) => {
+    const folder = kept ?? (await mkdtemp(join(tmpdir(), "rowmill-demo-")));
+    const removeFolder = (): void => rmSync(folder, { recursive: true, force: true });
+    if (kept === null) process.once("exit", removeFolder);
+    const start = { folder, kept: kept !== null, signal };
     try {
-      const local = readEnvironment(ADAPTERS[0].variablesFor({ url: gateway.url, key: "demo" }));
-      return await runOn(cli, options, { ...start, environment: local });
+      if (environment !== null) return await runOn(cli, options, { ...start, environment });
+      const gateway = await startDemoGateway(folder);
+      try {
+        const local = readEnvironment(ADAPTERS[0].variablesFor({ url: gateway.url, key: "demo" }));
+        return await runOn(cli, options, { ...start, environment: local });
+      } finally {
+        await gateway.close();
+      }
     } finally {
-      await gateway.close();
+      if (kept === null) await rm(folder, { recursive: true, force: true });
+      process.off("exit", removeFolder);
     }
-  } finally {
-    if (kept === null) await rm(folder, { recursive: true, force: true });
-    process.off("exit", removeFolder);
-    interruption.dispose();
-  }
+  });
 }
 
 async function liveEnvironment(): Promise<Environment> {
@@ -92,6 +93,51 @@ async function liveEnvironment(): Promise<Environment> {
   throw new RowmillError("usage", `${keyVariable} is not set, so ${choice.dialect.title} cannot be used.`, {
     hints: [`Add it to .env in this folder: ${keyExample}`, "To try without a key and without cost: rowmill demo"],
   });
+}
+
+const gatewayFolder = (folder: string): string => join(folder, ".rowmill", "gateway");
+const portFile = (folder: string): string => join(folder, ".rowmill", "demo-port");
+
+/** @throws RowmillError `refused` when the project's port is in use. */
+export async function startDemoGateway(folder: string): Promise<Gateway> {
+  const port = await recordedPort(folder);
+  try {
+    const gateway = await startGateway({ dataDir: gatewayFolder(folder), demoModel: true, port: port ?? 0 });
+    if (port === null) await writeFile(portFile(folder), `${gateway.port}\n`);
+    return gateway;
+  } catch (error) {
+    if (port === null || !hasCode(error, "EADDRINUSE")) throw error;
+    throw new RowmillError("refused", `Port ${port} is in use, but the batches of ${folder} need it.`, {
+      cause: error,
+      hints: ["Stop the program that listens there, or remove the folder and start again."],
+    });
+  }
+}
+
+async function recordedPort(folder: string): Promise<number | null> {
+  await mkdir(join(folder, ".rowmill"), { recursive: true, mode: 0o700 });
+  if (!(await exists(portFile(folder)))) return null;
+  const port = Number(await readFile(portFile(folder), "utf8"));
+  return Number.isInteger(port) && port > 0 && port <= PORT_MAX ? port : null;
+}
+
+/** @throws RowmillError `refused` when the kept project in this folder uses the other provider. */
+export async function requireSameProvider(folder: string, live: boolean): Promise<void> {
+  if (!(await exists(join(folder, ".rowmill", "database")))) return;
+  const wasLive = !(await exists(gatewayFolder(folder)));
+  if (wasLive === live) return;
+  throw new RowmillError(
+    "refused",
+    live
+      ? `The project in ${folder} has answers of the demo model: rowmill demo --keep created it.`
+      : `The project in ${folder} uses ${ADAPTERS[0].choice.dialect.title}: rowmill demo --live created it.`,
+    {
+      hints: [
+        `To continue with it: rowmill demo ${live ? "--keep" : "--live"}`,
+        "To start again: remove or rename that folder first.",
+      ],
+    },
+  );
 }
 
 interface Start {
@@ -144,11 +190,7 @@ async function runWith(cli: Cli, options: DemoOptions, opened: Opened): Promise<
   } finally {
     context.leases.stop();
   }
-  const report = {
-    width: terminal.columns(),
-    kept: opened.kept ? KEPT_FOLDER : null,
-    live: options.live === true,
-  };
+  const report = { width: terminal.columns(), kept: opened.kept ? KEPT_FOLDER : null, live: options.live === true };
   for (const line of await demoReport(terminal, context, report)) terminal.print(line);
   return EXIT_STATUS.ok;
 }

@@ -22,7 +22,7 @@ import { askYesNo, noTerminal } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { openLog } from "../screen/command-log.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { listenForInterruption } from "../screen/interruption.js";
+import { interruptible } from "../screen/interruption.js";
 import { loadProject, withExistingLedger, type Project } from "../project.js";
 import { counted } from "../screen/text.js";
 
@@ -47,21 +47,18 @@ export async function runDeployment(cli: Cli, options: DeploymentOptions): Promi
   if (options.yes !== true && !cli.terminal.interactive)
     throw noTerminal("nothing was changed", `To confirm without a question: rowmill deployment --${answer} --yes`);
   const providers = await openProviders(project);
-  const interruption = listenForInterruption(() => cli.terminal.note("Stopping. Run the same command again."));
-  try {
-    return await withExistingLedger(project, async ({ database }) => {
+  return interruptible(cli.terminal, "Stopping. Run the same command again.", (signal) =>
+    withExistingLedger(project, async ({ database }) => {
       const log = openLog(cli.terminal, options.logLevel);
       const context = await openProject({ ...project, providers, database, log });
-      const deciding = { project, context, signal: interruption.signal };
+      const deciding = { project, context, signal };
       try {
         return await (options.copy ? copy(cli, deciding, options) : restore(cli, deciding, options));
       } finally {
         context.leases.stop();
       }
-    });
-  } finally {
-    interruption.dispose();
-  }
+    }),
+  );
 }
 
 async function show(

@@ -12,14 +12,10 @@ import { configOf, loadProject, registeredPipelines, withExistingLedger, type Pr
 
 const GROUPS_SHOWN = 20;
 
-export interface FailuresOptions extends ProjectOptions {
-  readonly json?: true;
-}
-
 export async function runFailures(
   { terminal }: Cli,
   name: string | undefined,
-  options: FailuresOptions,
+  options: ProjectOptions & { readonly json?: true },
 ): Promise<number> {
   const project = await loadProject(terminal, options.config);
   return withExistingLedger(project, async ({ database }) => {

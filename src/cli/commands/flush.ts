@@ -3,9 +3,8 @@ import * as overview from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { pausedText } from "../screen/paused-text.js";
 import { configOf, loadProject, noteMissingWorker, registeredPipelines, withExistingLedger } from "../project.js";
-import { counted } from "../screen/text.js";
+import { counted, pausedText } from "../screen/text.js";
 
 export async function runFlush(cli: Cli, names: readonly string[], options: ProjectOptions): Promise<number> {
   const project = await loadProject(cli.terminal, options.config);

@@ -5,7 +5,7 @@ import { KEYS_VARIABLE, runGateway } from "../../gateway/command.js";
 import { RowmillError } from "../../model/errors.js";
 import type { Cli, LogOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { listenForInterruption } from "../screen/interruption.js";
+import { interruptible } from "../screen/interruption.js";
 
 export interface GatewayOptions extends LogOptions {
   readonly demoModel?: true;
@@ -20,16 +20,15 @@ export async function serveGateway({ terminal }: Cli, options: GatewayOptions): 
   await completeFromDotenv(process.env, process.cwd());
   const keys = { file: options.apiKeyFile ?? null, variable: process.env[KEYS_VARIABLE] || null };
   const warn = (text: string) => terminal.note(`! Warning: ${text}`);
-  const interruption = listenForInterruption(() => undefined);
-  try {
-    const dataDir = resolve(options.dataDir);
-    await runGateway({ host, port, dataDir, demoModel, keys, warn, signal: interruption.signal });
-    return EXIT_STATUS.ok;
-  } catch (error) {
-    throw explainListen(error, options);
-  } finally {
-    interruption.dispose();
-  }
+  const dataDir = resolve(options.dataDir);
+  return interruptible(terminal, null, async (signal) => {
+    try {
+      await runGateway({ host, port, dataDir, demoModel, keys, warn, signal });
+      return EXIT_STATUS.ok;
+    } catch (error) {
+      throw explainListen(error, options);
+    }
+  });
 }
 
 const LISTEN_ERRORS: Readonly<Record<string, string>> = {

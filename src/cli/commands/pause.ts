@@ -8,11 +8,11 @@ import { loadProject, registeredPipeline, withExistingLedger } from "../project.
 
 const REASON_DEFAULT = "by rowmill pause";
 
-export interface PauseOptions extends ProjectOptions {
-  readonly reason?: string;
-}
-
-export async function runPause(cli: Cli, name: string, options: PauseOptions): Promise<number> {
+export async function runPause(
+  cli: Cli,
+  name: string,
+  options: ProjectOptions & { readonly reason?: string },
+): Promise<number> {
   const project = await loadProject(cli.terminal, options.config);
   return withExistingLedger(project, async ({ database }) => {
     const row = await registeredPipeline(database, name);

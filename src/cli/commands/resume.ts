@@ -11,22 +11,18 @@ import { EXIT_STATUS } from "../screen/exit-status.js";
 import { loadProject, noteMissingWorker, registeredPipeline, withExistingLedger } from "../project.js";
 import { counted } from "../screen/text.js";
 
-export interface ResumeOptions extends ProjectOptions {
-  readonly accept?: true;
-}
-
-export async function runResume(cli: Cli, name: string, options: ResumeOptions): Promise<number> {
+export async function runResume(
+  cli: Cli,
+  name: string,
+  options: ProjectOptions & { readonly accept?: true },
+): Promise<number> {
   const project = await loadProject(cli.terminal, options.config);
   return withExistingLedger(project, async ({ database }) => {
     const row = await registeredPipeline(database, name);
     if (row.pauseKind === "deployment") throw suspected(row.pauseReason ?? "");
     const done = await database.transaction(async (tx) => {
       const accepted = options.accept ? await accept(tx, row) : [];
-      return {
-        accepted,
-        resumed: await pipelines.resume(tx, row.id),
-        batches: await wake.wakeBatches(tx, row.id),
-      };
+      return { accepted, resumed: await pipelines.resume(tx, row.id), batches: await wake.wakeBatches(tx, row.id) };
     });
     const are = done.batches === 1 ? "is" : "are";
     const woken = done.batches === 0 ? "" : `; ${counted(done.batches, "unfinished batch")} ${are} due now`;
@@ -69,7 +65,5 @@ async function accept(tx: Queryable, { id, name }: PipelineRow): Promise<readonl
 
 /** It pauses all pipelines, and what ends it changes more than one of them. */
 function suspected(reason: string): RowmillError {
-  return new RowmillError("refused", reason, {
-    hints: ["What each answer would do: rowmill help deployment"],
-  });
+  return new RowmillError("refused", reason, { hints: ["What each answer would do: rowmill help deployment"] });
 }

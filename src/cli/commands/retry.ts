@@ -21,7 +21,7 @@ import { askYesNo, noTerminal } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { openLog } from "../screen/command-log.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { listenForInterruption } from "../screen/interruption.js";
+import { interruptible } from "../screen/interruption.js";
 import {
   configOf,
   loadProject,
@@ -49,10 +49,8 @@ export async function runRetry(cli: Cli, name: string | undefined, options: Retr
   checkOptions(name, options);
   const { terminal } = cli;
   const project = await loadProject(terminal, options.config);
-  const interruption = listenForInterruption(() => terminal.note("Stopping after the current rows."));
-  const { signal } = interruption;
-  try {
-    return await withExistingLedger(project, async ({ database }) => {
+  return interruptible(terminal, "Stopping after the current rows.", (signal) =>
+    withExistingLedger(project, async ({ database }) => {
       const rows = await registeredPipelines(database, name === undefined ? [] : [name]);
       const wanted = await withFailures(database, project, { rows, isNamed: name !== undefined });
       const retried = await retryAll(cli, options, { project, database, wanted, signal });
@@ -61,11 +59,8 @@ export async function runRetry(cli: Cli, name: string | undefined, options: Retr
       signal.throwIfAborted();
       if (retried.some(({ askedAgain }) => askedAgain > 0)) await noteMissingWorker(project, database);
       return statusOf(cli, { name, options, retried });
-    });
-  } finally {
-    terminal.endLive();
-    interruption.dispose();
-  }
+    }),
+  );
 }
 
 function checkOptions(name: string | undefined, { reason = [], key = [] }: RetryOptions): void {

@@ -11,13 +11,9 @@ import { EXIT_STATUS } from "../screen/exit-status.js";
 import type { Terminal } from "../screen/terminal.js";
 import { counted, formatCount, formatTime, shortId } from "../screen/text.js";
 
-export interface ShowOptions extends ProjectOptions {
-  readonly json?: true;
-}
-
 export async function runShow(
   { terminal }: Cli,
-  ...[name, key, options]: [name: string, key: readonly string[], options: ShowOptions]
+  ...[name, key, options]: [name: string, key: readonly string[], options: ProjectOptions & { readonly json?: true }]
 ): Promise<number> {
   const project = await loadProject(terminal, options.config);
   const story = await withExistingLedger(project, async ({ database }) => {

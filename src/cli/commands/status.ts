@@ -3,20 +3,18 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { OpenedDatabase } from "../../app/open/open-database.js";
 import { accountWords, choiceOf, promisesOf } from "../../app/open/providers.js";
 import * as overview from "../../store/ledger/overview.js";
-import type { BatchOverview, LivingWorker, PipelineOverview } from "../../store/ledger/overview.js";
-import type { OverdueBatch } from "../../model/batch/overdue.js";
+import type { BatchOverview, PipelineOverview } from "../../store/ledger/overview.js";
 import { abandonCommand, heldText, type HeldBatch } from "../../model/provider/account.js";
 import * as failures from "../../store/requests/failures.js";
 import type { FailureGroup } from "../../store/requests/failures.js";
 import * as stuckBatches from "../../store/batches/stuck-batches.js";
 import * as money from "../../store/batches/money.js";
-import type { AccountWait } from "../../store/batches/money.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { listenForInterruption } from "../screen/interruption.js";
-import { pausedText } from "../screen/paused-text.js";
+import { interruptible } from "../screen/interruption.js";
 import { configOf, loadProject, notSetUp, requireBroughtForward, withLedger, type Project } from "../project.js";
 import { renderStatus } from "../screen/status-text.js";
+import { pausedText } from "../screen/text.js";
 
 const WATCH_EVERY_MS = 2_000;
 /** Reading may take at most a tenth of the time. */
@@ -52,9 +50,8 @@ export async function runStatus(cli: Cli, options: StatusOptions): Promise<numbe
 
 /** Ends when the interruption throws. */
 async function watch(cli: Cli, project: Project, options: StatusOptions): Promise<number> {
-  const interruption = listenForInterruption(() => undefined);
-  try {
-    return await withLedger(project, async (opened) => {
+  return interruptible(cli.terminal, null, (signal) =>
+    withLedger(project, async (opened) => {
       if (opened === null && !options.json) throw notSetUp();
       if (opened !== null) await requireBroughtForward(opened.database);
       const showJson = jsonChanges(cli);
@@ -63,13 +60,10 @@ async function watch(cli: Cli, project: Project, options: StatusOptions): Promis
         if (options.json || opened === null) showJson(JSON.stringify(await statusObject(project, opened)));
         else redraw(cli, await statusLines(cli, project, opened));
         const tookMs = performance.now() - startedAtMs;
-        await rest(Math.max(WATCH_EVERY_MS, tookMs * WATCH_REST_FACTOR), interruption.signal);
+        await rest(Math.max(WATCH_EVERY_MS, tookMs * WATCH_REST_FACTOR), signal);
       }
-    });
-  } finally {
-    cli.terminal.endLive();
-    interruption.dispose();
-  }
+    }),
+  );
 }
 
 async function rest(ms: number, signal: AbortSignal): Promise<void> {
@@ -91,26 +85,27 @@ function redraw({ terminal }: Cli, lines: readonly string[]): void {
 
 async function statusObject(project: Project, opened: OpenedDatabase | null): Promise<object> {
   if (opened === null) return { pipelines: [], batches: [], workers: [], overdue: [], waits: [], providers: [] };
-  const pipelines = await overview.pipelineOverviews(opened.database);
+  const { database } = opened;
+  const max = overview.BATCHES_SHOWN_MAX;
+  const pipelines = await overview.pipelineOverviews(database);
   const top = await topFailures(opened, pipelines);
-  const batches = await overview.batchOverviews(opened.database, overview.BATCHES_SHOWN_MAX);
-  const overdue = await stuckBatches.overdue(opened.database, { max: overview.BATCHES_SHOWN_MAX });
-  const held = new Map(
-    (await stuckBatches.held(opened.database, { max: overview.BATCHES_SHOWN_MAX })).map((batch) => [batch.id, batch]),
-  );
+  const batches = await overview.batchOverviews(database, max);
+  const overdue = await stuckBatches.overdue(database, { max });
+  const held = new Map((await stuckBatches.held(database, { max })).map((batch) => [batch.id, batch]));
+  const workers = await overview.livingWorkers(database);
+  const waits = await money.accountWaits(database, WAITS_SHOWN);
   return {
     pipelines: pipelines.map((pipeline) => pipelineObject(project, pipeline, top.get(pipeline.id))),
     batches: batches.map((batch) => ({ ...batchObject(batch), ...heldObject(project, held.get(batch.id)) })),
-    workers: (await overview.livingWorkers(opened.database)).map(workerObject),
-    overdue: overdue.map(overdueObject),
-    waits: (await money.accountWaits(opened.database, WAITS_SHOWN)).map(waitObject),
-    providers: promisesOf(project).map(({ name, title, found, fenced, paidTwice }) => ({
-      name,
-      title,
-      found,
-      fenced,
-      paidTwice,
-    })),
+    workers: workers.map(({ host, pid, startedAt }) => ({ host, pid, startedAt: startedAt.toISOString() })),
+    // Without the time: `--watch` reports changes only.
+    overdue: overdue.map(({ pipeline, providerBatchId, providerStatus }) => {
+      return { pipeline, providerBatchId, providerStatus };
+    }),
+    waits: waits.map(({ provider, account, model, message }) => ({ provider, account, model, message })),
+    providers: promisesOf(project).map(({ name, title, found, fenced, paidTwice }) => {
+      return { name, title, found, fenced, paidTwice };
+    }),
   };
 }
 
@@ -121,23 +116,16 @@ async function topFailures(
 ): Promise<ReadonlyMap<number, FailureGroup>> {
   const pipelineIds = pipelines.filter(({ failed }) => failed > 0).map(({ id }) => id);
   if (pipelineIds.length === 0) return new Map();
-  const { groups } = await failures.readFailures(database, {
-    pipelineIds,
-    groupsMax: 1,
-    rowsMax: FAILED_ROWS_SEEN,
-  });
+  const { groups } = await failures.readFailures(database, { pipelineIds, groupsMax: 1, rowsMax: FAILED_ROWS_SEEN });
   return new Map(groups.map((group) => [group.pipelineId, group]));
 }
 
 function pipelineObject(project: Project, pipeline: PipelineOverview, top: FailureGroup | undefined): object {
   const { name, waiting, batched, succeeded, failed, cancelled, gone, unnamed } = pipeline;
   const paused = pausedText(pipeline, configOf(project, name));
-  const topFailure = top === undefined ? null : failureObject(top);
+  const topFailure =
+    top === undefined ? null : { reason: top.reason, rows: top.rows, key: top.key, message: top.message };
   return { name, waiting, batched, succeeded, failed, cancelled, gone, paused, unnamed, topFailure };
-}
-
-function failureObject({ reason, rows, key, message }: FailureGroup): object {
-  return { reason, rows, key, message };
 }
 
 function batchObject(batch: BatchOverview): object {
@@ -157,19 +145,6 @@ function heldObject(project: Project, held: HeldBatch | undefined): object {
 function heldWords(project: Project, held: HeldBatch): ReturnType<typeof heldText> {
   const present = choiceOf(project, held.pipeline).dialect;
   return heldText(held, { of: accountWords(project, held.provider), present });
-}
-
-/** Without the time: `--watch` reports changes only. */
-function overdueObject({ pipeline, providerBatchId, providerStatus }: OverdueBatch): object {
-  return { pipeline, providerBatchId, providerStatus };
-}
-
-function waitObject({ provider, account, model, message }: AccountWait): object {
-  return { provider, account, model, message };
-}
-
-function workerObject({ host, pid, startedAt }: LivingWorker): object {
-  return { host, pid, startedAt: startedAt.toISOString() };
 }
 
 async function statusLines(cli: Cli, project: Project, opened: OpenedDatabase): Promise<string[]> {

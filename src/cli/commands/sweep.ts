@@ -8,7 +8,7 @@ import * as overview from "../../store/ledger/overview.js";
 import * as sweeps from "../../store/requests/sweeps.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { listenForInterruption } from "../screen/interruption.js";
+import { interruptible } from "../screen/interruption.js";
 import { SweepProgress } from "../screen/progress.js";
 import {
   configOf,
@@ -42,16 +42,13 @@ export async function runSweep(cli: Cli, names: readonly string[], options: Proj
   });
 }
 
-interface SweepParts {
-  readonly project: Project;
-  readonly database: Database;
-  readonly configs: readonly PipelineConfig[];
-}
-
 /** Loads the engine, which the command needs only here. */
-async function sweepHere(cli: Cli, options: ProjectOptions, parts: SweepParts): Promise<void> {
-  const interruption = listenForInterruption(() => cli.terminal.note("Stopping after the current rows."));
-  try {
+async function sweepHere(
+  cli: Cli,
+  options: ProjectOptions,
+  parts: { project: Project; database: Database; configs: readonly PipelineConfig[] },
+): Promise<void> {
+  await interruptible(cli.terminal, "Stopping after the current rows.", async (signal) => {
     const { openWithoutKey } = await import("../../app/open/open-project.js");
     const { sweepAll } = await import("../../app/open/round.js");
     const { openLog } = await import("../screen/command-log.js");
@@ -64,12 +61,10 @@ async function sweepHere(cli: Cli, options: ProjectOptions, parts: SweepParts): 
     });
     try {
       const progress = new SweepProgress(cli.terminal);
-      await sweepAll(context, interruption.signal, progress.onChunk);
+      await sweepAll(context, signal, progress.onChunk);
       progress.end();
     } finally {
       context.leases.stop();
     }
-  } finally {
-    interruption.dispose();
-  }
+  });
 }

@@ -16,12 +16,12 @@ import type { Pipeline, WorkerContext } from "../../worker/context.js";
 import { askAgainAfterDemo } from "../../worker/rounds/demo-answers.js";
 import { runIntake } from "../../worker/rounds/intake.js";
 import { startWorker } from "../../worker/process/worker.js";
-import { Approvals, askForChanges } from "../parts/approvals.js";
+import { Approvals, askForChanges } from "../screen/approvals.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { openLog } from "../screen/command-log.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { follow } from "../parts/follow.js";
-import { listenForInterruption } from "../screen/interruption.js";
+import { follow } from "../screen/follow.js";
+import { interruptible } from "../screen/interruption.js";
 import { noPatience, patience, type Patience } from "../screen/patience.js";
 import { loadProject } from "../project.js";
 import { sayHowItEnded } from "../screen/closing-words.js";
@@ -42,33 +42,31 @@ export async function runUp(cli: Cli, options: UpOptions): Promise<number> {
   const project = await loadProject(terminal, options.config);
   // First: what is missing here is known without a database.
   const providers = await openProviders(project);
-  const interruption = listenForInterruption(() => {
-    terminal.note("Stopping after the current steps. Press Ctrl-C again to stop at once.");
-  });
-  const { signal } = interruption;
-  // Cron runs it again.
-  const patient = options.once ? noPatience : patience(terminal, signal);
-  const release = await lockForWork(project.config, "rowmill up");
-  try {
-    signal.throwIfAborted();
-    const opened = await terminal.during("Opening the database", () =>
-      patient(() => openProjectDatabase(project.config, project.environment)),
-    );
+  const confirmation = "Stopping after the current steps. Press Ctrl-C again to stop at once.";
+  return interruptible(terminal, confirmation, async (signal) => {
+    // Cron runs it again.
+    const patient = options.once ? noPatience : patience(terminal, signal);
+    const release = await lockForWork(project.config, "rowmill up");
     try {
       signal.throwIfAborted();
-      const log = openLog(terminal, options.logLevel);
-      const allowChange = askForChanges(terminal, options.yes === true, signal);
-      const parts = { ...project, providers, database: opened.database, log, allowChange };
-      const context = await patient(() => openProject(parts));
-      await patient(() => warnOfLeftovers(terminal, context, project.config.file));
-      return await workWith(cli, context, { ...options, signal, log, patient });
+      const opened = await terminal.during("Opening the database", () =>
+        patient(() => openProjectDatabase(project.config, project.environment)),
+      );
+      try {
+        signal.throwIfAborted();
+        const log = openLog(terminal, options.logLevel);
+        const allowChange = askForChanges(terminal, options.yes === true, signal);
+        const parts = { ...project, providers, database: opened.database, log, allowChange };
+        const context = await patient(() => openProject(parts));
+        await patient(() => warnOfLeftovers(terminal, context, project.config.file));
+        return await workWith(cli, context, { ...options, signal, log, patient });
+      } finally {
+        await opened.close();
+      }
     } finally {
-      await opened.close();
+      release();
     }
-  } finally {
-    release();
-    interruption.dispose();
-  }
+  });
 }
 
 interface WorkOptions extends UpOptions {
@@ -137,6 +135,7 @@ async function takeSample(context: WorkerContext, signal: AbortSignal): Promise<
       arrived.includes(pipeline.id) &&
       (await pipelines.byId(client, pipeline.id))?.approvedHash !== pipeline.definitionHash,
   );
+  // Only early: the estimate asks for the tokenizer itself, and gets its error.
   for (const { provider, config } of unapproved.pipelines.values())
     provider.tokenizer(config.request.model).catch(() => undefined);
   await runIntake(unapproved, signal, { arrived, roundsMax: 1 });

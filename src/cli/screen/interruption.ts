@@ -4,6 +4,7 @@
  */
 import { constants } from "node:os";
 import { RowmillError } from "../../model/errors.js";
+import type { Terminal } from "./terminal.js";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 type StopSignal = (typeof SIGNALS)[number];
@@ -24,13 +25,6 @@ export class Interrupted extends RowmillError {
   }
 }
 
-export interface Interruption {
-  /** Aborted by the first signal, with an `Interrupted`. */
-  readonly signal: AbortSignal;
-  /** Stops listening: the next signal ends the process. To be called once. */
-  dispose(): void;
-}
-
 /** Commands that listen now. */
 let listening = 0;
 
@@ -44,8 +38,12 @@ export function endAtSignals(onEnd: () => void): void {
     });
 }
 
-/** `onFirst` confirms the first signal on the screen. */
-export function listenForInterruption(onFirst: () => void): Interruption {
+/** Runs `work`; the first signal aborts its `AbortSignal` with an `Interrupted`, and shows `confirmation`. */
+export async function interruptible<T>(
+  terminal: Terminal,
+  confirmation: string | null,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   const controller = new AbortController();
   let firstAtMs = 0;
   const listener = (signal: StopSignal): void => {
@@ -56,16 +54,15 @@ export function listenForInterruption(onFirst: () => void): Interruption {
       process.exit(interrupted.exitStatus);
     }
     firstAtMs = performance.now();
-    onFirst();
+    if (confirmation !== null) terminal.note(confirmation);
     controller.abort(interrupted);
   };
   for (const signal of SIGNALS) process.on(signal, listener);
   listening += 1;
-  return {
-    signal: controller.signal,
-    dispose: () => {
-      listening -= 1;
-      for (const signal of SIGNALS) process.off(signal, listener);
-    },
-  };
+  try {
+    return await work(controller.signal);
+  } finally {
+    listening -= 1;
+    for (const signal of SIGNALS) process.off(signal, listener);
+  }
 }

@@ -3,7 +3,7 @@
  * rows, all of which are drawn over; after `fg` they are left alone, because a shell has written below them.
  */
 import { stripVTControlCharacters } from "node:util";
-import { fit } from "./text.js";
+import { fit, formatWait } from "./text.js";
 
 const ROW_UP_AND_ERASED = "\u001b[1A\u001b[2K";
 const COLUMNS_DEFAULT = 80;
@@ -69,4 +69,32 @@ function fitting(line: LiveLine, columns: number): string {
   const texts = typeof line === "string" ? [line] : line;
   const fits = texts.find((text) => stripVTControlCharacters(text).length <= columns);
   return fits ?? fit(stripVTControlCharacters(texts.at(-1) ?? ""), columns);
+}
+
+const SHOWN_AFTER_MS = 300;
+const FRAME_MS = 100;
+const FRAMES = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"] as const;
+const ELAPSED_FROM_MS = 2_000;
+
+/** Shows `label` in a line of its own while the work takes longer than `SHOWN_AFTER_MS`. The work must not draw. */
+export async function withSpinner<T>(
+  board: Pick<LiveBoard, "show" | "clear">,
+  label: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  const startedAtMs = performance.now();
+  let frame = 0;
+  const timer = setInterval(() => {
+    const ms = performance.now() - startedAtMs;
+    if (ms < SHOWN_AFTER_MS) return;
+    const elapsed = ms < ELAPSED_FROM_MS ? "" : ` ${formatWait(ms)}`;
+    board.show([`${FRAMES[frame++ % FRAMES.length] ?? ""} ${label} …${elapsed}`]);
+  }, FRAME_MS);
+  try {
+    return await work();
+  } finally {
+    clearInterval(timer);
+    board.clear();
+    board.show([]);
+  }
 }

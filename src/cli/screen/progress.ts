@@ -3,9 +3,8 @@ import * as overview from "../../store/ledger/overview.js";
 import type { PipelineOverview } from "../../store/ledger/overview.js";
 import type { Due } from "../../store/ledger/due.js";
 import type { WorkerContext } from "../../worker/context.js";
-import { pausedText } from "./paused-text.js";
 import type { Terminal } from "./terminal.js";
-import { counted, fit, formatCount, formatWait, percentOf } from "./text.js";
+import { counted, fit, formatCount, formatWait, pausedText, percentOf } from "./text.js";
 
 /** Between two counts while something happens: in a log; on a terminal counting may take a third of the time. */
 const PLAIN_EVERY_MS = 5_000;

@@ -6,8 +6,7 @@
 import { oneLine, proseLine } from "../../model/words/one-line.js";
 import { formatWait } from "./text.js";
 import { invocationOf, layOut, spellCommands } from "./lay-out.js";
-import { openLiveBoard, type LiveLine } from "./live-board.js";
-import { withSpinner } from "./spinner.js";
+import { openLiveBoard, withSpinner, type LiveLine } from "./live-board.js";
 
 /** Hiding shorter texts would hide ordinary words. */
 const SECRET_CHARACTERS_MIN = 8;
@@ -127,12 +126,7 @@ function styleOf(text: string): { style: Style | null; words: string } {
 }
 
 /** Fine, needs your attention, failed, not checked: signs that say the same without a color. */
-const SIGNS: Readonly<Record<string, string>> = {
-  "✓": "\u001b[32m",
-  "!": "\u001b[33m",
-  "✗": "\u001b[31m",
-  "·": "",
-};
+const SIGNS: Readonly<Record<string, string>> = { "✓": "\u001b[32m", "!": "\u001b[33m", "✗": "\u001b[31m", "·": "" };
 const COLOR_END = "\u001b[39m";
 
 /** The sign that a line begins with: in color, without one, or left out of a file, which programs read. */

@@ -3,6 +3,7 @@ import { counted, formatCount } from "../../model/words/counted.js";
 import { proseLine } from "../../model/words/one-line.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import { formatUsd } from "../../model/provider/pricing.js";
+import type { PipelineOverview } from "../../store/ledger/overview.js";
 import type { Estimate } from "../../worker/rounds/estimate.js";
 
 export { counted, formatCount };
@@ -90,4 +91,32 @@ export function readEstimate(recorded: unknown): Estimate | null {
     batchNanoUsd: typeof batchNanoUsd === "number" ? batchNanoUsd : null,
     liveNanoUsd: typeof liveNanoUsd === "number" ? liveNanoUsd : null,
   };
+}
+
+type PauseFacts = Pick<
+  PipelineOverview,
+  "name" | "waiting" | "pauseReason" | "definitionHash" | "approvedHash" | "estimate" | "uninstalledAt"
+>;
+
+type PauseConfig = Pick<PipelineConfig, "approveAboveUsd" | "budget" | "request">;
+
+/** Why a pipeline sends nothing; null: it sends. `config` is absent for a pipeline that only the database knows. */
+export function pausedText(pipeline: PauseFacts, config: PauseConfig | undefined): string | null {
+  if (pipeline.uninstalledAt !== null) return "uninstalled. To install its triggers again: rowmill up";
+  if (pipeline.pauseReason !== null) return pipeline.pauseReason;
+  if (!waitsForApproval(pipeline, config)) return null;
+  const estimate = readEstimate(pipeline.estimate);
+  const what = estimate === null ? "" : `: ${describeEstimate(estimate, config)}`;
+  return `waits for approval${what}. Approve it: rowmill approve ${pipeline.name}`;
+}
+
+/** A worker approves rows below `approveAboveUsd` when their batch is due; nothing waits before an estimate. */
+function waitsForApproval(pipeline: PauseFacts, config: PauseConfig | undefined): boolean {
+  if (pipeline.waiting === 0 || pipeline.approvedHash === pipeline.definitionHash) return false;
+  const estimate = readEstimate(pipeline.estimate);
+  if (estimate === null) return false;
+  if (config === undefined || estimate.batchNanoUsd === null) return true;
+  // Arrived rows may turn out to need no request.
+  const share = (estimate.rows - estimate.arrived) / estimate.rows;
+  return estimate.batchNanoUsd * share > config.approveAboveUsd * NANO_USD_PER_USD;
 }

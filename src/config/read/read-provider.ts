@@ -16,7 +16,8 @@ const EXPECTED = `${EXAMPLES}, or an object that implements Provider`;
 /** What a member must be: `null` where it may also be null. */
 type Kind = "text" | "function" | "object" | "number" | "function or null" | "object or null" | "text or null";
 
-const DIALECT: Readonly<Record<string, Kind>> = {
+/** Also the members of its dialect. */
+const PROVIDER: Readonly<Record<string, Kind>> = {
   name: "text",
   title: "text",
   exampleModel: "text",
@@ -32,10 +33,6 @@ const DIALECT: Readonly<Record<string, Kind>> = {
   parameterProblems: "function",
   accountText: "function",
   accountVariables: "function",
-};
-
-const PROVIDER: Readonly<Record<string, Kind>> = {
-  ...DIALECT,
   account: "text",
   createMs: "number",
   encoder: "function",

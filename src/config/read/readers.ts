@@ -8,7 +8,6 @@ import { formatDuration, parseDuration } from "../../model/duration.js";
 import { thrownMessage } from "../../model/words/thrown-message.js";
 import { childPath, describe, listWords, Problems } from "./problems.js";
 
-/** A value and where it stands. */
 export interface Place {
   readonly path: string;
   readonly value: unknown;

@@ -5,7 +5,7 @@
  */
 import { writeAnswer, type AnswerText, type WrittenAnswer } from "./answer-text.js";
 import { chooseFrom, listFor, numberFor, textFor, truthOf, type Field } from "./fields.js";
-import { boundedNumber, boundedText } from "./bounds.js";
+import { boundedNumber, boundedText, numberAt } from "./bounds.js";
 import { TEXT_CHARS_MAX } from "./text.js";
 import { isJsonObject, type Json, type JsonObject } from "../protocol/json.js";
 
@@ -159,8 +159,8 @@ function writeObject(schema: JsonObject, place: Place): void {
 function writeArray(schema: JsonObject, place: Place): void {
   const { out } = place;
   const items = isJsonObject(schema["items"]) ? resolved(schema["items"], place) : {};
-  const min = Math.min(numeric(schema["minItems"]) ?? 0, ITEMS_MAX);
-  const max = Math.min(numeric(schema["maxItems"]) ?? ITEMS_MAX, ITEMS_MAX);
+  const min = Math.min(numberAt(schema, "minItems") ?? 0, ITEMS_MAX);
+  const max = Math.min(numberAt(schema, "maxItems") ?? ITEMS_MAX, ITEMS_MAX);
   const isTooDeep = place.depth >= DEPTH_MAX;
   const found = isTooDeep ? [] : foundElements(items, place);
   const count = Math.max(min, Math.min(found?.length ?? 1, max));
@@ -194,8 +194,4 @@ function fittingOptions(options: readonly Json[], place: Place): Json[] {
   const listed = listFor(place);
   const fitting = options.filter((option) => typeof option === "string" && listed.includes(option.toLowerCase()));
   return fitting.length > 0 ? fitting : [chosen(options, place)];
-}
-
-function numeric(value: Json | undefined): number | null {
-  return typeof value === "number" ? value : null;
 }

@@ -74,7 +74,7 @@ export function boundedText(schema: JsonObject, found: string, suffix: string): 
   return filled + suffix;
 }
 
-function numberAt(schema: JsonObject, name: string): number | null {
+export function numberAt(schema: JsonObject, name: string): number | null {
   const value = schema[name];
   return typeof value === "number" ? value : null;
 }

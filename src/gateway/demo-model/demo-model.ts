@@ -52,12 +52,7 @@ function answer(body: JsonObject, context: ChatContext, onceSeen: Set<string>): 
   const behaviour = asked !== null && wasSpent(asked, text, onceSeen) ? null : asked;
   const name = behaviour?.name ?? null;
   if (behaviour?.ending === "error") {
-    return {
-      status: behaviour.status,
-      body: marked(scriptedError(behaviour.status)),
-      usage: null,
-      behaviour: name,
-    };
+    return { status: behaviour.status, body: marked(scriptedError(behaviour.status)), usage: null, behaviour: name };
   }
   const ending = endingOf(body, withoutBehaviour(text), behaviour);
   const usage = {
@@ -120,10 +115,7 @@ function endingOf(body: JsonObject, text: string, behaviour: DemoBehaviour | nul
       return { ...whole, finishReason: "content_filter" };
     default:
   }
-  const { text: content, isWhole } = contentFor(body, {
-    text,
-    suffix: behaviour?.ending === "nul" ? "\u0000" : "",
-  });
+  const { text: content, isWhole } = contentFor(body, { text, suffix: behaviour?.ending === "nul" ? "\u0000" : "" });
   const charsMax = behaviour?.ending === "truncate" ? Math.floor(content.length / 2) : charsAllowed(body);
   if (content.length <= charsMax) return { ...whole, content, finishReason: isWhole ? "stop" : "length" };
   return { ...whole, content: cutText(content, charsMax), finishReason: "length" };

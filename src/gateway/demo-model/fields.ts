@@ -8,6 +8,7 @@ import {
   labelsIn,
   labelWords,
   namesIn,
+  remembering,
   sentencesOf,
   shorten,
   summaryOf,
@@ -16,7 +17,6 @@ import {
 } from "./text.js";
 import { genresOf } from "./genre-lexicon.js";
 import { loglineOf } from "./logline.js";
-import { remembering } from "../storage/remember.js";
 
 export interface Field {
   /** The property's name; an element of a list has the list's. */

@@ -1,6 +1,5 @@
 /** Words that show the genre of a film in its description. Made by hand for the demo. Pure. */
-import { wordsOf } from "./text.js";
-import { remembering } from "../storage/remember.js";
+import { remembering, wordsOf } from "./text.js";
 
 /** `word` matches itself and its plural; `stem*` matches every word that begins with it. */
 const LEXICON: Readonly<Record<string, string>> = {
@@ -123,7 +122,6 @@ function buildIndex(): Stems {
   return { words, stems };
 }
 
-/** The genres that one word indicates. */
 function genresOfWord(word: string): readonly string[] {
   const singular = word.endsWith("s") ? word.slice(0, -1) : word;
   const hits = new Set([...(INDEX.words.get(word) ?? []), ...(INDEX.words.get(singular) ?? [])]);

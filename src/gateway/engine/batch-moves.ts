@@ -1,8 +1,7 @@
 /** Owns how a batch begins and what a new status changes. Pure. */
 import type { Owner } from "../storage/api-keys.js";
-import { newBatchId, newFileId } from "../protocol/ids.js";
 import type { BatchRecord } from "../storage/batch-store.js";
-import type { BatchInputError, BatchStatus } from "../protocol/wire.js";
+import { newId, type BatchInputError, type BatchStatus } from "../protocol/wire.js";
 
 /** OpenAI's only window, 24 h. */
 const WINDOW_SECONDS = 86_400;
@@ -19,7 +18,7 @@ export function newRecord(input: NewBatch, nowSeconds: number): Omit<BatchRecord
   return {
     owner: input.owner,
     batch: {
-      id: newBatchId(),
+      id: newId("batch_"),
       object: "batch",
       endpoint: input.endpoint,
       model: null,
@@ -42,8 +41,8 @@ export function newRecord(input: NewBatch, nowSeconds: number): Omit<BatchRecord
       usage: usageOf(0, 0),
       metadata: input.metadata === null ? null : { ...input.metadata },
     },
-    outputFileId: newFileId(),
-    errorFileId: newFileId(),
+    outputFileId: newId("file-"),
+    errorFileId: newId("file-"),
     outputTtlSeconds: input.outputTtlSeconds,
     enqueuedTokens: 0,
     stop: null,
@@ -85,12 +84,7 @@ export function failWith(record: BatchRecord, errors: readonly BatchInputError[]
 }
 
 export function missingFileError(fileId: string, organization: string): BatchInputError {
-  return {
-    code: "invalid_request",
-    line: null,
-    param: "file_id",
-    message: missingFileMessage(fileId, organization),
-  };
+  return { code: "invalid_request", line: null, param: "file_id", message: missingFileMessage(fileId, organization) };
 }
 
 export function missingFileMessage(fileId: string, organization: string): string {

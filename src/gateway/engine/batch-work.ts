@@ -1,6 +1,6 @@
 /**
- * Owns what a running batch has on disk besides its record: a link to its input, and its work file. A crash leaves
- * both, and the batch continues with them. They are removed when it has ended.
+ * Owns a running batch's files next to its record: a link to its input, and its work file. A crash leaves both, and the
+ * batch continues with them. They are removed when it has ended.
  */
 import { rmSync } from "node:fs";
 import { join } from "node:path";

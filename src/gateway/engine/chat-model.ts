@@ -2,17 +2,12 @@
 import { isJsonObject, type Json, type JsonObject } from "../protocol/json.js";
 import type { ErrorBody } from "../protocol/wire.js";
 
-export interface ChatUsage {
-  readonly inputTokens: number;
-  readonly outputTokens: number;
-}
-
 export interface ChatReply {
   readonly status: number;
   /** A `chat.completion`, or OpenAI's error envelope. */
   readonly body: JsonObject | ErrorBody;
   /** Null if no model ran. */
-  readonly usage: ChatUsage | null;
+  readonly usage: { readonly inputTokens: number; readonly outputTokens: number } | null;
   /** The special text that chose this ending, or null. */
   readonly behaviour: string | null;
 }
@@ -39,7 +34,6 @@ export function userTextOf(body: JsonObject): string {
   return isJsonObject(last) ? contentText(last["content"]) : "";
 }
 
-/** The text of a message's content. */
 export function contentText(content: Json | undefined): string {
   if (typeof content === "string") return content;
   if (!Array.isArray(content)) return "";

@@ -14,7 +14,7 @@ import { isJsonObject, parseJson } from "../protocol/json.js";
 import { checkLine, type InputLine } from "../protocol/line-check.js";
 import { nowSeconds, type GatewaySettings } from "../settings.js";
 import { Turns } from "../protocol/signal.js";
-import { errorBody } from "../protocol/wire.js";
+import { SERVER_ERROR } from "../protocol/wire.js";
 import type { MadeLine, WorkFile } from "../storage/work-file.js";
 
 const LINES_AT_ONCE = 100;
@@ -51,12 +51,7 @@ export async function writeUnexecuted(execution: Execution, as: "expired" | "can
   for await (const lines of remainingLines(execution)) {
     const made = lines.map((line, index): MadeLine => {
       const id = lineId(execution.record, execution.work.lines + index);
-      const text = JSON.stringify({
-        id,
-        custom_id: customIdOf(line),
-        response: null,
-        error,
-      });
+      const text = JSON.stringify({ id, custom_id: customIdOf(line), response: null, error });
       return { ok: false, text };
     });
     execution.work.append(made);
@@ -69,10 +64,7 @@ const UNEXECUTED_ERRORS = {
     code: "batch_expired",
     message: "This request could not be executed before the completion window expired.",
   },
-  cancelled: {
-    code: "batch_cancelled",
-    message: "This request was not executed because the batch was cancelled.",
-  },
+  cancelled: { code: "batch_cancelled", message: "This request was not executed because the batch was cancelled." },
 } as const;
 
 /** Chunks of the input after the lines that the work file had at the start. */
@@ -135,9 +127,7 @@ async function executeLine(execution: Execution, line: string | null, index: num
     return executedLine(execution, { index, request, reply, failure: null });
   } catch (error) {
     const failure = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    const sorry = "The server had an error while processing your request. Sorry about that!";
-    const body = errorBody(sorry, { type: "server_error" });
-    const reply = { status: 500, body, usage: null, behaviour: null };
+    const reply = { status: 500, body: SERVER_ERROR, usage: null, behaviour: null };
     const request = { customId: customIdOf(line), model: execution.record.batch.model ?? "", body: {} };
     return executedLine(execution, { index, request, reply, failure });
   }
@@ -152,11 +142,7 @@ interface Executed {
 
 function executedLine({ record, settings }: Execution, { index, request, reply, failure }: Executed): ExecutedLine {
   const id = lineId(record, index);
-  const response = {
-    status_code: reply.status,
-    request_id: id.replace("batch_req_", "req_"),
-    body: reply.body,
-  };
+  const response = { status_code: reply.status, request_id: id.replace("batch_req_", "req_"), body: reply.body };
   const text = JSON.stringify({ id, custom_id: request.customId, response, error: null });
   const entry: ExecutedEntry = {
     kind: "executed",

@@ -36,11 +36,6 @@ export type Fault =
 
 type Maybe<T> = T | undefined | Promise<T | undefined>;
 
-export interface OutputPlace {
-  readonly batchId: string;
-  readonly file: "output" | "error";
-}
-
 export interface GatewayFaults {
   /** Before any effect: the call is authorized, its body not read. `drop` and `reply` apply. */
   beforeEffect(call: Call): Maybe<Fault>;
@@ -58,7 +53,7 @@ export interface GatewayFaults {
   /** False: a batch that is `cancelling` completes. */
   cancelWins(batch: BatchObject): boolean;
   /** The lines that replace this one in an output or error file: none, one, several. Undefined: no change. */
-  transformOutput(line: string, place: OutputPlace): readonly string[] | undefined;
+  transformOutput(line: string, place: { batchId: string; file: "output" | "error" }): readonly string[] | undefined;
 }
 
 export const noFaults: GatewayFaults = {

@@ -17,17 +17,12 @@ interface OutputParts {
   readonly settings: GatewaySettings;
 }
 
-/** Null: the file would have no lines. */
-interface OutputFileIds {
-  readonly output: string | null;
-  readonly error: string | null;
-}
-
+/** Returns their ids; null: the file would have no lines. */
 export async function writeOutputFiles(
   record: BatchRecord,
   work: WorkFile,
   parts: OutputParts,
-): Promise<OutputFileIds> {
+): Promise<{ output: string | null; error: string | null }> {
   const output = new OutputFile(record, "output", parts);
   const error = new OutputFile(record, "error", parts);
   const { shuffleSeed } = parts.settings;

@@ -3,7 +3,6 @@ import type { FastifyRequest } from "fastify";
 import type { Owner } from "../storage/api-keys.js";
 import { missingFileMessage, type NewBatch } from "../engine/batch-moves.js";
 import type { BatchRecord, BatchStore } from "../storage/batch-store.js";
-import type { CreationLimit } from "./creation-limit.js";
 import type { Engine } from "../engine/engine.js";
 import type { FileStore } from "../storage/file-store.js";
 import { jsonBodyOf, pathParam, type HttpServer } from "./http-server.js";
@@ -14,7 +13,28 @@ import { readExpiry } from "../protocol/expiry-field.js";
 import { kindOf } from "../protocol/json.js";
 
 const PAGE_DEFAULT = 20;
+const HOUR_SECONDS = 3_600;
 const PAGE_MAX = 100;
+
+/** Batch creations per hour. In memory; a restart counts the stored batches again. */
+export class CreationLimit {
+  readonly #max: number;
+  /** Oldest first; at most `max`. */
+  readonly #recent: number[];
+
+  constructor(max: number, createdAt: readonly number[]) {
+    this.#max = max;
+    this.#recent = createdAt.slice(-max);
+  }
+
+  /** Counts one creation and returns null, or the seconds to wait for the next one. */
+  take(nowSeconds: number): number | null {
+    while (this.#recent[0] !== undefined && this.#recent[0] <= nowSeconds - HOUR_SECONDS) this.#recent.shift();
+    if (this.#recent.length >= this.#max) return (this.#recent[0] ?? nowSeconds) + HOUR_SECONDS - nowSeconds;
+    this.#recent.push(nowSeconds);
+    return null;
+  }
+}
 
 interface BatchRouteParts {
   readonly settings: GatewaySettings;

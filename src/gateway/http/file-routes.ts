@@ -3,21 +3,13 @@ import type { FastifyRequest } from "fastify";
 import type { Owner } from "../storage/api-keys.js";
 import type { FileStore } from "../storage/file-store.js";
 import { pathParam, type HttpServer } from "./http-server.js";
-import type { Journal } from "../storage/journal.js";
 import { pageOf } from "../protocol/paging.js";
-import type { GatewaySettings } from "../settings.js";
-import { receiveUpload } from "./upload.js";
+import { receiveUpload, type FileParts } from "./upload.js";
 import { ok, refusal, type Answer, type FileObject } from "../protocol/wire.js";
 
 const PAGE_MAX = 10_000;
 
-export interface FileRouteParts {
-  readonly settings: GatewaySettings;
-  readonly files: FileStore;
-  readonly journal: Journal;
-}
-
-export function addFileRoutes(server: HttpServer, parts: FileRouteParts): void {
+export function addFileRoutes(server: HttpServer, parts: FileParts): void {
   const { files } = parts;
   const withFile = (answer: (file: FileObject) => Answer) => (request: FastifyRequest, caller: Owner) => {
     const id = pathParam(request, "id");
@@ -58,7 +50,7 @@ function content(files: FileStore, file: FileObject): Answer {
   };
 }
 
-function deleteFile({ files, journal, settings }: FileRouteParts, file: FileObject): Answer {
+function deleteFile({ files, journal, settings }: FileParts, file: FileObject): Answer {
   files.delete(file.id);
   journal.append({ kind: "fileDeleted", at: settings.clock.nowMs(), fileId: file.id });
   return ok({ id: file.id, object: "file", deleted: true });

@@ -10,11 +10,10 @@ import { Readable } from "node:stream";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { ownerOf, type Owner } from "../storage/api-keys.js";
 import type { Call, Fault } from "../engine/faults.js";
-import { newRequestId } from "../protocol/ids.js";
 import type { Journal } from "../storage/journal.js";
 import { parseJson } from "../protocol/json.js";
 import type { GatewaySettings } from "../settings.js";
-import { refusal, type Answer } from "../protocol/wire.js";
+import { newId, refusal, SERVER_ERROR, type Answer } from "../protocol/wire.js";
 
 /** A live chat completion may carry a long text; batches come as files. */
 const JSON_BODY_BYTES_MAX = 16 * 1024 * 1024;
@@ -113,8 +112,7 @@ export class HttpServer {
     const { statusCode, message } = describeError(error);
     if (statusCode < 500) return refusal(statusCode, message);
     this.#parts.settings.log(error instanceof Error ? (error.stack ?? error.message) : String(error));
-    const sorry = "The server had an error while processing your request. Sorry about that!";
-    return refusal(500, sorry, { type: "server_error" });
+    return { kind: "json", status: 500, body: SERVER_ERROR };
   }
 }
 
@@ -124,7 +122,7 @@ function createApp({ tls }: GatewaySettings): FastifyInstance {
     forceCloseConnections: true,
     routerOptions: { maxParamLength: PARAM_CHARS_MAX },
     exposeHeadRoutes: false,
-    genReqId: newRequestId,
+    genReqId: () => newId("req_"),
     serverFactory: (handler) => {
       const options = { maxHeaderSize: HEAD_BYTES_MAX, requestTimeout: REQUEST_TIMEOUT_MS };
       const server =
@@ -186,11 +184,7 @@ function sendBroken(reply: FastifyReply, answer: Answer, fault: Exclude<Fault, {
   const text = answer.kind === "json" ? Buffer.from(JSON.stringify(answer.body)) : null;
   const bytes = text?.length ?? (answer.kind === "file" ? answer.bytes : 0);
   const own = Object.entries(reply.getHeaders()).map(([name, value]) => [name, String(value)]);
-  raw.writeHead(answer.status, {
-    ...Object.fromEntries(own),
-    ...headersOf(answer),
-    "content-length": String(bytes),
-  });
+  raw.writeHead(answer.status, { ...Object.fromEntries(own), ...headersOf(answer), "content-length": String(bytes) });
   const end = Math.min(fault.afterBytes, bytes);
   if (end === 0) raw.flushHeaders();
   const sent = piece(answer, text, end);
@@ -217,7 +211,6 @@ export function jsonBodyOf(
   return { refused: refusal(400, message) };
 }
 
-/** A path parameter. */
 export function pathParam(request: FastifyRequest, name: string): string {
   const { params } = request;
   const value =

@@ -2,13 +2,12 @@
 import type { FastifyRequest } from "fastify";
 import { userTextOf, type ChatModel } from "../engine/chat-model.js";
 import { jsonBodyOf, pathParam, type HttpServer } from "./http-server.js";
-import { newRequestId } from "../protocol/ids.js";
 import { contentHashOf, type Journal } from "../storage/journal.js";
 import type { JsonObject } from "../protocol/json.js";
 import { nowSeconds, type GatewaySettings } from "../settings.js";
-import { ok, refusal, type Answer } from "../protocol/wire.js";
+import { newId, ok, refusal, type Answer } from "../protocol/wire.js";
 
-export interface ModelRouteParts {
+interface ModelRouteParts {
   readonly settings: GatewaySettings;
   readonly journal: Journal;
   readonly model: ChatModel;
@@ -34,12 +33,9 @@ async function complete(request: FastifyRequest, { model, settings, journal }: M
   if (typeof body["model"] !== "string") return refusal(400, "you must provide a model parameter");
   if (settings.models !== null && !settings.models.includes(body["model"])) return unknownModel(body["model"]);
   if (body["stream"] === true) {
-    return refusal(400, "The gateway does not stream answers.", {
-      param: "stream",
-      code: "unsupported_value",
-    });
+    return refusal(400, "The gateway does not stream answers.", { param: "stream", code: "unsupported_value" });
   }
-  const id = `chatcmpl-${newRequestId().slice("req_".length)}`;
+  const id = newId("chatcmpl-");
   const reply = await model.answer(body, { id, nowSeconds: nowSeconds(settings.clock) });
   journal.append({
     kind: "executed",

@@ -10,16 +10,15 @@ import type { FastifyRequest } from "fastify";
 import type { Owner } from "../storage/api-keys.js";
 import { readExpiry } from "../protocol/expiry-field.js";
 import type { FileStore } from "../storage/file-store.js";
-import { newFileId } from "../protocol/ids.js";
 import { LINE_BYTES_MAX } from "../protocol/input-lines.js";
 import { parseJson } from "../protocol/json.js";
 import type { Journal } from "../storage/journal.js";
 import type { GatewaySettings } from "../settings.js";
-import { ok, refusal, type Answer } from "../protocol/wire.js";
+import { newId, ok, refusal, type Answer } from "../protocol/wire.js";
 
 const PURPOSES = ["fine-tune", "assistants", "batch", "user_data", "vision", "evals"];
 
-export interface UploadParts {
+export interface FileParts {
   readonly settings: GatewaySettings;
   readonly files: FileStore;
   readonly journal: Journal;
@@ -34,7 +33,7 @@ interface Received {
 }
 
 /** Returns the file object, or refuses and keeps nothing. */
-export async function receiveUpload(request: FastifyRequest, parts: UploadParts, owner: Owner): Promise<Answer> {
+export async function receiveUpload(request: FastifyRequest, parts: FileParts, owner: Owner): Promise<Answer> {
   if (!request.isMultipart()) return refusal(400, "Expected a multipart/form-data body with a file.");
   const path = parts.files.temporaryPath();
   try {
@@ -82,7 +81,7 @@ interface ArrivedUpload {
 }
 
 function storeUpload(
-  { settings, files, journal }: UploadParts,
+  { settings, files, journal }: FileParts,
   { path, owner, fields, received }: ArrivedUpload,
 ): Answer {
   const purpose = fields.get("purpose");
@@ -100,7 +99,7 @@ function storeUpload(
   const ttlDefault = purpose === "batch" ? settings.fileTtlSeconds : null;
   const ttlSeconds = expiry.ttlSeconds ?? ttlDefault;
   const { filename } = received;
-  const file = files.add({ id: newFileId(), owner, from: path, filename, purpose, ttlSeconds });
+  const file = files.add({ id: newId("file-"), owner, from: path, filename, purpose, ttlSeconds });
   journal.append({ kind: "file", at: settings.clock.nowMs(), fileId: file.id, filename, bytes: file.bytes });
   return ok(file);
 }
@@ -114,10 +113,7 @@ function batchFileProblem({ filename, bytes, isUtf8, firstLine }: Received): str
 }
 
 function missing(name: string): Answer {
-  return refusal(400, `Missing required parameter: '${name}'.`, {
-    param: name,
-    code: "missing_required_parameter",
-  });
+  return refusal(400, `Missing required parameter: '${name}'.`, { param: name, code: "missing_required_parameter" });
 }
 
 /** Passes bytes on unchanged; keeps their number, whether they are UTF-8, and the first line. */

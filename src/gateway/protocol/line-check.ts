@@ -1,7 +1,4 @@
-/**
- * Checks one line of an input file. Pure. Codes, params and messages were recorded at OpenAI, or else are assumed
- * (docs/gateway.md lists which).
- */
+/** Checks one line of an input file. Pure. docs/gateway.md lists which messages are assumed, not recorded at OpenAI. */
 import { isJsonObject, parseJson, type Json, type JsonObject } from "./json.js";
 import type { BatchInputError } from "./wire.js";
 
@@ -38,8 +35,7 @@ export function checkLine(text: string | null, rules: LineRules): LineVerdict {
     return refuse("invalid_method", "method", "The method of each request must be 'POST'.");
   }
   if (line["url"] !== rules.endpoint) {
-    const message = "The URL provided for this request does not match the batch endpoint.";
-    return refuse("invalid_url", "url", message);
+    return refuse("invalid_url", "url", "The URL provided for this request does not match the batch endpoint.");
   }
   if (text.includes(BAD_LINE_TEXT)) {
     return refuse("invalid_request", "body.messages", `The text ${BAD_LINE_TEXT} requests this refusal.`);

@@ -1,18 +1,27 @@
 /** Owns OpenAI's file, batch, list and error objects, in its API reference's order of fields, and a route's answer. */
+import { randomBytes } from "node:crypto";
+import { z } from "zod";
 
-export interface FileObject {
-  readonly id: string;
-  readonly object: "file";
-  readonly bytes: number;
-  /** Seconds since the epoch, as all `_at` fields here. */
-  readonly created_at: number;
-  readonly filename: string;
-  readonly purpose: string;
-  /** Deprecated by OpenAI, still sent. */
-  readonly status: "processed";
-  readonly status_details: null;
-  readonly expires_at: number | null;
+const ID_BYTES = 16;
+
+export function newId(prefix: "file-" | "batch_" | "req_" | "chatcmpl-"): string {
+  return prefix + randomBytes(ID_BYTES).toString("hex");
 }
+
+export const fileSchema = z.object({
+  id: z.string(),
+  object: z.literal("file"),
+  bytes: z.number().int(),
+  /** Seconds since the epoch, as all `_at` fields here. */
+  created_at: z.number().int(),
+  filename: z.string(),
+  purpose: z.string(),
+  /** Deprecated by OpenAI, still sent. */
+  status: z.literal("processed"),
+  status_details: z.null(),
+  expires_at: z.number().int().nullable(),
+});
+export type FileObject = Readonly<z.infer<typeof fileSchema>>;
 
 const TERMINAL_STATUSES = ["failed", "completed", "expired", "cancelled"] as const;
 export const BATCH_STATUSES = ["validating", "in_progress", "finalizing", "cancelling", ...TERMINAL_STATUSES] as const;
@@ -22,53 +31,51 @@ export function isTerminal(status: BatchStatus): boolean {
   return (TERMINAL_STATUSES as readonly string[]).includes(status);
 }
 
-/** Why an input file was refused. `line` is 1-based, or null for the whole file. */
-export interface BatchInputError {
-  readonly code: string;
-  readonly line: number | null;
-  readonly message: string;
-  readonly param: string | null;
-}
+const inputErrorSchema = z.object({
+  code: z.string(),
+  /** 1-based, or null for the whole file. */
+  line: z.number().int().nullable(),
+  message: z.string(),
+  param: z.string().nullable(),
+});
+export type BatchInputError = Readonly<z.infer<typeof inputErrorSchema>>;
 
-export interface BatchUsage {
-  readonly input_tokens: number;
-  readonly input_tokens_details: { readonly cached_tokens: number };
-  readonly output_tokens: number;
-  readonly output_tokens_details: { readonly reasoning_tokens: number };
-  readonly total_tokens: number;
-}
-
-export interface RequestCounts {
-  readonly total: number;
-  readonly completed: number;
-  readonly failed: number;
-}
-
-export interface BatchObject {
-  readonly id: string;
-  readonly object: "batch";
-  readonly endpoint: string;
-  readonly model: string | null;
-  readonly errors: { readonly object: "list"; readonly data: readonly BatchInputError[] } | null;
-  readonly input_file_id: string;
-  readonly completion_window: "24h";
-  readonly status: BatchStatus;
-  /** Absent or "" instead of null in some dialects, see `GatewayOptions.absentFileIds`. */
-  readonly output_file_id?: string | null;
-  readonly error_file_id?: string | null;
-  readonly created_at: number;
-  readonly in_progress_at: number | null;
-  readonly expires_at: number;
-  readonly finalizing_at: number | null;
-  readonly completed_at: number | null;
-  readonly failed_at: number | null;
-  readonly expired_at: number | null;
-  readonly cancelling_at: number | null;
-  readonly cancelled_at: number | null;
-  readonly request_counts: RequestCounts;
-  readonly usage: BatchUsage;
-  readonly metadata: Readonly<Record<string, string>> | null;
-}
+const instant = z.number().int().nullable();
+/** As it is stored, with null for what is absent. */
+export const batchSchema = z.object({
+  id: z.string(),
+  object: z.literal("batch"),
+  endpoint: z.string(),
+  model: z.string().nullable(),
+  errors: z.object({ object: z.literal("list"), data: z.array(inputErrorSchema) }).nullable(),
+  input_file_id: z.string(),
+  completion_window: z.literal("24h"),
+  status: z.enum(BATCH_STATUSES),
+  output_file_id: z.string().nullable(),
+  error_file_id: z.string().nullable(),
+  created_at: z.number().int(),
+  in_progress_at: instant,
+  expires_at: z.number().int(),
+  finalizing_at: instant,
+  completed_at: instant,
+  failed_at: instant,
+  expired_at: instant,
+  cancelling_at: instant,
+  cancelled_at: instant,
+  request_counts: z.object({ total: z.number(), completed: z.number(), failed: z.number() }),
+  usage: z.object({
+    input_tokens: z.number(),
+    input_tokens_details: z.object({ cached_tokens: z.number() }),
+    output_tokens: z.number(),
+    output_tokens_details: z.object({ reasoning_tokens: z.number() }),
+    total_tokens: z.number(),
+  }),
+  metadata: z.record(z.string(), z.string()).nullable(),
+});
+type StoredBatch = z.infer<typeof batchSchema>;
+type FileIds = "output_file_id" | "error_file_id";
+/** In replies: an absent file id may have no field or be "", see `GatewayOptions.absentFileIds`. */
+export type BatchObject = Readonly<Omit<StoredBatch, FileIds> & Partial<Pick<StoredBatch, FileIds>>>;
 
 export interface ListObject<T> {
   readonly object: "list";
@@ -114,13 +121,16 @@ export interface RefusalDetails {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** OpenAI's error envelope. */
 export function errorBody(message: string, details: RefusalDetails = {}): ErrorBody {
   const { type = "invalid_request_error", param = null, code = null } = details;
   return { error: { message, type, param, code } };
 }
 
-/** A refusal in OpenAI's envelope. */
+/** An error of ours, not of the caller. */
+export const SERVER_ERROR = errorBody("The server had an error while processing your request. Sorry about that!", {
+  type: "server_error",
+});
+
 export function refusal(status: number, message: string, details: RefusalDetails = {}): Answer {
   return {
     kind: "json",

@@ -7,53 +7,16 @@ import { z } from "zod";
 import { RowmillError } from "../../model/errors.js";
 import { maySee, type Owner } from "./api-keys.js";
 import { readJsonObjects, writeJsonAtomic } from "./state-dir.js";
-import { BATCH_STATUSES, isTerminal, type BatchObject } from "../protocol/wire.js";
+import { batchSchema, isTerminal, type BatchObject } from "../protocol/wire.js";
 
 /** About 2 kB of memory each. */
 const BATCHES_MAX = 100_000;
 
-const instant = z.number().int().nullable();
-const inputErrorSchema = z.object({
-  code: z.string(),
-  line: z.number().int().nullable(),
-  message: z.string(),
-  param: z.string().nullable(),
-});
 const recordSchema = z.object({
   sequence: z.number().int(),
   /** Absent in old records. */
   owner: z.string().nullable().default(null),
-  /** As on the wire, with null for what is absent. */
-  batch: z.object({
-    id: z.string(),
-    object: z.literal("batch"),
-    endpoint: z.string(),
-    model: z.string().nullable(),
-    errors: z.object({ object: z.literal("list"), data: z.array(inputErrorSchema) }).nullable(),
-    input_file_id: z.string(),
-    completion_window: z.literal("24h"),
-    status: z.enum(BATCH_STATUSES),
-    output_file_id: z.string().nullable(),
-    error_file_id: z.string().nullable(),
-    created_at: z.number().int(),
-    in_progress_at: instant,
-    expires_at: z.number().int(),
-    finalizing_at: instant,
-    completed_at: instant,
-    failed_at: instant,
-    expired_at: instant,
-    cancelling_at: instant,
-    cancelled_at: instant,
-    request_counts: z.object({ total: z.number(), completed: z.number(), failed: z.number() }),
-    usage: z.object({
-      input_tokens: z.number(),
-      input_tokens_details: z.object({ cached_tokens: z.number() }),
-      output_tokens: z.number(),
-      output_tokens_details: z.object({ reasoning_tokens: z.number() }),
-      total_tokens: z.number(),
-    }),
-    metadata: z.record(z.string(), z.string()).nullable(),
-  }),
+  batch: batchSchema,
   /** Chosen before the files are written, so that a restart writes the same ones. */
   outputFileId: z.string(),
   errorFileId: z.string(),
@@ -92,7 +55,6 @@ export class BatchStore {
     return numbered;
   }
 
-  /** Writes the record as it is now. */
   save(record: BatchRecord): void {
     writeJsonAtomic(join(this.#dir, `${record.batch.id}.json`), record);
     if (isTerminal(record.batch.status)) this.#running.delete(record);
@@ -118,7 +80,6 @@ export class BatchStore {
     }
   }
 
-  /** Unfinished batches. */
   listRunning(): BatchRecord[] {
     return [...this.#running];
   }

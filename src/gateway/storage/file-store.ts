@@ -7,10 +7,9 @@ import { join } from "node:path";
 import { z } from "zod";
 import { RowmillError } from "../../model/errors.js";
 import { maySee, type Owner } from "./api-keys.js";
-import { newFileId } from "../protocol/ids.js";
 import { readJsonObjects, writeJsonAtomic } from "./state-dir.js";
 import { nowSeconds, type Clock } from "../settings.js";
-import type { FileObject } from "../protocol/wire.js";
+import { fileSchema, newId, type FileObject } from "../protocol/wire.js";
 
 /** About 1 kB of memory each. */
 const FILES_MAX = 100_000;
@@ -19,17 +18,7 @@ const recordSchema = z.object({
   sequence: z.number().int(),
   /** Absent in old records. */
   owner: z.string().nullable().default(null),
-  file: z.object({
-    id: z.string(),
-    object: z.literal("file"),
-    bytes: z.number().int(),
-    created_at: z.number().int(),
-    filename: z.string(),
-    purpose: z.string(),
-    status: z.literal("processed"),
-    status_details: z.null(),
-    expires_at: z.number().int().nullable(),
-  }),
+  file: fileSchema,
 });
 type FileRecord = z.infer<typeof recordSchema>;
 
@@ -62,7 +51,7 @@ export class FileStore {
 
   /** A path for bytes that are still arriving; after a crash the next start removes it. */
   temporaryPath(): string {
-    return join(this.#dir, `${newFileId()}.tmp`);
+    return join(this.#dir, `${newId("file-")}.tmp`);
   }
 
   /** Moves the bytes. Adding an id again replaces that file, as a restarted batch does with its output. */

@@ -63,12 +63,7 @@ export interface ExecutedEntry {
   readonly behaviour: string | null;
 }
 
-export interface CreatedBatch {
-  readonly batchId: string;
-  readonly inputFileId: string;
-  readonly inputFilename: string | null;
-  readonly metadata: Readonly<Record<string, string>> | null;
-}
+type CreatedBatch = Omit<Extract<JournalEntry, { kind: "batch" }>, "kind" | "at">;
 
 export interface JournalSummary {
   /** Calls by `METHOD route`, such as `POST /v1/batches`, with any answer. */
@@ -96,17 +91,32 @@ export function contentHashOf(userMessage: string): string {
 
 /** Reads the journal of a present or past gateway on this folder, also of another process. */
 export function readJournal(dataDir: string): JournalReader {
-  return readerOf(journalPathOf(dataDir));
+  return new JournalFile(journalPathOf(dataDir));
 }
 
-export class Journal implements JournalReader {
+class JournalFile implements JournalReader {
+  readonly #path: string;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  entries(): AsyncGenerator<JournalEntry> {
+    return readEntries(this.#path);
+  }
+
+  summary(): Promise<JournalSummary> {
+    return summarise(this.entries());
+  }
+}
+
+export class Journal extends JournalFile {
   readonly #file: AppendFile;
-  readonly #reader: JournalReader;
   #isClosed = false;
 
   constructor(path: string) {
+    super(path);
     this.#file = new AppendFile(path);
-    this.#reader = readerOf(path);
   }
 
   /** In this order, in one write. Nothing after `close`: such a call gets no reply either. */
@@ -115,23 +125,10 @@ export class Journal implements JournalReader {
       this.#file.append(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
   }
 
-  entries(): AsyncGenerator<JournalEntry> {
-    return this.#reader.entries();
-  }
-
-  summary(): Promise<JournalSummary> {
-    return this.#reader.summary();
-  }
-
   close(): void {
     this.#isClosed = true;
     this.#file.close();
   }
-}
-
-function readerOf(path: string): JournalReader {
-  const entries = () => readEntries(path);
-  return { entries, summary: () => summarise(entries()) };
 }
 
 async function* readEntries(path: string): AsyncGenerator<JournalEntry> {

@@ -65,10 +65,7 @@ function choiceType(node: SchemaNode): Pick<AnswerColumn, "type" | "check"> {
   const first = types[0];
   if (first === undefined || types.some(({ type }) => type !== first.type)) return mixed;
   const checks = types.map(({ check }) => check);
-  return {
-    type: first.type,
-    check: checks.includes(null) ? null : [...new Set(checks.flatMap((list) => list ?? []))],
-  };
+  return { type: first.type, check: checks.includes(null) ? null : [...new Set(checks.flatMap((list) => list ?? []))] };
 }
 
 const UNLIMITED: ValueLimits = { values: null, lengthMax: null, min: null, max: null };

@@ -48,10 +48,7 @@ function isFailureOutcome(outcome: AttemptOutcome): boolean {
 export function failuresToAccept(answers: readonly JudgedAnswer[]): FailureOutcome[] {
   const [most] = countsOf(answers.filter(isFailure));
   if (most === undefined || !mostlyFailed(answers)) return [];
-  const rest = answers.map((answer) => ({
-    ...answer,
-    accepted: answer.accepted || answer.outcome === most.outcome,
-  }));
+  const rest = answers.map((answer) => ({ ...answer, accepted: answer.accepted || answer.outcome === most.outcome }));
   return [most.outcome, ...failuresToAccept(rest)];
 }
 

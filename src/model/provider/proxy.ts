@@ -38,7 +38,7 @@ export function proxyProblem(url: URL, proxies: Proxies): SettingProblem | null 
   if (proxy === null || proxy.address !== null) return null;
   return {
     name: proxy.from,
-    found: "something else",
+    found: "an unusable value (not shown: it may hold a password)",
     expected: `the URL of an HTTP proxy, such as "http://host:3128", or no proxy (NO_PROXY=${url.hostname})`,
   };
 }

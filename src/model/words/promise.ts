@@ -33,11 +33,7 @@ const FENCED: Readonly<Record<Recovery["fence"], string>> = {
 
 export function promiseOf(recovery: Recovery): SubmissionPromise {
   const { find, fence } = recovery;
-  return {
-    found: FOUND[find],
-    fenced: find === "token" ? NOT_NEEDED : FENCED[fence],
-    ...paidTwice(recovery),
-  };
+  return { found: FOUND[find], fenced: find === "token" ? NOT_NEEDED : FENCED[fence], ...paidTwice(recovery) };
 }
 
 const NOT_NEEDED = "Nothing needs to be stopped: one token creates one batch.";

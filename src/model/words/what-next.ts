@@ -49,11 +49,6 @@ export const ANSWER_OUTCOMES: readonly AttemptOutcome[] = [
 
 export type Ending = "succeeded" | "failed" | "returned";
 
-export interface Counters {
-  readonly tries: number;
-  readonly returns: number;
-}
-
 export interface Policy {
   readonly triesMax: number;
   /** First wait after a fault of the provider. */
@@ -73,7 +68,12 @@ export interface Next {
   readonly delayMs: number;
 }
 
-export function whatNext(outcome: AttemptOutcome, before: Counters, policy: Policy, chance: number): Next {
+export function whatNext(
+  outcome: AttemptOutcome,
+  before: Pick<Next, "tries" | "returns">,
+  policy: Policy,
+  chance: number,
+): Next {
   switch (outcome) {
     case "answered":
     case "answeredGone":

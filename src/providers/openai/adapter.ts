@@ -12,10 +12,9 @@ import { cancelBatch, createBatch, findBatches, listBatches, retrieveBatch } fro
 import { connect, type Connection, type OpenAIOptions } from "./http/connection.js";
 import { openaiDialect } from "./dialect.js";
 import { CHAT_ENDPOINT, openaiEncoder } from "./encoder.js";
-import { diagnose } from "./diagnose.js";
+import { diagnose, servesDemo } from "./diagnose.js";
 import { deleteFile, findInputs, inspectFile, uploadInput } from "./files.js";
 import { openaiInputs } from "./inputs.js";
-import { servesDemo } from "./models.js";
 import { readCompletion } from "./outcome.js";
 import { fileIdOf, refsOf } from "./refs.js";
 import { readResults } from "./results.js";

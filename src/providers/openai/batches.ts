@@ -12,7 +12,7 @@ import {
   type ListedBatch,
   type ProviderBatch,
 } from "../../model/provider/provider.js";
-import { eachPage, type Connection, type ListPlan } from "./http/connection.js";
+import { eachPage, saysNo, type Connection, type ListPlan } from "./http/connection.js";
 import { CHAT_ENDPOINT } from "./encoder.js";
 import { fileIdOf, refsOf } from "./refs.js";
 import { readBatch, readListedBatch, untoldReason, type WireBatch } from "./wire.js";
@@ -112,7 +112,7 @@ function readEntry(json: unknown): WireEntry {
   return { id: batch.id, batch, untold: untoldReason(json, batch) };
 }
 
-const NAMELESS = "an entry that is ours, without an id";
+const NAMELESS = "an entry of ours without an id";
 
 /** See `Provider.list`. */
 export async function* listBatches(
@@ -170,8 +170,7 @@ export async function cancelBatch(
     );
   } catch (error) {
     // 409 at OpenAI, 400 at others, for a batch that has ended.
-    const isSaidNo = error instanceof ProviderError && ["refused", "unsupported"].includes(error.kind);
-    if (!isSaidNo) throw error;
+    if (!saysNo(error)) throw error;
     const found = await retrieveBatch(connection, id, options);
     if (found.terminal) return found;
     throw error;

@@ -8,6 +8,9 @@ import { tokenizer } from "./tokenizer.js";
 import { listPrice, nearListed, type Price, type Rates } from "../../model/provider/pricing.js";
 
 const HOURS_PER_DAY = 24;
+/** Its name in the price table. */
+const LIST = "openai";
+const BATCH_FACTOR = 0.5;
 
 export const openaiDialect: Dialect = {
   name: "openai",
@@ -28,7 +31,7 @@ export const openaiDialect: Dialect = {
   encoder: openaiEncoder,
   tokenizer,
   rates,
-  nearModel,
+  nearModel: (model, at) => nearListed(LIST, model, at),
   schemaProblems,
   // "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'."
   freeJsonWord: "JSON",
@@ -37,11 +40,7 @@ export const openaiDialect: Dialect = {
   accountVariables,
 };
 
-/** Its name in the price table. */
-const LIST = "openai";
-const BATCH_FACTOR = 0.5;
-
-export function rates(model: string, at: Date): Rates {
+function rates(model: string, at: Date): Rates {
   let price: Price | null | undefined;
   return {
     // Read on demand: the table is large.
@@ -51,8 +50,4 @@ export function rates(model: string, at: Date): Rates {
     },
     batchFactor: BATCH_FACTOR,
   };
-}
-
-export function nearModel(model: string, at: Date): string | null {
-  return nearListed(LIST, model, at);
 }

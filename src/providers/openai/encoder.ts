@@ -4,8 +4,7 @@ import { canonicalJson } from "../../model/json/canonical-json.js";
 import type { ModelRequest } from "../../model/provider/outcome.js";
 import type { Json } from "../../model/pipeline.js";
 import type { Attempt, Encoder, RequestShape } from "../../model/provider/provider.js";
-import { boundTokens } from "../../model/request/tokens.js";
-import { TOKENS_PER_MESSAGE, TOKENS_PER_REPLY } from "../../model/request/tokens.js";
+import { boundTokens, TOKENS_PER_MESSAGE, TOKENS_PER_REPLY } from "../../model/request/tokens.js";
 
 export const CHAT_ENDPOINT = "/v1/chat/completions";
 
@@ -91,9 +90,10 @@ function sharedBody({ schema, parameters }: RequestShape, model: string): Record
 }
 
 function formatOf(model: string, schema: NonNullable<ModelRequest["schema"]>): Json {
-  if (schema.isFree === true) return JSON_OBJECT;
-  const { name, schema: strict } = schema;
-  return strictFormat(name, model.startsWith("ft:") ? withoutConstraints(strict) : strict);
+  if (schema.isFree === true) return { type: "json_object" };
+  const { name, schema: whole } = schema;
+  const accepted = model.startsWith("ft:") ? withoutConstraints(whole) : whole;
+  return { type: "json_schema", json_schema: { name, strict: true, schema: accepted } };
 }
 
 /** Of definition and row alone, without the output limit and the corrections of one try. */
@@ -137,12 +137,6 @@ export function roomOf(body: Readonly<Record<string, unknown>> | null): number |
 
 /** What an integer column holds. */
 const ROOM_MAX = 2_147_483_647;
-
-const JSON_OBJECT: Json = { type: "json_object" };
-
-function strictFormat(name: string, schema: Json): Json {
-  return { type: "json_schema", json_schema: { name, strict: true, schema } };
-}
 
 /** Follows the schema's structure, so that a field named `format` stays. */
 function withoutConstraints(schema: Json): Json {

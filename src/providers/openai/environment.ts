@@ -32,10 +32,13 @@ export function variableProblems({ variable, proxies }: ProviderSetup): readonly
 export function baseUrlProblem(value: string): Omit<SettingProblem, "name"> | null {
   const url = URL.canParse(value) ? new URL(value) : null;
   if (url === null || !["http:", "https:"].includes(url.protocol))
-    return { expected: `a URL such as "${OPENAI_BASE_URL_DEFAULT}"`, found: "something else" };
+    return {
+      expected: `a URL such as "${OPENAI_BASE_URL_DEFAULT}"`,
+      found: "an unusable value (not shown: it may hold a password)",
+    };
   if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "")
     return {
-      expected: "a URL without a user, a password, `?` and `#`: the key goes into OPENAI_API_KEY",
+      expected: "a URL without a user name, password, `?` or `#`; put the key into OPENAI_API_KEY",
       found: null,
     };
   const right = withVersion(url);

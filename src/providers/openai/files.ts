@@ -44,10 +44,6 @@ async function openSpool(path: string): Promise<Blob> {
 /** Twice the lines of the largest batch, and five times the bytes of the largest input file. */
 const BOUNDS_DEFAULT: FileBounds = { linesMax: 100_000, bytesMax: 1_000_000_000 };
 
-export interface ReadOptions extends CallOptions {
-  readonly bounds?: FileBounds;
-}
-
 /** Input files whose name starts with `prefix`, newest first; none where the server has no list of files. */
 export async function findInputs(
   connection: Connection,
@@ -115,7 +111,7 @@ export async function deleteFile(
 export async function* readLines(
   connection: Connection,
   fileId: string,
-  { bounds = BOUNDS_DEFAULT, ...options }: ReadOptions = {},
+  { bounds = BOUNDS_DEFAULT, ...options }: CallOptions & { readonly bounds?: FileBounds } = {},
 ): AsyncGenerator<readonly string[]> {
   const { client, call, timeouts } = connection;
   const { response, hangUp } = await call(

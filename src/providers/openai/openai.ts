@@ -61,15 +61,8 @@ interface Given {
   readonly allowHttp: boolean | null;
 }
 
-interface Settings {
-  readonly apiKey: Secret | null;
-  readonly baseURL: string | undefined;
-  readonly organization: string | undefined;
-  readonly project: string | undefined;
-  readonly allowHttp: boolean;
-}
-
-function settings(given: Given, { variable, allowHttp }: ProviderSetup): Settings {
+/** What the environment completes. */
+function settings(given: Given, { variable, allowHttp }: ProviderSetup) {
   const key = variable("OPENAI_API_KEY");
   return {
     apiKey: given.apiKey ?? (key === null ? null : new Secret(key)),
@@ -84,7 +77,7 @@ function withoutKey(): RowmillError {
   return new RowmillError("usage", "OPENAI_API_KEY is not set, so Rowmill cannot send a batch.", {
     hints: [
       "Put it into .env next to the config file: OPENAI_API_KEY=sk-…",
-      "To try Rowmill without a key, start rowmill gateway --demo-model and set the two variables that it prints.",
+      "To try Rowmill without a key: rowmill gateway --demo-model. Set the two variables that it prints.",
     ],
   });
 }
@@ -113,7 +106,7 @@ function readOptions(config: unknown): { given: Given; problems: readonly Settin
     problems.push({
       name,
       found: null,
-      expected: `${what}, or leave it out to use the environment variable`,
+      expected: `write ${what}, or leave it out to use the environment variable`,
     });
     return null;
   };

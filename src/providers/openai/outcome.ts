@@ -131,14 +131,8 @@ const CALLS_MAX = 100;
 const REASONING_NAMES = ["reasoning_content", "reasoning", "thinking"] as const;
 const REASONING_PARTS = new Set<unknown>(["thinking", "reasoning"]);
 
-export interface Message {
-  /** Null: it says nothing at all, not even a blank text. */
-  readonly said: Said | null;
-  readonly refusal: string | null;
-}
-
-/** Content as text, as a list of parts or as the object itself; tool calls and the older function call. */
-export function readMessage(message: Json | null): Message {
+/** Content as text, parts or the object itself; tool calls, also the older one. `said` null: not even a blank text. */
+export function readMessage(message: Json | null): { readonly said: Said | null; readonly refusal: string | null } {
   const content = message?.["content"];
   // Nearly always a text, and no list of parts.
   const parts = typeof content === "string" ? [] : Array.isArray(content) ? content : [content];

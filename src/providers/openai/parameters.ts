@@ -95,7 +95,9 @@ function samplingProblems(base: string, { samples }: Family, parameters: Paramet
       parameters[name] !== undefined && parameters[name] !== byDefault && (samples === "never" || EFFORTLESS.has(name)),
   );
   const why =
-    samples === "never" ? `${base} is a reasoning model, which refuses it` : `${base} refuses it when it reasons`;
+    samples === "never"
+      ? `${base} is a reasoning model, which refuses it`
+      : `${base} accepts it only without reasoning`;
   const instead = samples === "never" ? "leave it out" : 'leave it out, or set reasoningEffort: "none"';
   return refused.map(([name]) => ({ name, problem: `${why}; ${instead}` }));
 }
@@ -104,7 +106,7 @@ function effortProblems(base: string, { efforts }: Family, effort: Json | undefi
   if (effort === undefined || efforts.some((known) => known === effort)) return [];
   const problem =
     efforts.length === 0
-      ? `${base} does not reason, and refuses it; leave it out`
-      : `${base} accepts ${efforts.join(", ")}`;
+      ? `${base} is not a reasoning model and refuses it; leave it out`
+      : `${base} accepts only ${efforts.join(", ")}`;
   return [{ name: "reasoning_effort", problem }];
 }

@@ -65,7 +65,7 @@ function depthProblems(at: Child, above = 0): readonly string[] {
   const depth = above + (at.node["properties"] === undefined ? 0 : 1);
   if (depth <= DEPTH_MAX) return childrenOf(at).flatMap((child) => depthProblems(child, depth));
   const place = at.path === "" ? "the answer" : `"${at.path}"`;
-  return [`${place} is an object at level ${depth}; strict mode allows ${DEPTH_MAX}`];
+  return [`${place} is nested ${depth} levels deep; strict mode allows ${DEPTH_MAX}`];
 }
 
 function sizeProblems(root: Child): readonly string[] {
@@ -114,9 +114,8 @@ function enumProblems(values: readonly Json[], path: string): string[] {
     );
   if (values.length > ENUM_VALUES_UNLIMITED_MAX && characters > ENUM_CHARACTERS_MAX)
     problems.push(
-      `"${path}" has ${values.length} values of ${characters} characters in all; above ` +
-        `${ENUM_VALUES_UNLIMITED_MAX} values strict mode allows ${ENUM_CHARACTERS_MAX}: shorten them, or use ` +
-        "codes instead",
+      `"${path}" has ${values.length} values with ${characters} characters in total; with more than ` +
+        `${ENUM_VALUES_UNLIMITED_MAX} values, strict mode allows ${ENUM_CHARACTERS_MAX}: shorten them, or use codes`,
     );
   return problems;
 }
@@ -138,8 +137,8 @@ function branchProblems(branches: readonly Node[], path: string): string[] {
   return clash === undefined
     ? []
     : [
-        `"${path}" is a union of objects that begin with the same field "${clash[0]}"; strict mode needs a ` +
-          `different first field in each, such as kind: z.literal("…")`,
+        `"${path}" is a union of objects that all begin with the field "${clash[0]}"; strict mode needs a first ` +
+          `field that tells them apart, such as kind: z.literal("…")`,
       ];
 }
 

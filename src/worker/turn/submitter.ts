@@ -242,7 +242,7 @@ export async function fence(
 /** Back to the upload, with nothing staged and no create open. */
 export async function uploadAgain(turn: Turn<BatchIn<"submitting">>, reason: string): Promise<Next> {
   const { pipeline, batch } = turn;
-  const moved = await moveBatch("submit.anew", turn, {
+  const moved = await moveBatch("submit.uploadAgain", turn, {
     batch,
     event: "fenced",
     reason,

@@ -114,10 +114,8 @@ function requireSafe({ protocol, hostname, host }: URL): void {
   if (protocol !== "http:" || isLoopback(hostname)) return;
   throw new RowmillError(
     "config_invalid",
-    `OPENAI_BASE_URL is plain http to ${host}: anyone on the network could read the API key and your rows.`,
-    {
-      hints: ["Use https.", "If the network is yours (another container, vLLM, Ollama): set ROWMILL_ALLOW_HTTP=1"],
-    },
+    `OPENAI_BASE_URL uses plain http to ${host}: anyone on the network could read the API key and your rows.`,
+    { hints: ["Use https.", "If you trust the network (another container, vLLM, Ollama): set ROWMILL_ALLOW_HTTP=1"] },
   );
 }
 
@@ -179,12 +177,16 @@ export async function* eachPage<T extends { readonly id: string }>(
     try {
       ({ items, hasMore } = await readAfter(last.id));
     } catch (error) {
-      const isSaidNo = error instanceof ProviderError && ["refused", "unsupported"].includes(error.kind);
-      if (mayBeWhole && isSaidNo) return true;
+      if (mayBeWhole && saysNo(error)) return true;
       throw error;
     }
     if (items.every(({ id }) => seen.has(id))) return hasMore !== true;
   }
+}
+
+/** The server does not do that, or not with this thing. */
+export function saysNo(error: unknown): boolean {
+  return error instanceof ProviderError && ["refused", "unsupported"].includes(error.kind);
 }
 
 /** Calls after the first one. */
@@ -201,10 +203,7 @@ interface CallPlan {
   readonly signal?: AbortSignal | undefined;
 }
 
-/**
- * `run` must hand its signal to the SDK and read the reply to its end; it runs once a try.
- * @throws what `ErrorReader` makes
- */
+/** `run` hands its signal to the SDK, reads the whole reply, and runs once a try. @throws what `ErrorReader` makes */
 type Caller = <T>(plan: CallPlan, run: (signal: AbortSignal) => Promise<T>) => Promise<T>;
 
 export function caller(errors: ErrorReader, backoffMs: number): Caller {

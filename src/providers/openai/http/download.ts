@@ -54,9 +54,7 @@ export async function* downloadLines(download: Download): AsyncGenerator<readonl
     if (error instanceof ProviderError) throw error;
     if (error instanceof LineTooLongError || error instanceof TooManyLinesError)
       throw new OverlongFile(download.fileId, error.message, error);
-    throw new ProviderError("retryable", `the content of file ${download.fileId} broke off`, {
-      cause: error,
-    });
+    throw new ProviderError("retryable", `the content of file ${download.fileId} broke off`, { cause: error });
   } finally {
     download.hangUp();
   }

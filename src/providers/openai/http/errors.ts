@@ -172,7 +172,7 @@ function advice(kind: ProviderErrorKind, status: number): string {
 /** A proxy for plain http, or one that opens TLS, answers as a server does. */
 function hearsay(status: number, proxy: Proxy | null): string {
   const mayBeTheProxy = isRedirect(status) || status === 403 || status === 407 || status >= 500;
-  return proxy !== null && mayBeTheProxy ? `; the answer came${proxyText(proxy)}, which may have sent it itself` : "";
+  return proxy !== null && mayBeTheProxy ? `; the reply came${proxyText(proxy)}, and may be the proxy's own` : "";
 }
 
 export function isRedirect(status: number | null): boolean {
@@ -203,7 +203,7 @@ function connectionError(
   const { APIConnectionTimeoutError } = commonjs("openai") as typeof import("openai");
   const slow = error instanceof APIConnectionTimeoutError ? "connecting took too long" : "the connection broke";
   const trust = certificate
-    ? "; if your own authority signed the certificate, name its file in NODE_EXTRA_CA_CERTS"
+    ? "; if your own certificate authority signed the certificate, set NODE_EXTRA_CA_CERTS to its file"
     : "";
   const reason = code ?? slow;
   const fix = proxy === null ? "" : `; ${proxyAdvice(proxy, baseUrl)}`;

@@ -12,8 +12,8 @@ import type { WorkerContext } from "../../worker/context.js";
 import { errorWaitMs } from "../../worker/loop.js";
 import type { Worker } from "../../worker/process/worker.js";
 import type { Approvals } from "./approvals.js";
-import { WAIT_MS_MAX } from "../screen/patience.js";
-import type { WorkProgress } from "../screen/progress.js";
+import { WAIT_MS_MAX } from "./patience.js";
+import type { WorkProgress } from "./progress.js";
 
 /** Between two looks; and at most, where nothing moves on a screen and no end is awaited. */
 const ROUND_MS = 500;

@@ -37,23 +37,9 @@ const NAMES_SHOWN_MAX = 6;
 const MODEL_DEFAULT = ADAPTERS[0].choice.dialect.exampleModel;
 const REQUIRED = ["table", "columns", "model", "prompt", "answer"] as const;
 
-/** From the options alone; null: some are missing. @throws RowmillError `usage` when one cannot be read. */
-export function choicesOfOptions(options: InitOptions, found: Found): Wanted | null {
-  const { table, columns, model, prompt, answer } = options;
-  if (table === undefined || columns === undefined || model === undefined) return null;
-  if (prompt === undefined || answer === undefined) return null;
-  const known = found.tables.find((candidate) => candidate.name === table);
-  return {
-    name: checkedName(options.name) ?? nameFor(table),
-    table,
-    key: listOf(options.key) ?? known?.keys[0] ?? [],
-    columns: listOf(columns) ?? [],
-    model,
-    prompt,
-    asFunction: options.function === true,
-    answer: readAnswerFields(answer),
-    target: options.target ?? targetFor(table),
-  };
+/** Nothing has to be asked: what they do not say has a default. */
+export function areComplete(options: InitOptions): boolean {
+  return REQUIRED.every((name) => options[name] !== undefined);
 }
 
 export function missingOptions(options: InitOptions, found: Found): RowmillError {
@@ -70,42 +56,39 @@ export function missingOptions(options: InitOptions, found: Found): RowmillError
   });
 }
 
-/** @throws Interrupted when a question is answered with Ctrl-C. */
-export async function askChoices(terminal: Terminal, options: InitOptions, found: Found): Promise<Wanted> {
+/**
+ * From the options, and where these are not complete, from answers to questions. @throws RowmillError `usage` when an
+ * option cannot be read, Interrupted when a question is answered with Ctrl-C
+ */
+export async function makeChoices(terminal: Terminal, options: InitOptions, found: Found): Promise<Wanted> {
+  const asks = !areComplete(options);
   const table = options.table === undefined ? await askTable(terminal, found) : tableNamed(found, options.table);
-  const key = listOf(options.key) ?? (await askKey(table));
+  const key = listOf(options.key) ?? (asks ? await askKey(table) : (table.keys[0] ?? []));
   const columns = listOf(options.columns) ?? (await askColumns(table, key));
   const model = options.model ?? (await askText("Which model?", { initial: MODEL_DEFAULT, check: notEmpty }));
   const prompt =
     options.prompt ?? (await askText("What should it do with each row? One or two sentences.", { check: notEmpty }));
-  const asFunction = options.function ?? (await askForm(prompt));
+  const asFunction = options.function ?? (asks && (await askForm(prompt)));
   const answer =
     options.answer ??
     (await askText("Which fields should the answer have? Names with types; or: text", {
       initial: ANSWER_EXAMPLE,
       check: answerProblem,
     }));
-  return {
-    name:
-      checkedName(options.name) ??
-      (await askText("What is the name of this pipeline?", {
-        initial: nameFor(table.name),
-        check: pipelineNameProblem,
-      })),
-    table: table.name,
-    key,
-    columns,
-    model,
-    prompt,
-    asFunction,
-    answer: readAnswerFields(answer),
-    target:
-      options.target ??
-      (await askText("Which table should the answers go to? Rowmill creates it if needed.", {
-        initial: targetFor(table.name),
-        check: notEmpty,
-      })),
-  };
+  const name = checkedName(options.name) ?? (await nameOf(table, asks));
+  const target = options.target ?? (await targetOf(table, asks));
+  return { name, table: table.name, key, columns, model, prompt, asFunction, answer: readAnswerFields(answer), target };
+}
+
+async function nameOf(table: FoundTable, asks: boolean): Promise<string> {
+  const initial = nameFor(table.name);
+  return asks ? askText("What is the name of this pipeline?", { initial, check: pipelineNameProblem }) : initial;
+}
+
+async function targetOf(table: FoundTable, asks: boolean): Promise<string> {
+  const initial = targetFor(table.name);
+  const question = "Which table should the answers go to? Rowmill creates it if needed.";
+  return asks ? askText(question, { initial, check: notEmpty }) : initial;
 }
 
 /** A table that is not in the list is left to the inspection, which suggests a similar name. */

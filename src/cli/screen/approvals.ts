@@ -9,9 +9,9 @@ import { approvalOf, approve, type Approval } from "../../worker/rounds/approval
 import type { Pipeline, WorkerContext } from "../../worker/context.js";
 import type { Estimate } from "../../worker/rounds/estimate.js";
 import { runIntake } from "../../worker/rounds/intake.js";
-import { askYesNo } from "../screen/ask.js";
-import type { Terminal } from "../screen/terminal.js";
-import { describeEstimate, readEstimate } from "../screen/text.js";
+import { askYesNo } from "./ask.js";
+import type { Terminal } from "./terminal.js";
+import { describeEstimate, readEstimate } from "./text.js";
 
 export class Approvals {
   readonly #terminal: Terminal;

@@ -3,9 +3,9 @@ import { formatUsd } from "../../model/provider/pricing.js";
 import { identifier, sql, type Database } from "../../postgres/database.js";
 import * as overview from "../../store/ledger/overview.js";
 import type { WorkerContext } from "../../worker/context.js";
-import { wrap } from "../screen/lay-out.js";
-import type { Terminal } from "../screen/terminal.js";
-import { counted, formatCount, shortId } from "../screen/text.js";
+import { wrap } from "./lay-out.js";
+import type { Terminal } from "./terminal.js";
+import { counted, formatCount, shortId } from "./text.js";
 
 const ANSWERS_SHOWN = 4;
 const WIDTH_MAX = 100;
@@ -102,11 +102,7 @@ const TABLES = [
   { schema: "public", name: "movies", what: "your rows, unchanged" },
   { schema: "public", name: "movie_labels", what: "the answers in typed columns" },
   { schema: "rowmill", name: "requests", what: "the ledger: one request per row, and its state" },
-  {
-    schema: "rowmill",
-    name: "attempts",
-    what: "each time a row was sent, and the outcome",
-  },
+  { schema: "rowmill", name: "attempts", what: "each time a row was sent, and the outcome" },
   { schema: "rowmill", name: "batches", what: "rows sent together, and their state" },
   { schema: "rowmill", name: "batch_events", what: "each change of a batch, with its reason" },
 ] as const;
