@@ -148,6 +148,6 @@ function compare(before, after) {
   const lines = after.split("\n");
   const at = before.split("\n").findIndex((line, index) => line !== lines[index]);
   throw new Error(
-    `docs/how-it-works.md, line ${at + 1} would be:\n${lines[at] ?? "(the end)"}\nWrite it anew: node scripts/write-how-it-works.mjs`,
+    `docs/how-it-works.md, line ${at + 1} would be:\n${lines[at] ?? "(the end)"}\nWrite it again: node scripts/write-how-it-works.mjs`,
   );
 }

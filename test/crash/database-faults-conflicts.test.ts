@@ -20,7 +20,7 @@ const failuresEach = 3;
 const tables = ["rowmill.requests", "rowmill.batches", "rowmill.attempts", "public.note_summaries"];
 
 describeDatabases(
-  "A database with trouble of its own",
+  "A database in trouble",
   () => {
     it.concurrent.each(Object.entries(passing))("waits out %s", async (_, sqlStates) => {
       await playScene({}, async ({ project, work, add, finished }) => {
@@ -87,7 +87,7 @@ describeDatabases(
       });
     });
 
-    it.concurrent("works beside a snapshot that is held all the time, and answers what is there now", async () => {
+    it.concurrent("works next to a snapshot that is held all the time, and answers what is there now", async () => {
       await playScene({}, async ({ project, work, add, finished }) => {
         const reader = await project.database.pool.connect();
         try {

@@ -26,7 +26,7 @@ const fileBytesMax = 4_096;
 const prlimitMissingBecause = process.platform === "linux" ? null : "only Linux can limit the files of another process";
 
 describeDatabases(
-  "Beside the database",
+  "Around the database",
   () => {
     it.concurrent("PgBouncer in transaction mode carries two workers over few connections", async ({ skip }) => {
       if (pgbouncerMissingBecause !== null) skip(pgbouncerMissingBecause);

@@ -59,7 +59,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     return (await gateway.journal.summary()).executed;
   }
 
-  it("are asked again of a real account, after saying so and what it costs; and once only", async () => {
+  it("are asked again of a real account, once, after a report of the number and the cost", async () => {
     const up = await at(real.url, "up", "--until-idle");
     expect(up.status, up.stderr).toBe(0);
     expect(up.stderr).toContain(
@@ -75,7 +75,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     await project.check();
   });
 
-  it("wait for a yes where they are expensive, although the demo was approved; status and show say where they stand", async () => {
+  it("wait for approval if they are expensive, although the demo was approved; status and show report it", async () => {
     await project.writeConfig(filmsPipeline("approveAboveUsd: 0"));
     const asked = await at(real.url, "up", "--until-idle");
     expect(asked.status, asked.stderr).toBe(4);
@@ -127,7 +127,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     await project.check();
   });
 
-  it("are asked again of a real model that came to listen at the same address, or that lists no models", async () => {
+  it("are asked again when a real model answers at the same address, or lists no models", async () => {
     const { port } = new URL(project.gateway.url);
     await project.gateway.close();
     const same = await startReal("same", { port: Number(port), models: 404 });
@@ -175,7 +175,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     await project.check();
   });
 
-  it("and got wrong use up no try of the real account, and do not pause it", async () => {
+  it("unusably use up no try of the real account, and do not pause it", async () => {
     await project.database.run(sql`update films set description = '[[demo:invalid]]'`);
     const demo = await project.run("up", "--until-idle");
     expect(demo).toMatchObject({ status: 4, stderr: expect.stringContaining("of the last 20 answers") });
@@ -185,7 +185,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     await project.check();
   });
 
-  it("and got wrong are asked with all their tries, though nothing of them changed", async () => {
+  it("unusably get all their tries again, although nothing about them changed", async () => {
     await project.database.run(sql`update films set description = '[[demo:invalid]]'`);
     expect((await project.run("up", "--until-idle")).status).toBe(4);
     await at(real.url, "up", "--until-idle");
@@ -195,7 +195,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     await project.check();
   });
 
-  it("are asked once where the worker is killed after it took them back", async () => {
+  it("are asked once when the worker is killed after it took them back", async () => {
     await project.writeConfig(filmsPipeline("approveAboveUsd: 0"));
     const first = startCli(["up"], {
       cwd: project.folder,

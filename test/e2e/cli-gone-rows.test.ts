@@ -53,7 +53,7 @@ describe(`A row that is gone when its answer comes${unlessServer}`, { timeout: L
     return Object.fromEntries(rows.map(({ key, story }) => [key, story]));
   }
 
-  it("leaves its answer with keepAnswer, is not asked again, and is asked when it comes back as another", async () => {
+  it("leaves its answer with keepAnswer, and is asked again only when it comes back with other content", async () => {
     await project.writeConfig(tasks());
     await sendHere(project);
     await run("delete from tasks where id in (1, 2, 3)");
@@ -80,7 +80,7 @@ describe(`A row that is gone when its answer comes${unlessServer}`, { timeout: L
     expect(await stories()).toEqual({ ...after, 3: "gone answered 2 written" });
   });
 
-  it("leaves nothing where drop is said, where its answer does not pass, or where the target needs the row", async () => {
+  it("leaves no answer with drop, with an answer that does not pass, or in a target that needs the row", async () => {
     await run("create table task_labels (id int primary key references tasks, categories text[], summary text)");
     const validate = `validate: (answer, row) => row.body === null && answer.summary !== "" ? "there is no row" : null`;
     await project.writeConfig(tasks({ rest: validate }));
@@ -116,7 +116,7 @@ describe(`A row that is gone when its answer comes${unlessServer}`, { timeout: L
     expect(await stories()).toMatchObject({ 11: written, 12: "gone gone 1" });
   });
 
-  it("cannot be kept by a target that is the source: the config is wrong", async () => {
+  it("cannot use keepAnswer when the target is the source: the config is wrong", async () => {
     await run(
       "create schema other; alter table tasks set schema other; alter table other.tasks add summary text, add categories text[]",
     );

@@ -132,7 +132,7 @@ describeDatabases(
       expect(await superuserMade()).toEqual([]);
     });
 
-    it("beside a source of the same name, both found first in the path, is not taken for the one that is meant", async () => {
+    it("next to a source of the same name, both first in the path, is not taken for the configured one", async () => {
       await run(`create schema early authorization ${intruder}; grant select on films to ${intruder};
         do $$ begin execute format('alter database %I set search_path = early, public', current_database()); end $$`);
       await plant(`${triggerFunction} create table early.films (like public.films including all);
@@ -147,7 +147,7 @@ describeDatabases(
       expect(await superuserMade()).toEqual([]);
     });
 
-    it("is written to where target.trustOwner allows it, with what its code does", async () => {
+    it("is written when target.trustOwner allows it, with the effects of its code", async () => {
       await plant(planted["a trigger"][0]);
       await project.writeConfig(
         filmsPipeline().replace(`table: "film_labels"`, `table: "film_labels", trustOwner: true`),

@@ -14,7 +14,7 @@ function labels(name: string, key: string, more = ""): string {
     request: { ...request, user: "{{ body }}" }, target: { table: "${name}_labels" } })`;
 }
 
-describe(`Tables of a kind of their own${unlessServer}`, { timeout: LONG_MS }, () => {
+describe(`Unusual tables${unlessServer}`, { timeout: LONG_MS }, () => {
   let project: CliProject;
 
   beforeAll(buildCli, LONG_MS);
@@ -207,7 +207,7 @@ describe(`Tables of a kind of their own${unlessServer}`, { timeout: LONG_MS }, (
     await project.check();
   });
 
-  it("pause their pipeline with the reason where a statement fails that will not pass", async () => {
+  it("pause their pipeline with the reason when a statement keeps failing", async () => {
     await run(`create function picky(body text) returns boolean language plpgsql as $$
       begin if body = 'bad' then raise exception 'no % here', body; end if; return true; end $$`);
     for (const table of ["raising", "doubled", "fine"]) {
@@ -233,7 +233,7 @@ describe(`Tables of a kind of their own${unlessServer}`, { timeout: LONG_MS }, (
     ]);
   });
 
-  it("are compared as a whole when up starts, however short ago the last sweep was", async () => {
+  it("are compared completely when up starts, however recent the last sweep was", async () => {
     await run("create table quiet (id int primary key, body text)");
     await run("insert into quiet values (1, 'one'), (2, 'two')");
     await project.writeConfig(labels("quiet", `"id"`));

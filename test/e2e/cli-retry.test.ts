@@ -161,7 +161,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill retry${unlessServer}`, { tim
     expect(new Set(Object.values(await states()))).toEqual(new Set(["succeeded"]));
   });
 
-  it("writes each answer once, killed between its transactions, and beside another one and a worker", async () => {
+  it("writes each answer once, when killed between its transactions, and next to another retry and a worker", async () => {
     project = await startCliProject(serverKind, {
       gateway: { faults: { transformOutput: answering(() => ({ label: "x" })) } },
     });

@@ -84,7 +84,7 @@ const ways = [
 beforeAll(buildCli, 150_000);
 
 describe.each(ways)(
-  "Namesakes of all that is in pg_catalog, first in the worker's path, on $title",
+  "Objects with the names of those in pg_catalog, first in the worker's path, on $title",
   { timeout: 180_000 },
   ({ version, pooled, missing }) => {
     const noServer = inject("postgresServers")[version].missingBecause ?? missing;

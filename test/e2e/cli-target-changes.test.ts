@@ -69,7 +69,7 @@ describe.skipIf(serverKind === "embedded")(
       `alter table "public"."ans" validate constraint "ans_label_check";`,
     ];
 
-    it("gets the values of a changed enum once that is allowed, beside those that its rows and older workers have", async () => {
+    it("gets the values of a changed enum once you allow it, and keeps those of its rows and of older workers", async () => {
       await answer(`label: z.enum(["a", 'it\\'s c']), note: z.string()`);
       await expectRefused([], 4, [
         "must be changed before it can hold the answers, and you have not allowed it yet",
@@ -105,7 +105,7 @@ describe.skipIf(serverKind === "embedded")(
       await run(`comment on table ans is 'Answers for "public"."texts", written by Rowmill.'`);
     });
 
-    it("is asked nothing for the stamp columns that were dropped from it", async () => {
+    it("works without the stamp columns that you dropped, and up asks nothing", async () => {
       await run("alter table ans drop column rowmill_at, drop column rowmill_model");
       await answer(`label: z.enum(["a", 'it\\'s c']), note: z.string().max(200)`);
       await expectAnswered("--yes");
@@ -131,7 +131,7 @@ describe.skipIf(serverKind === "embedded")(
       expect((await tableNow()).checks.join()).not.toContain("'d'");
     });
 
-    it("of a field with another type is left to a person, with the statement to run", async () => {
+    it("with a field of another type is left to you, with the statement to run", async () => {
       await answer(`label: z.number(), note: z.array(z.string())`);
       const statements = [
         `alter table "public"."ans" drop constraint "ans_label_check", alter column "label" type double precision using null;`,

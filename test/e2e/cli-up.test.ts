@@ -116,7 +116,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     expect(await countLabels(project)).toBe(3);
   });
 
-  it("approves by --yes, also what costs an unknown sum", async () => {
+  it("approves with --yes, also when the cost is unknown", async () => {
     await project.writeConfig(
       `films: pipeline({ source, polling, answer, request: { ...request, model: "a-model-of-our-own" }, target: { table: "film_labels" } })`,
     );
@@ -140,7 +140,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     expect(ended.stderr).not.toContain("sk-test-key-of-the-command-line");
   });
 
-  it("brings rows all the way when it is run again and again with --once", async () => {
+  it("takes rows from arrival to answer when it is run repeatedly with --once", async () => {
     await project.writeConfig(filmsPipeline("when: { rows: 5, maxWait: '24h' }"));
     await insertFilms(project, 7);
     await until("7 labels", async () => {
@@ -153,7 +153,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     await project.check();
   });
 
-  it("does not load what only a worker that stays needs with --once", async () => {
+  it("loads nothing that only a permanent worker needs, with --once", async () => {
     const script = `import M from "node:module"; process.on("exit", () => console.error(Object.keys(M._cache).some((file) => file.includes("graphile-worker")) ? "loaded" : "left alone"));`;
     const env = {
       ...project.env,

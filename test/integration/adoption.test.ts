@@ -76,7 +76,7 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
   });
 
   it("is written from the ledger where its target rows are held, by the names of the other code", async ({ skip }) => {
-    if (kind === "embedded") skip("the embedded database has one session: nobody else can hold a row there");
+    if (kind === "embedded") skip("the embedded database has one session: no one else can hold a row there");
     const worker = await startMovies();
     await sweep(worker);
     await project.run(sql`insert into public.movie_labels (imdb_id, categories, summary, rowmill_at, rowmill_model)

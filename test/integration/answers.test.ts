@@ -25,7 +25,7 @@ describeDatabases(
       await createNotes(project, [
         "plain text",
         "[[demo:refuse]] never answers",
-        "[[demo:invalid-once]] is mended at the second try",
+        "[[demo:invalid-once]] is fixed at the second try",
         "[[demo:error 400]] cannot be asked",
         "[[demo:error-once 500]] falls over once",
         "",
@@ -134,7 +134,7 @@ describeDatabases(
       expect(failed[0]?.error).toContain("note_summaries_summary_check");
     });
 
-    it("of an older definition are accepted, and do not stand for a newer one", async () => {
+    it("to an older definition are accepted, and do not count as answers to a newer one", async () => {
       let hold = true;
       project = await startProject(kind, { gateway: { faults: { hold: () => hold } } });
       await createNotes(project, plain(5));

@@ -75,7 +75,7 @@ describeDatabases(
       ]);
     });
 
-    it("is what the config says: it is kept with the batch, and a budget works for a model that nobody knows", async () => {
+    it("is what the config says: it is kept with the batch, and a budget works for an unknown model", async () => {
       project = await startProject(kind);
       await createNotes(project, plain(ROWS));
       const price = { input: 3, output: 8 };
@@ -135,7 +135,7 @@ describeDatabases(
       expect(await moneyOverviews(project.database)).toMatchObject([{ unpriced: ROWS }]);
     });
 
-    it("is that of a second batch for the same requests too, which is found after the config changed", async () => {
+    it("also holds for a duplicate of the batch that is found after the config changed", async () => {
       await send();
       const changed = await project.worker({ notes: asking("gpt-4o") }, { approve: false });
       await collect(changed);
@@ -153,7 +153,7 @@ describeDatabases(
       ]);
     });
 
-    it("is what the audit computes every cost from: one that was booked otherwise is named", async () => {
+    it("is the audit's basis for every cost: a cost that was booked otherwise is named", async () => {
       await collect(await send());
       const right = sql`select request_id, cost_nano_usd from rowmill.attempts order by request_id limit 1`;
       const [attempt] = await project.rows<{ cost_nano_usd: string }>(right);

@@ -72,7 +72,7 @@ describeDatabases(
       expect(at.standIn.calls.get("create")).toBe(2);
     });
 
-    test("asks a person before it makes a create again in an account that others may use", async () => {
+    test("asks you before it repeats a create in an account that others may use", async () => {
       await start(5, { faults: [{ call: "create", at: "before", fault: { kind: "drop" } }] });
       const worker = await at.worker();
       await drainPast(worker);
@@ -170,7 +170,7 @@ describeDatabases(
       await expectAllAnsweredOnce(9);
     });
 
-    test("asks a person before it asks rows again whose results are gone", async () => {
+    test("asks you before it asks rows again whose results are gone", async () => {
       const gone = { kind: "reply", status: 410 } as const;
       await start(3, { faults: [{ call: "results", at: "before", fault: gone, times: 3 }] });
       const worker = await at.worker();
@@ -246,7 +246,7 @@ describeDatabases(
       await expectAllAnsweredOnce(2);
     });
 
-    test("asks a person when every create is refused in words that cannot be stored", async () => {
+    test("asks you when every create is refused in words that cannot be stored", async () => {
       await start(2);
       const pipelines = (provider: Provider) => ({
         notes: plainNotes({
@@ -263,7 +263,7 @@ describeDatabases(
       expect(await pauses()).toEqual([expect.stringContaining("refuses every request")]);
     });
 
-    test("waits no longer than a day for a provider that says no number", async () => {
+    test("waits at most a day for a provider that names no number", async () => {
       await start(2);
       const busy = () => new ProviderError("retryable", "busy", { retryAfterMs: NaN });
       let creates = 0;

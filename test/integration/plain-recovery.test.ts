@@ -44,7 +44,7 @@ describeDatabases(
       missing: 0,
     });
 
-    test("is found although it looks like a second one of an earlier batch", async () => {
+    test("is found although it looks like a duplicate of an earlier batch", async () => {
       await start(4, { faults: [dropAt("before")] });
       const worker = await at.worker({ provider: { exclusive: true } });
       await at.project.drain(worker);
@@ -57,7 +57,7 @@ describeDatabases(
       expect(await duplicates()).toBe(0);
     });
 
-    test("is taken although it was told as a second one of an earlier batch", async () => {
+    test("is taken although it was reported as a duplicate of an earlier batch", async () => {
       await start(4, { faults: [dropAt("after")] });
       const worker = await at.worker({ provider: { exclusive: true } });
       await at.project.round(worker);
@@ -70,7 +70,7 @@ describeDatabases(
       expect(await duplicates()).toBe(0);
     });
 
-    test("is found a day later, when what was taken for it proves to be another", async () => {
+    test("is found a day later, when the presumed batch proves to be another one", async () => {
       await start(5, { faults: [dropAt("after")], hold: (batch) => batch.requests[0]?.id === "foreign-0" });
       const foreign = at.standIn.createForeign(5);
       const worker = await withoutClock();
@@ -200,7 +200,7 @@ describeDatabases(
       expect([baselines, at.standIn.calls.get("create")]).toEqual([2, 1]);
     });
 
-    test("asks the provider nothing while another one waits for a person", async () => {
+    test("asks the provider nothing while another create waits for you", async () => {
       await start(4, { faults: [dropAt("before")] });
       const worker = await withOthers();
       await drainPast(worker);

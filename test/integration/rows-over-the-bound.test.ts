@@ -90,7 +90,7 @@ describeDatabases(
     );
 
     it(
-      "that went and came back are as the ledger knows them, and a new question is not about them",
+      "that went and came back count as unchanged, and a new question does not concern them",
       async () => {
         await grow(1);
         const worker = await project.worker({ notes: notesPipeline() });
@@ -129,7 +129,7 @@ describeDatabases(
     );
 
     it(
-      "are told to the worker by a write that changes their length only, and by no write next to them",
+      "are reported to the worker by a write that changes only their length, and by no write next to them",
       async () => {
         await project.run(sql`alter table public.notes add column mark int`);
         await grow(1);

@@ -59,7 +59,7 @@ describeDatabases("A statement's keys", (kind) => {
     return rows.map((row) => row.keys);
   }
 
-  it("are all told, once each and 5,000 at most in one arrival, whatever its size", async () => {
+  it("are all recorded, once each and at most 5,000 in one arrival, whatever its size", async () => {
     await project.run(
       sql`
         create table public.texts (id int primary key, code text unique not null, body text, size numeric, other text)`,
@@ -96,7 +96,7 @@ describeDatabases("A statement's keys", (kind) => {
     }
   });
 
-  it("are told as they were and as they are where they change, also where they change places", async () => {
+  it("are recorded before and after a change, also when rows swap their keys", async () => {
     await project.run(
       sql`
         create table public.texts (id int, price numeric, body text, size numeric, unique (id) deferrable,
@@ -121,7 +121,7 @@ describeDatabases("A statement's keys", (kind) => {
     }
   });
 
-  it("that are null or too long are told as empty, and the others of the statement as they are", async () => {
+  it("that are null or too long are recorded as empty, and the others of the statement as they are", async () => {
     await project.run(sql`create table public.texts (id text unique, body text, size int)`);
     await project.worker({ texts: textPipeline("answers") });
     for (const rows of sizes) {
@@ -139,7 +139,7 @@ describeDatabases("A statement's keys", (kind) => {
     }
   });
 
-  it("are left to a sweep where a column's type has become user-defined, and none of its casts is run", async () => {
+  it("are left to a sweep when a column's type has become user-defined, and none of its casts is run", async () => {
     await project.run(sql`create table public.texts (id int primary key, body text, size int)`);
     await project.worker({ texts: textPipeline("answers"), whole: textPipeline("others", "id", "true") });
     await project.database.pool.query(`create type public.odd as (a text); create sequence public.casts;

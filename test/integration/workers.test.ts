@@ -62,7 +62,7 @@ describeDatabases(
       expect(pool.totalCount - pool.idleCount).toBe(0);
     });
 
-    it("are told that their process ends, and nothing of pools, by a database that is closed", async () => {
+    it("learn from a closed database that their process ends, and nothing about pools", async () => {
       const { database } = await project.worker({ movies: moviesPipeline() });
       await database.close();
       const words = /did not answer: this process is ending/;

@@ -85,7 +85,7 @@ export interface Setup {
   readonly empty?: true;
   env?(place: SetupPlace): Variables | Promise<Variables>;
   readonly config?: string;
-  /** Beside the config. */
+  /** Next to the config. */
   readonly files?: Readonly<Record<string, string>>;
   readonly says: Partial<Report>;
   readonly status: number;
@@ -183,7 +183,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     status: 2,
   },
 
-  "a port at which nobody listens": {
+  "a port at which no one listens": {
     env: ({ url }) => ({ DATABASE_URL: changed(url, (to) => (to.port = "1")) }),
     says: {
       ...unreached(`  problem      Connection: Cannot use 127.0.0.1:PORT/DATABASE. The database did not answer: connect ECONNREFUSED 127.0.0.1:PORT.
@@ -204,7 +204,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     status: 2,
   },
 
-  "a certificate from an authority that nobody named": {
+  "a certificate from an authority that no one named": {
     env: async ({ folder: at, keep }) => {
       const server = keep(await startTlsServer(await makeCertificate(at, "impostor")));
       return {
@@ -379,7 +379,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     status: 2,
   },
 
-  "no key, and the organisation under another name": {
+  "no key, and the organization under another name": {
     env: () => ({ OPENAI_API_KEY: undefined, ORG_ID: "org-1" }),
     says: {
       Config: `  ok           Config: FOLDER/rowmill.config.ts: 1 pipeline
@@ -419,7 +419,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     status: 2,
   },
 
-  "a model that nobody knows, a budget in dollars, a clock that is an hour late, and an orphan": {
+  "an unknown model, a budget in dollars, a clock that is an hour late, and an orphan": {
     env: ({ lateUrl }) => ({ OPENAI_BASE_URL: lateUrl }),
     config: `films: pipeline({ source, polling, request: { ...request, model: "gpt-4o-mimi" }, answer, budget: { usd: 1, per: "day" }, target: { table: "film_labels" } })`,
     says: {
@@ -484,7 +484,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     status: 2,
   },
 
-  "a pause, a pipeline that left the config, and nobody at work": {
+  "a pause, a pipeline that left the config, and no worker": {
     sql: `update rowmill.pipelines set pause_kind = 'person', pause_reason = 'the prompt is under review', paused_at = now();
       insert into films values (10, 'Ten', 'A film about the number ten.');`,
     config: `movies: pipeline({ source, polling, request, answer, target: { table: "film_labels" } })`,

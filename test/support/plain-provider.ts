@@ -171,7 +171,7 @@ async function* entries(
   // Half a list would say "not found" of a batch that was paid for.
   throw new ProviderError(
     "retryable",
-    `plain's list of batches did not end within ${PAGES_MAX} pages of ${PAGE_SIZE}, or does not say how it goes on`,
+    `plain's list of batches did not end within ${PAGES_MAX} pages of ${PAGE_SIZE}, or does not say how it continues`,
   );
 }
 
