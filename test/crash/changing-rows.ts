@@ -87,7 +87,12 @@ const both = {
 };
 const request = { model: "gpt-4o-mini", maxOutputTokens: 100 };
 const source = { table: "notes", key: "id", columns: ["body"] };
-const openings = pipeline({ ...both, source, request: { ...request, user: "{{ body }}" }, target: { table: "note_openings" } });
+const openings = pipeline({
+  ...both,
+  source,
+  request: { ...request, user: "{{ body }}" },
+  target: { table: "note_openings" },
+});
 const echoes = pipeline({
   ...both,
   source: { ...source, where: "body not like 'Skip%'" },
@@ -134,7 +139,8 @@ async function disagreements(project: TestProject): Promise<string[]> {
     present as (
       select 'note_openings' as target, id as key, opening from public.note_openings
       union all select 'note_echoes', id, opening from public.note_echoes)
-    select concat_ws(' ', w.name, w.key, r.state, r.error, 'asks', w.body, 'was given', coalesce(g.opening, 'nothing')) as line
+    select concat_ws(
+      ' ', w.name, w.key, r.state, r.error, 'asks', w.body, 'was given', coalesce(g.opening, 'nothing')) as line
     from wanted w
       left join rowmill.requests r on r.pipeline_id = w.pipeline_id and r.key = w.key::text
       left join written g on g.target = w.target and g.key = w.key

@@ -67,7 +67,8 @@ describeDatabases(
           await user.query("begin");
           // The worker's insert waits for this one, with the rows before it in hand.
           await user.query(
-            "insert into public.note_summaries (id, summary, rowmill_at, rowmill_model) values (10, 'of the user', now(), '')",
+            `insert into public.note_summaries (id, summary, rowmill_at, rowmill_model)
+            values (10, 'of the user', now(), '')`,
           );
           await work();
           await eventually(
@@ -75,7 +76,8 @@ describeDatabases(
             (count) => count > 0,
           );
           await user.query(
-            "insert into public.note_summaries (id, summary, rowmill_at, rowmill_model) values (1, 'of the user', now(), '')",
+            `insert into public.note_summaries (id, summary, rowmill_at, rowmill_model)
+            values (1, 'of the user', now(), '')`,
           );
           await user.query("commit");
         } finally {

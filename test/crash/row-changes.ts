@@ -47,7 +47,8 @@ export async function keepHistory({ run }: TestProject): Promise<void> {
   );
   await run(
     raw(`create function public.result_kept() returns trigger language plpgsql as $$ begin
-      insert into public.result_history (target, key, opening, ours) values (tg_table_name, coalesce(new.id, old.id), new.opening,
+      insert into public.result_history (target, key, opening, ours)
+        values (tg_table_name, coalesce(new.id, old.id), new.opening,
         coalesce(current_setting('rowmill.writing', true), '') <> '');
       return null; end $$`),
   );
@@ -57,7 +58,8 @@ export async function keepHistory({ run }: TestProject): Promise<void> {
   for (const target of targets)
     await run(
       raw(
-        `create trigger kept after insert or update or delete on public.${target} for each row execute function public.result_kept()`,
+        `create trigger kept after insert or update or delete on public.${target} for each row
+          execute function public.result_kept()`,
       ),
     );
 }

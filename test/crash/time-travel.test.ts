@@ -1,6 +1,6 @@
 /**
- * A ledger that was restored from a backup, and one that was copied while the original is in use: noticed, held back until a
- * person says which, and what was paid for is collected.
+ * A restored ledger, and one that was copied while the original is in use: Rowmill notices it, holds everything back
+ * until you say which it is, and collects what was paid for.
  *
  * A backup is `create database … template …`. A restored dump has another oid, and is noticed by it; to imitate a
  * physical restore, which has the same identity as before, the backup's own oid is put in the place of the previous

@@ -249,7 +249,8 @@ describe.skipIf(serverKind === "embedded")(`rowmill up --print-sql${unlessServer
   it("prints what an administrator grants, and no more is needed", async () => {
     const at = await prepare({
       ...setupOf("a user who may do nothing"),
-      sql: `create table films (id bigint primary key, title text, description text); create schema labels; do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
+      sql: `create table films (id bigint primary key, title text, description text); create schema labels;
+        do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
     });
     const printed = await runCommand(["up", "--print-sql"], {
       cwd: at.folder,
@@ -292,7 +293,8 @@ set role "USER";
   it("prints a script that an administrator may run as a whole: everything belongs to the user, who needs no more", async () => {
     const at = await prepare({
       ...setupOf("a user who may do nothing"),
-      sql: `create table films (id bigint primary key, title text, description text); create schema labels; do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
+      sql: `create table films (id bigint primary key, title text, description text); create schema labels;
+        do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
     });
     const printed = await runCommand(["up", "--print-sql"], { cwd: at.folder, env: at.env });
     expect(printed.status, printed.stderr).toBe(0);

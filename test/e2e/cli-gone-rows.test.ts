@@ -11,7 +11,8 @@ const LONG_MS = 120_000;
 
 function tasks(more: { source?: string; rest?: string; target?: string } = {}): string {
   const { source = `, onGone: "keepAnswer"`, rest = "", target = "task_labels" } = more;
-  return `tasks: pipeline({ source: { table: "tasks", key: "id", columns: ["body"], where: "not hidden" ${source} }, polling, answer,
+  return `tasks: pipeline({ source: { table: "tasks", key: "id", columns: ["body"], where: "not hidden" ${source} },
+    polling, answer,
     request: { ...request, user: "{{ body }}" }, target: { table: "${target}" }, ${rest} })`;
 }
 
@@ -118,10 +119,12 @@ describe(`A row that is gone when its answer comes${unlessServer}`, { timeout: L
 
   it("cannot use keepAnswer when the target is the source: the config is wrong", async () => {
     await run(
-      "create schema other; alter table tasks set schema other; alter table other.tasks add summary text, add categories text[]",
+      `create schema other; alter table tasks set schema other;
+      alter table other.tasks add summary text, add categories text[]`,
     );
     await run(
-      `do $$ begin execute format('alter role %I in database %I set search_path = other', current_user, current_database()); end $$`,
+      `do $$ begin execute format(
+        'alter role %I in database %I set search_path = other', current_user, current_database()); end $$`,
     );
     for (const target of ["public.tasks", "other.tasks"]) {
       await project.writeConfig(tasks({ target }));

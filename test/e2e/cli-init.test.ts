@@ -128,7 +128,8 @@ export default defineConfig({ pipelines: { movies } });
   it("creates the tables of an embedded database from a file of SQL", async () => {
     await writeFile(
       join(folder, "tables.sql"),
-      "create table imdb_dataset (imdb_id int primary key, \"Title\" text, \"Description\" text);\ninsert into imdb_dataset values (1, 'A', 'B');",
+      `create table imdb_dataset (imdb_id int primary key, "Title" text, "Description" text);
+insert into imdb_dataset values (1, 'A', 'B');`,
     );
     await mkdir(join(folder, ".rowmill"), { mode: 0o700 });
     await rename(await embeddedDataDir(), join(folder, ".rowmill/database"));

@@ -51,7 +51,8 @@ function pipelineText(table: string, prompt: string): string {
     table === "pairs"
       ? `{ table: "pairs", key: ["id", "title"], columns: ["body", "copy"] }`
       : `{ table: "${table}", key: "id", columns: ["body"] }`;
-  return `${table}: pipeline({ source: ${source}, polling, request: { ...request, user: "${prompt} {{ body | slice: 0, 200 }}" },
+  return `${table}: pipeline({ source: ${source},
+    polling, request: { ...request, user: "${prompt} {{ body | slice: 0, 200 }}" },
     answer, target: { table: "${table}_labels" } })`;
 }
 

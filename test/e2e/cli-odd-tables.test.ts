@@ -239,10 +239,12 @@ describe(`Unusual tables${unlessServer}`, { timeout: LONG_MS }, () => {
     await project.writeConfig(labels("quiet", `"id"`));
     expect((await project.run("up", "--until-idle", "--yes")).status).toBe(0);
     await run(
-      "set session_replication_role = replica; insert into quiet values (3, 'three'); set session_replication_role = origin",
+      `set session_replication_role = replica; insert into quiet values (3, 'three');
+      set session_replication_role = origin`,
     );
     await run(
-      "alter table quiet disable trigger user; update quiet set body = 'changed' where id = 1; delete from quiet where id = 2; alter table quiet enable trigger user",
+      `alter table quiet disable trigger user; update quiet set body = 'changed' where id = 1;
+      delete from quiet where id = 2; alter table quiet enable trigger user`,
     );
     const ended = await project.run("up", "--until-idle", "--yes");
     expect(ended.status, ended.stderr).toBe(0);

@@ -28,8 +28,10 @@ create table public.films (id bigint primary key, title text, description text);
 insert into public.films select i, 'Film ' || i, 'A film about the number ' || i from generate_series(1, 30) i;
 create type public.mood as enum ('calm', 'loud');
 create table public.codes (code varchar(20) primary key, mood public.mood, tags text[], body jsonb, description text);
-insert into public.codes select 'c' || i, 'calm', array['a'], '{}', 'A war film, number ' || i from generate_series(1, 5) i;
-create table public.pairs (shelf text, place int, description text, categories text[], summary text, primary key (shelf, place));
+insert into public.codes select 'c' || i, 'calm', array['a'], '{}', 'A war film, number ' || i
+  from generate_series(1, 5) i;
+create table public.pairs (shelf text, place int, description text, categories text[], summary text,
+  primary key (shelf, place));
 insert into public.pairs values ('a', 1, 'A ghost story.'), ('b', 2, 'A love story.'), ('c', 0, 'Left out.');
 reset role;`;
 

@@ -78,7 +78,8 @@ describe("rowmill up", { timeout: 90_000 }, () => {
 
   it("exits with 4 when rows wait for approval, sends none of them, and continues with the others", async () => {
     await project.writeConfig(
-      `${filmsPipeline("approveAboveUsd: 0")}, cheap: pipeline({ source, polling, request, answer, target: { table: "cheap_labels" } })`,
+      `${filmsPipeline("approveAboveUsd: 0")}, cheap: pipeline({ source,
+        polling, request, answer, target: { table: "cheap_labels" } })`,
     );
     await insertFilms(project, 3);
     const ended = await project.run("up", "--until-idle");
@@ -118,7 +119,8 @@ describe("rowmill up", { timeout: 90_000 }, () => {
 
   it("approves with --yes, also when the cost is unknown", async () => {
     await project.writeConfig(
-      `films: pipeline({ source, polling, answer, request: { ...request, model: "a-model-of-our-own" }, target: { table: "film_labels" } })`,
+      `films: pipeline({ source,
+        polling, answer, request: { ...request, model: "a-model-of-our-own" }, target: { table: "film_labels" } })`,
     );
     await insertFilms(project, 2);
     const ended = await project.run("up", "--until-idle", "--yes");
@@ -223,7 +225,8 @@ describe("rowmill up", { timeout: 90_000 }, () => {
 
   describe("asks at its start also for rows that came since all was compared", () => {
     const config = (where: string) =>
-      `films: pipeline({ source: { ...source, where: "${where}" }, polling, request, answer, target: { table: "film_labels" }, approveAboveUsd: 0 })`;
+      `films: pipeline({ source: { ...source, where: "${where}" },
+        polling, request, answer, target: { table: "film_labels" }, approveAboveUsd: 0 })`;
 
     async function expectToBeAsked(): Promise<void> {
       const command = `stty cols 200; timeout --foreground -s KILL 60 "${process.execPath}" "${cliScript}" up --until-idle`;

@@ -113,7 +113,8 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
       await adopt(worker, batchId);
       await project.drain(worker);
       const [booked] = await project.rows<{ cost: number; input: number; output: number }>(sql`
-        select sum(a.cost_nano_usd)::float8 as cost, sum(a.input_tokens)::float8 as input, sum(a.output_tokens)::float8 as output
+        select sum(a.cost_nano_usd)::float8 as cost, sum(a.input_tokens)::float8 as input,
+          sum(a.output_tokens)::float8 as output
         from rowmill.attempts a join rowmill.batches b on b.no = a.batch where b.provider_batch_id = ${batchId}`);
       expect(booked?.cost).toBe((booked?.input ?? 0) * 1_250 + (booked?.output ?? 0) * 5_000);
     },

@@ -54,7 +54,8 @@ describeDatabases(
 
     async function booked(): Promise<{ cost: number | null; input: number; output: number }> {
       const [sum] = await project.rows<{ cost: number | null; input: number; output: number }>(sql`
-        select sum(a.cost_nano_usd)::float8 as cost, sum(a.input_tokens)::int as input, sum(a.output_tokens)::int as output
+        select sum(a.cost_nano_usd)::float8 as cost, sum(a.input_tokens)::int as input,
+          sum(a.output_tokens)::int as output
         from rowmill.attempts a join rowmill.batches b on b.no = a.batch
         where b.id = (select id from rowmill.batches order by planned_at limit 1)`);
       return sum ?? { cost: null, input: 0, output: 0 };

@@ -103,9 +103,12 @@ describeDatabases(
       const [id] = worker.pipelines.keys();
       const [facts] = await project.rows(sql`
       select r.rolname as owner, r.rolsuper as super, r.rolcanlogin as login, p.prosecdef as definer,
-        coalesce(array_to_string(p.proacl, ',') like '%=X/%' and array_to_string(p.proacl, ',') ~ '(^|,)=X', false) as public_may,
-        has_table_privilege(r.oid, 'rowmill.arrivals', 'insert') as inserts, has_table_privilege(r.oid, 'rowmill.arrivals', 'select') as reads,
-        has_table_privilege(r.oid, 'rowmill.requests', 'select,insert,update,delete') as ledger, has_schema_privilege(r.oid, 'rowmill', 'create') as creates
+        coalesce(array_to_string(p.proacl, ',') like '%=X/%'
+          and array_to_string(p.proacl, ',') ~ '(^|,)=X', false) as public_may,
+        has_table_privilege(r.oid, 'rowmill.arrivals', 'insert') as inserts,
+        has_table_privilege(r.oid, 'rowmill.arrivals', 'select') as reads,
+        has_table_privilege(r.oid, 'rowmill.requests', 'select,insert,update,delete') as ledger,
+        has_schema_privilege(r.oid, 'rowmill', 'create') as creates
       from pg_proc p join pg_roles r on r.oid = p.proowner where p.oid = to_regproc(${`rowmill.arrive_${id}`})`);
       expect(facts).toEqual({
         owner: "rowmill_arrivals",
@@ -277,7 +280,8 @@ describeDatabases(
       );
       await project.run(
         sql`
-          create function public.touch() returns trigger language plpgsql as 'begin new.updated_at = clock_timestamp(); return new; end'`,
+          create function public.touch() returns trigger
+            language plpgsql as 'begin new.updated_at = clock_timestamp(); return new; end'`,
       );
       await project.run(
         sql`create trigger touch before update on public.texts for each row execute function public.touch()`,

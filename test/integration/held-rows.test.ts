@@ -192,7 +192,8 @@ describeDatabases(
       const worker = await start(plain(3));
       await project.run(
         raw(
-          `create function public.closed() returns trigger language plpgsql as $$ begin raise exception 'closed'; end $$`,
+          `create function public.closed() returns trigger language plpgsql as $$
+            begin raise exception 'closed'; end $$`,
         ),
       );
       await project.run(
@@ -224,8 +225,8 @@ describeDatabases(
       const worker = await start([]);
       await project.run(
         sql`
-          create function public.closed() returns trigger language plpgsql as $$ begin raise exception 'closed';
-            end $$`,
+          create function public.closed() returns trigger language plpgsql as $$
+            begin raise exception 'closed'; end $$`,
       );
       await project.run(
         sql`
@@ -253,7 +254,8 @@ describeDatabases(
         const worker = await start(plain(6));
         await project.run(
           raw(`create function public.never() returns trigger language plpgsql as $$ begin
-            if new.id in (2, 5) then raise exception 'never' using errcode = '${sqlState}'; end if; return new; end $$`),
+            if new.id in (2, 5) then raise exception 'never' using errcode = '${sqlState}'; end if; return new;
+            end $$`),
         );
         await project.run(
           sql`

@@ -276,7 +276,8 @@ describeDatabases(
       at.project.run(sql`
           update rowmill.batches
           set planned_at = planned_at - interval '1 day', submitted_at = submitted_at - interval '1 day',
-        provider_data = provider_data || jsonb_build_object('intendedAt', (provider_data ->> 'intendedAt')::float8 - 86400)`);
+        provider_data = provider_data || jsonb_build_object('intendedAt',
+          (provider_data ->> 'intendedAt')::float8 - 86400)`);
 
     async function duplicates(): Promise<number> {
       return (await at.project.rows(sql`select 1 from rowmill.duplicate_batches`)).length;

@@ -113,11 +113,13 @@ describeDatabases(
         await project.run(sql`alter table public.notes add column summary text`);
         await project.run(
           raw(`create function public.inflate() returns trigger language plpgsql as $$ begin
-          if new.summary is not null then new.body := repeat('many words ', ${ROW_BYTES_MAX} / 11 + 1); end if; return new; end $$`),
+          if new.summary is not null then new.body := repeat('many words ', ${ROW_BYTES_MAX} / 11 + 1); end if;
+          return new; end $$`),
         );
         await project.run(
           sql`
-            create trigger inflate before update on public.notes for each row when (old.id = 2) execute function public.inflate()`,
+            create trigger inflate before update on public.notes for each row when (old.id = 2)
+              execute function public.inflate()`,
         );
         const worker = await project.worker({ notes: notesPipeline({ target: "notes" }) });
         await project.drain(worker);

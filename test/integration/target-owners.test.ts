@@ -126,7 +126,8 @@ describeDatabases(
       const found = async (statements: string) => {
         await run(
           project,
-          `drop table if exists labels; create table labels (id int primary key, summary text, tags text[]); ${statements}`,
+          `drop table if exists labels; create table labels (id int primary key, summary text, tags text[]);
+            ${statements}`,
         );
         return codeOfWriting(project.database, { target: "public.labels", source: "public.texts" });
       };
@@ -208,7 +209,8 @@ describeDatabases(
       ]);
       await run(
         project,
-        "drop trigger t on labels; update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null",
+        `drop trigger t on labels;
+        update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`,
       );
       await run(project, "update rowmill.batches set next_at = now()");
       await project.drain(worker);
@@ -243,7 +245,8 @@ describeDatabases(
           `create role INTRUDER; create role ${worker} login password 'secret'; ${intruderObjects}
            create table labels (id int primary key, summary text); alter table labels enable row level security;
            create policy p on labels using (intruder.accepts(summary));
-           grant all on labels, texts to ${worker}; grant create on database ${new URL(project.url).pathname.slice(1)} to ${worker};`,
+           grant all on labels, texts to ${worker};
+           grant create on database ${new URL(project.url).pathname.slice(1)} to ${worker};`,
         );
         const url = new URL(project.url);
         url.username = worker;

@@ -126,7 +126,8 @@ describeDatabases("A statement's keys", (kind) => {
     await project.worker({ texts: textPipeline("answers") });
     for (const rows of sizes) {
       const [inserted] = await toldKeys(
-        `insert into public.texts select case when i > 4 then i::text when i = 1 then repeat('x', 1025) end, 'text', 1 from generate_series(1, ${rows}) i`,
+        `insert into public.texts select case when i > 4 then i::text when i = 1 then repeat('x', 1025) end, 'text', 1
+          from generate_series(1, ${rows}) i`,
       );
       expect(inserted).toHaveLength(rows - 3);
       expect(inserted?.[0]).toBe("");
@@ -144,7 +145,8 @@ describeDatabases("A statement's keys", (kind) => {
     await project.worker({ texts: textPipeline("answers"), whole: textPipeline("others", "id", "true") });
     await project.database.pool.query(`create type public.odd as (a text); create sequence public.casts;
       grant usage on sequence public.casts to public;
-      create function public.odd_text(public.odd) returns text language plpgsql as $$ begin return nextval('public.casts')::text; end $$;
+      create function public.odd_text(public.odd) returns text language plpgsql as $$
+        begin return nextval('public.casts')::text; end $$;
       create cast (public.odd as text) with function public.odd_text(public.odd) as implicit;
       alter table public.texts alter column body type public.odd using null`);
     const sweep = [1, 2].map((number) => ({ pipeline: number, held: [null], all: null, keys: 0 }));

@@ -76,7 +76,8 @@ describeDatabases(
       const timeouts = async (client: Pick<pg.PoolClient, "query">) =>
         (
           await client.query<{ idle: number; pinned: boolean }>(
-            `select extract(epoch from current_setting('idle_in_transaction_session_timeout')::interval)::float8 as idle,
+            `select
+              extract(epoch from current_setting('idle_in_transaction_session_timeout')::interval)::float8 as idle,
               current_setting('search_path') = 'pg_catalog, pg_temp' as pinned`,
           )
         ).rows[0];

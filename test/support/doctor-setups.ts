@@ -116,7 +116,8 @@ export const setups: Readonly<Record<string, Setup>> = {
   "a healthy project": { says: {}, status: 0 },
 
   "a schema of the search path in which others may create objects": {
-    sql: `grant create on schema public to public; create role ${user}_open; grant create on schema public to ${user}_open`,
+    sql: `grant create on schema public to public; create role ${user}_open;
+      grant create on schema public to ${user}_open`,
     says: {
       Database: healthy.Database.replace(
         /  ok +Search path: .*/,
@@ -147,7 +148,8 @@ export const setups: Readonly<Record<string, Setup>> = {
   },
 
   "a config with several mistakes": {
-    config: `films: pipeline({ source, polling, request: { ...request, user: "{{ descripton }}" }, answer, when: { maxwait: "10m" }, target: { table: "film_labels" } } as never)`,
+    config: `films: pipeline({ source, polling, request: { ...request, user: "{{ descripton }}" }, answer,
+      when: { maxwait: "10m" }, target: { table: "film_labels" } } as never)`,
     says: {
       ...without("the config has mistakes"),
       Config: `  problem      Config: FOLDER/rowmill.config.ts: 2 mistakes.
@@ -331,9 +333,11 @@ export const setups: Readonly<Record<string, Setup>> = {
   },
 
   "a source and a target that are not as the config says": {
-    config: `films: pipeline({ source: { ...source, table: "flims" }, polling, request, answer, target: { table: "film_labels" } }),
+    config: `films: pipeline({ source: { ...source, table: "flims" },
+      polling, request, answer, target: { table: "film_labels" } }),
       more: pipeline({ source, polling, request, answer, target: { table: "nowhere.labels" } }),
-      again: pipeline({ source, polling, request, answer: z.object({ mood: z.string() }), target: { table: "film_labels" } })`,
+      again: pipeline({ source,
+        polling, request, answer: z.object({ mood: z.string() }), target: { table: "film_labels" } })`,
     says: {
       Config: `  ok           Config: FOLDER/rowmill.config.ts: 3 pipelines
   ok           Variables: all of them are valid`,
@@ -371,7 +375,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     says: {
       Tables: `  ok           Source: films: "public"."films" can be read and watched
   problem      Target: films: target: writing to "public"."film_labels" would run code of other roles with the rights of "postgres": the table public.film_labels belongs to "USER_maker"; the function public.shout(), which the trigger loud on public.film_labels uses, belongs to "USER_maker".
-               - Read that code first. Then take over what you trust: alter table public.film_labels owner to "postgres"; alter function public.shout() owner to "postgres";
+               - Read that code first. Then take over what you trust: ${["table public.film_labels", "function public.shout()"].map((one) => `alter ${one} owner to "postgres";`).join(" ")}
                - Or trust these owners, whatever they change: target: { trustOwner: true }
   ok           Other triggers: none sends rows over HTTP, and no setting disables triggers`,
       end: "1 problem.",
@@ -421,7 +425,9 @@ export const setups: Readonly<Record<string, Setup>> = {
 
   "an unknown model, a budget in dollars, a clock that is an hour late, and an orphan": {
     env: ({ lateUrl }) => ({ OPENAI_BASE_URL: lateUrl }),
-    config: `films: pipeline({ source, polling, request: { ...request, model: "gpt-4o-mimi" }, answer, budget: { usd: 1, per: "day" }, target: { table: "film_labels" } })`,
+    config: `films: pipeline({ source,
+      polling, request: { ...request, model: "gpt-4o-mimi" }, answer, budget: { usd: 1, per: "day" },
+      target: { table: "film_labels" } })`,
     says: {
       Provider: `  ok           Key: accepted by http://127.0.0.1:PORT/v1
   warning      Model: http://127.0.0.1:PORT/v1 does not list gpt-4o-mimi.

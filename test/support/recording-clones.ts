@@ -74,11 +74,15 @@ const raising = "'language internal as ''any_in'''";
 const parts = [
   // Operators before types: the types of their operands are named as the session's path finds them.
   `select evil.make(o.oid::regoperator::text,
-    format('create function evil.op_%s(%s) returns %s %s', o.oid, operands, format_type(o.oprresult, null), ${body("o.oid::regoperator::text")}),
-    format('create function evil.op_%s(%s) returns %s %s', o.oid, operands, format_type(o.oprresult, null), ${raising})),
-    evil.make(o.oid::regoperator::text, format('create operator evil.%s (function = evil.op_%s, %s)', o.oprname, o.oid, sides))
+    format('create function evil.op_%s(%s) returns %s %s', o.oid, operands, format_type(o.oprresult, null),
+      ${body("o.oid::regoperator::text")}),
+    format('create function evil.op_%s(%s) returns %s %s', o.oid, operands, format_type(o.oprresult, null),
+      ${raising})),
+    evil.make(o.oid::regoperator::text, format('create operator evil.%s (function = evil.op_%s, %s)', o.oprname,
+      o.oid, sides))
   from pg_operator o cross join lateral (select
-    concat_ws(', ', case when o.oprleft <> 0 then format_type(o.oprleft, null) end, case when o.oprright <> 0 then format_type(o.oprright, null) end) as operands,
+    concat_ws(', ', case when o.oprleft <> 0 then format_type(o.oprleft, null) end,
+      case when o.oprright <> 0 then format_type(o.oprright, null) end) as operands,
     concat_ws(', ', case when o.oprleft <> 0 then 'leftarg = ' || format_type(o.oprleft, null) end,
       case when o.oprright <> 0 then 'rightarg = ' || format_type(o.oprright, null) end) as sides) s
   where o.oprnamespace = 'pg_catalog'::regnamespace`,
@@ -87,25 +91,34 @@ const parts = [
       case when p.prokind = 'w' then ${raising} || ' window' else ${body("p.oid::regprocedure::text")} end),
     format('create function evil.%I(%s) returns %s %s', p.proname, arguments, result, ${raising}))
   from pg_proc p cross join lateral (select
-    (select string_agg(case when t.n = array_length(p.proargtypes::oid[], 1) and p.provariadic <> 0 then 'variadic ' else '' end || format_type(t.type, null), ', ' order by t.n)
+    (select string_agg(case when t.n = array_length(p.proargtypes::oid[], 1)
+      and p.provariadic <> 0 then 'variadic ' else '' end || format_type(t.type, null), ', ' order by t.n)
      from unnest(p.proargtypes::oid[]) with ordinality t (type, n)) as arguments,
     case when p.proretset then 'setof ' else '' end || format_type(p.prorettype, null) as result) s
   where p.pronamespace = 'pg_catalog'::regnamespace and (p.prokind = 'f' or p.prokind = 'w')
-    and not ('internal'::regtype = any(p.proargtypes::oid[])) and p.prorettype not in ('internal'::regtype, 'trigger'::regtype, 'event_trigger'::regtype)`,
+    and not ('internal'::regtype = any(p.proargtypes::oid[]))
+      and p.prorettype not in ('internal'::regtype, 'trigger'::regtype, 'event_trigger'::regtype)`,
   `select evil.make(p.oid::regprocedure::text,
-      format('create function evil.step_%s(%s) returns text %s', p.oid, concat_ws(', ', 'text', arguments), ${body("p.oid::regprocedure::text")}),
-      format('create function evil.step_%s(%s) returns text %s', p.oid, concat_ws(', ', 'text', arguments), ${raising})),
-    evil.make(p.oid::regprocedure::text, format('create aggregate evil.%I(%s) (sfunc = evil.step_%s, stype = text)', p.proname, coalesce(arguments, '*'), p.oid))
+      format('create function evil.step_%s(%s) returns text %s', p.oid, concat_ws(', ', 'text', arguments),
+        ${body("p.oid::regprocedure::text")}),
+      format('create function evil.step_%s(%s) returns text %s', p.oid, concat_ws(', ', 'text', arguments),
+        ${raising})),
+    evil.make(p.oid::regprocedure::text, format('create aggregate evil.%I(%s) (sfunc = evil.step_%s, stype = text)',
+      p.proname, coalesce(arguments, '*'), p.oid))
   from pg_proc p join pg_aggregate a on a.aggfnoid = p.oid and a.aggkind = 'n' cross join lateral (select
-    (select string_agg(case when t.n = array_length(p.proargtypes::oid[], 1) and p.provariadic <> 0 then 'variadic ' else '' end || format_type(t.type, null), ', ' order by t.n)
+    (select string_agg(case when t.n = array_length(p.proargtypes::oid[], 1)
+      and p.provariadic <> 0 then 'variadic ' else '' end || format_type(t.type, null), ', ' order by t.n)
      from unnest(p.proargtypes::oid[]) with ordinality t (type, n)) as arguments) s
   where p.pronamespace = 'pg_catalog'::regnamespace`,
-  `select evil.make(c.relname, format('create view evil.%I as select * from pg_catalog.%I where evil.trap(%L)', c.relname, c.relname, 'relation ' || c.relname),
+  `select evil.make(c.relname, format('create view evil.%I as select * from pg_catalog.%I where evil.trap(%L)',
+    c.relname, c.relname, 'relation ' || c.relname),
     format('create view evil.%I as select true as anything where evil.trap(%L)', c.relname, 'relation ' || c.relname))
   from pg_class c where c.relnamespace = 'pg_catalog'::regnamespace and c.relkind in ('r', 'v')`,
   // A view made the type of its row already.
-  `select evil.make(t.typname, format('create domain evil.%I as pg_catalog.%I check (evil.trap(%L))', t.typname, t.typname, 'type ' || t.typname))
-  from pg_type t where t.typnamespace = 'pg_catalog'::regnamespace and t.typtype in ('b', 'e', 'r') and t.typcategory <> 'A'`,
+  `select evil.make(t.typname, format('create domain evil.%I as pg_catalog.%I check (evil.trap(%L))', t.typname,
+    t.typname, 'type ' || t.typname))
+  from pg_type t where t.typnamespace = 'pg_catalog'::regnamespace and t.typtype in ('b', 'e', 'r')
+    and t.typcategory <> 'A'`,
   "grant usage on schema evil to public",
   "grant select on all tables in schema evil to public",
 ];
