@@ -11,7 +11,13 @@ import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { createNotes, insertNotes, outcomes, plain } from "../support/notes.js";
 import type { PlainBatch } from "../support/plain-batches.js";
-import { plainNotes, startPlainProject, type PlainProject } from "../support/plain-project.js";
+import {
+  passPauses,
+  untilCreated,
+  plainNotes,
+  startPlainProject,
+  type PlainProject,
+} from "../support/plain-project.js";
 import type { PlainStandInOptions } from "../support/plain-stand-in.js";
 import { sql } from "../support/project.js";
 
@@ -74,7 +80,7 @@ describeDatabases(
       await start(5, { faults: [dropAt("after")], hold: (batch) => batch.requests[0]?.id === "foreign-0" });
       const foreign = at.standIn.createForeign(5);
       const worker = await withoutClock();
-      await untilCreated(worker);
+      await untilCreated(at, worker);
       await untilPresumed(worker);
       expect(await presumedId()).toBe(foreign.id);
       for (const batch of at.standIn.batches.all) shift(batch, -DAY_MS);
@@ -88,7 +94,7 @@ describeDatabases(
     test("is not looked for among batches that were made hours later", async () => {
       await start(5, { faults: [dropAt("before")], hold: (batch) => batch.requests[0]?.id === "foreign-0" });
       const worker = await withoutClock();
-      await untilCreated(worker);
+      await untilCreated(at, worker);
       const foreign = at.standIn.createForeign(5);
       await untilPresumed(worker);
       shift(foreign, -DAY_MS);
@@ -106,7 +112,7 @@ describeDatabases(
         hold: (batch) => batch.requests[0]?.id === "foreign-0",
       });
       const worker = await withOthers();
-      await untilCreated(worker);
+      await untilCreated(at, worker);
       const foreign = at.standIn.createForeign(4);
       await untilPresumed(worker);
       await at.project.run(
@@ -117,7 +123,7 @@ describeDatabases(
       at.standIn.batches.expire(foreign.id, 4);
       for (let rounds = 0; rounds < 5; rounds += 1) {
         await at.project.round(worker);
-        await pass();
+        await passPauses(at);
       }
       const [first] = await at.project.rows<{ failures: number; presumed: boolean }>(
         sql`select failures, presumed from rowmill.batches where presumed`,
@@ -148,7 +154,7 @@ describeDatabases(
             ? failuresAlone(batch.refs)
             : provider.results(batch, options),
       }));
-      await untilCreated(worker);
+      await untilCreated(at, worker);
       const foreign: PlainBatch | undefined = at.standIn.createForeign(5);
       await drainPast(worker);
       expect(await pauses()).toEqual([expect.stringContaining("was lost")]);
@@ -161,7 +167,7 @@ describeDatabases(
     test("is looked for again when another client removes the batch that was taken for it", async () => {
       await start(5, { faults: [dropAt("before")], hold: (batch) => batch.requests[0]?.id === "foreign-0" });
       const worker = await at.worker();
-      await untilCreated(worker);
+      await untilCreated(at, worker);
       const foreign = at.standIn.createForeign(5);
       await untilPresumed(worker);
       foreign.isDeleted = true;
@@ -208,7 +214,7 @@ describeDatabases(
       await at.project.round(worker);
       const listed = at.standIn.calls.get("list");
       for (let rounds = 0; rounds < 3; rounds += 1) {
-        await pass();
+        await passPauses(at);
         await at.project.round(worker);
       }
       expect(at.standIn.calls.get("list")).toBe(listed);
@@ -300,29 +306,19 @@ describeDatabases(
     const resume = () =>
       at.project.run(sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`);
 
-    /** As if all pauses between looks had passed, and the time within which a create may show itself. */
     async function drainPast(worker: WorkerContext): Promise<void> {
       for (let rounds = 0; rounds < ROUNDS_MAX && (await pauses()).length === 0; rounds += 1) {
         await at.project.round(worker);
         const [row] = await at.project.rows(sql`select 1 from rowmill.batches where settled_at is null`);
         if (row === undefined && (await at.accounts()).missing === 0) return;
-        await pass();
+        await passPauses(at);
       }
-    }
-
-    const pass = () =>
-      at.project.run(sql`update rowmill.batches set next_at = now(),
-        create_intent_at = create_intent_at - interval '1 minute' where settled_at is null`);
-
-    async function untilCreated(worker: WorkerContext): Promise<void> {
-      for (let rounds = 0; rounds < ROUNDS_MAX && (at.standIn.calls.get("create") ?? 0) === 0; rounds += 1)
-        await at.project.round(worker);
     }
 
     async function untilPresumed(worker: WorkerContext): Promise<void> {
       for (let rounds = 0; rounds < ROUNDS_MAX && (await presumedId()) === null; rounds += 1) {
         await at.project.round(worker);
-        await pass();
+        await passPauses(at);
       }
     }
   },
