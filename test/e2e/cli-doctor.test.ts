@@ -17,7 +17,7 @@ let strictGateway: Gateway;
 let lateGateway: Gateway;
 let lateMs = 2 * 3_600_000;
 let installed: TestDatabase;
-/** Ends only when all its times have run out, so it runs beside the others. */
+/** Ends only when all its times have run out, so it runs while the others do. */
 let nothingAnswers: Promise<Ended>;
 
 beforeAll(buildCli, 150_000);
@@ -68,7 +68,7 @@ beforeAll(async () => {
 async function createOrphan(): Promise<void> {
   const [row] = await rowsOf(installed.url, "select id::text from rowmill.deployment");
   const headers = { Authorization: "Bearer sk-test-key-of-the-doctor" };
-  const question = { model: "gpt-4o-mini", messages: [{ role: "user", content: "Nobody's text." }] };
+  const question = { model: "gpt-4o-mini", messages: [{ role: "user", content: "No one's text." }] };
   const line = { custom_id: "x-1", method: "POST", url: "/v1/chat/completions", body: question };
   const body = new FormData();
   body.set("purpose", "batch");
@@ -183,7 +183,7 @@ function steady(text: string, { folder: at, url }: Place): string {
 }
 
 describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { timeout: 60_000 }, () => {
-  it.each(Object.entries(setups))("looks at %s", async (_, setup) => {
+  it.each(Object.entries(setups))("reports on %s", async (_, setup) => {
     const at = await prepare(setup);
     const schemasBefore = await rowsOf(at.url, "select nspname from pg_namespace order by 1");
     const ended = await runCommand(["doctor"], { cwd: at.folder, env: at.env });
@@ -195,7 +195,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { ti
     expect(await rowsOf(at.url, "select nspname from pg_namespace order by 1")).toEqual(schemasBefore);
   });
 
-  it("comes to an end when neither database nor provider answers", async () => {
+  it("ends when neither database nor provider answers", async () => {
     const ended = await nothingAnswers;
     const shown = ended.stdout.replace(/127\.0\.0\.1:\d+/g, "127.0.0.1:PORT");
     expect(shown).toContain(`
@@ -207,7 +207,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { ti
     expect(ended.stdout).not.toContain("a-long-password");
   });
 
-  it("tells programs the same as an object", async () => {
+  it("gives programs the same findings as JSON", async () => {
     const at = await prepare({ ...setupOf("a key that the provider refuses") });
     const ended = await runCommand(["doctor", "--json"], { cwd: at.folder, env: at.env });
     const report: { status: string; checks: { id: string; status: string; findings: object[] }[] } = JSON.parse(
@@ -234,7 +234,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { ti
     expect(ended.status).toBe(2);
   });
 
-  it("makes no embedded database by looking for one", async () => {
+  it("creates no embedded database when it looks for one", async () => {
     const at = await place("embedded", configText());
     const ended = await runCommand(["doctor"], { cwd: at, env: { ...baseEnv("embedded") } });
     expect(ended.stdout).toContain(
@@ -249,7 +249,8 @@ describe.skipIf(serverKind === "embedded")(`rowmill up --print-sql${unlessServer
   it("prints what an administrator grants, and no more is needed", async () => {
     const at = await prepare({
       ...setupOf("a user who may do nothing"),
-      sql: `create table films (id bigint primary key, title text, description text); create schema labels; do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
+      sql: `create table films (id bigint primary key, title text, description text); create schema labels;
+        do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
     });
     const printed = await runCommand(["up", "--print-sql"], {
       cwd: at.folder,
@@ -292,7 +293,8 @@ set role "USER";
   it("prints a script that an administrator may run as a whole: everything belongs to the user, who needs no more", async () => {
     const at = await prepare({
       ...setupOf("a user who may do nothing"),
-      sql: `create table films (id bigint primary key, title text, description text); create schema labels; do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
+      sql: `create table films (id bigint primary key, title text, description text); create schema labels;
+        do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
     });
     const printed = await runCommand(["up", "--print-sql"], { cwd: at.folder, env: at.env });
     expect(printed.status, printed.stderr).toBe(0);

@@ -118,7 +118,7 @@ describe("Why a pipeline does not continue", () => {
     uninstalledAt: null,
   };
 
-  it("is its approval, once an estimate says that a person has to give it", () => {
+  it("is its approval, once an estimate says that you have to give it", () => {
     expect(pausedText(pipeline, undefined)).toBe(
       "waits for approval: 3 rows, about 40 input and at most 600 output tokens; at most $2.00 (live requests: $4.00), with up to 2 tries per row. Approve it: rowmill approve films",
     );

@@ -430,7 +430,7 @@ describe("a config that cannot be run", () => {
   });
 });
 
-describe(".env beside the config", () => {
+describe(".env next to the config", () => {
   test("is read first, so that the config sees it, and completes the variables that were given", async () => {
     await write({
       "sub/rowmill.config.ts": script,
