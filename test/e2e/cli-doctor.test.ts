@@ -1,6 +1,8 @@
+import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdtemp, readdir, realpath, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { startGateway, type Gateway } from "../../src/gateway/gateway.js";
 import { raw } from "../../src/postgres/database.js";
@@ -10,6 +12,7 @@ import { configText, setupOf, setups, user, wholeText, type Setup, type SetupPla
 import { startSilentServer } from "../support/odd-servers.js";
 import { openUsersDatabase } from "../support/users-database.js";
 
+const psqlScript = resolve(import.meta.dirname, "../support/psql.mjs");
 const closers: (() => Promise<void>)[] = [];
 let folder: string;
 let gateway: Gateway;
@@ -275,8 +278,9 @@ grant select on "public"."films" to "USER";
 grant trigger on "public"."films" to "USER";
 grant usage, create on schema "labels" to "USER";
 
--- As "USER", who will own everything below
+-- As "USER", who will own everything below, in one transaction
 
+begin;
 set role "USER";
 
 -- Rowmill's own tables
@@ -314,7 +318,10 @@ set role "USER";
     expect(again.stdout).toContain("\n-- There is nothing to do.\n");
   });
 
-  it("prints a script that installs as a whole, after which up continues", async () => {
+  it.each([
+    ["psql -f", []],
+    ["psql -1 -f", ["-1"]],
+  ])("prints a script that %s installs as a whole or not at all, after which up continues", async (_, options) => {
     const at = await prepare({
       empty: true,
       sql: setupOf("a database that Rowmill never saw").sql ?? "",
@@ -323,7 +330,15 @@ set role "USER";
     });
     const printed = await runCommand(["up", "--print-sql"], { cwd: at.folder, env: at.env });
     expect(printed.status, printed.stderr).toBe(0);
-    await runSql(at.url, printed.stdout);
+    const psql = async (script: string) => {
+      const file = join(at.folder, "rowmill.sql");
+      await writeFile(file, script);
+      await promisify(execFile)(process.execPath, [psqlScript, at.url, ...options, "-f", file]);
+    };
+    const failing = printed.stdout.replace("\nreset role;\n", "\nselect 1 / 0;\n");
+    await expect(psql(failing)).rejects.toThrow("division by zero");
+    expect(await rowsOf(at.url, "select 1 from pg_namespace where nspname like 'rowmill%'")).toEqual([]);
+    await psql(printed.stdout);
     await runSql(at.url, "insert into films values (1, 'One', 'A film about the number one.')");
     const triggers = "select tgname from pg_trigger where tgname like 'rowmill%'";
     expect(await rowsOf(at.url, triggers)).toHaveLength(4);

@@ -42,9 +42,10 @@ describe("rowmill show", { timeout: 60_000 }, () => {
     expect(shown.stdout).toMatch(/result\n {2}categories +\[/);
   });
 
-  it("gives the same as JSON", async () => {
+  it("gives the same as JSON, on one line", async () => {
     const shown = await project.run("show", "films", "1", "--json");
     expect(shown).toMatchObject({ status: 0, stderr: "" });
+    expect(shown.stdout.trimEnd().split("\n")).toHaveLength(1);
     expect(JSON.parse(shown.stdout)).toMatchObject({
       pipeline: "films",
       key: "1",

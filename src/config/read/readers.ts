@@ -50,7 +50,10 @@ export function section<const Key extends string>(place: Place, keys: readonly K
 /** The value under a key. A config is a program: a getter may throw, which is a mistake at `path`. */
 function valueAt({ path, value, problems }: Place & { readonly value: object }, key: string): unknown {
   try {
-    return Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined;
+    const found: unknown = Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined;
+    // The promise itself is the mistake; if it also rejects, Node would end the process with that instead.
+    if (found instanceof Promise) found.catch(() => undefined);
+    return found;
   } catch (error) {
     problems.add(path, `cannot be read: ${thrownMessage(error)}`);
     return undefined;
