@@ -33,5 +33,7 @@ test.each<[string, Record<string, Json>, string[]]>([
 
 test("what is refused is said with what to write instead", () => {
   const problems = parameterProblems("gpt-5.1", { temperature: 0.2, reasoning_effort: "high" });
-  expect(problems[0]?.problem).toBe('gpt-5.1 accepts it only without reasoning; leave it out, or set reasoningEffort: "none"');
+  expect(problems[0]?.problem).toBe(
+    'gpt-5.1 accepts it only without reasoning; leave it out, or set reasoningEffort: "none"',
+  );
 });
