@@ -74,7 +74,8 @@ export function ledgerBytes(client: pg.Client): Promise<number> {
   return oneNumber(
     client,
     `select coalesce(sum(pg_total_relation_size(c.oid)), 0)::float8 as n from pg_class c
-      where c.relkind = 'r' and c.relnamespace::regnamespace::text not in ('public', 'pg_catalog', 'information_schema')`,
+      where c.relkind = 'r'
+        and c.relnamespace::regnamespace::text not in ('public', 'pg_catalog', 'information_schema')`,
   );
 }
 

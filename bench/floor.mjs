@@ -117,7 +117,8 @@ function answerOf(line) {
 async function write(answers) {
   await client.query(
     `insert into public.film_labels (id, categories, summary)
-      select id, categories, summary from json_to_recordset($1::json) as x (id bigint, categories text[], summary text)`,
+      select id, categories, summary
+        from json_to_recordset($1::json) as x (id bigint, categories text[], summary text)`,
     [JSON.stringify(answers)],
   );
 }

@@ -124,7 +124,8 @@ async function statementMs(client: pg.Client, command: Command): Promise<number 
       await oneNumber(
         client,
         `select sum(total_plan_time + total_exec_time)::float8 as n from pg_stat_statements
-          where dbid = (select oid from pg_database where datname = current_database()) and query not like '%pg_stat_statements%'`,
+          where dbid = (select oid from pg_database where datname = current_database())
+            and query not like '%pg_stat_statements%'`,
       ),
     );
   }

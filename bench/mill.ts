@@ -1,5 +1,5 @@
 /**
- * Rowmill beside the floor: `rowmill up --until-idle` with the arrivals of all rows already there, and the bare
+ * Rowmill against the floor: `rowmill up --until-idle` with the arrivals of all rows already there, and the bare
  * script that moves the same rows through a stand-in of its own, each in a process and a database of its own, turn by
  * turn on one PostgreSQL.
  */

@@ -121,7 +121,7 @@ async function timeToRescue(
       if (row !== null) return performance.now() - beganMs;
       await sleep(LOOK_MS);
     }
-    throw new Error(`Nobody took the batch over in ${RESCUE_MS_MAX} ms.`);
+    throw new Error(`No worker took the batch over in ${RESCUE_MS_MAX} ms.`);
   } finally {
     await worker.stop();
     await own.close();

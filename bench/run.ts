@@ -37,12 +37,12 @@ const commands: Readonly<Record<string, BenchCommand>> = {
   triggers: { what: "your writes with the triggers ÷ without", run: runTriggers },
   stages: { what: "each stage by itself ÷ a bulk insert", run: runStages },
   idle: {
-    what: "what a worker costs that has nothing to do, with 1 and 100 pipelines",
+    what: "what an idle worker costs, with 1 and 100 pipelines",
     run: runIdle,
     sizes: true,
   },
-  latency: { what: "how soon a row is on its way, and an answer in its table", run: runLatency },
-  rescue: { what: "seconds until others go on with what a killed worker held", run: runRescues },
+  latency: { what: "how soon a row is sent, and an answer is in its table", run: runLatency },
+  rescue: { what: "seconds until others take over from a killed worker", run: runRescues },
   smoke: { what: "all of it, small; fails when a ratio is worse than 1.5 × its recorded one", run: runSmoke },
 };
 

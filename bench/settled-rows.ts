@@ -70,23 +70,28 @@ function copies(rows: number, batchRequests: number): readonly string[] {
   const sums = ["input_tokens", "output_tokens", "cost_nano_usd"];
   return [
     `insert into public.films select n, title, description from public.films, ${each}`,
-    `insert into public.film_labels (id, categories, summary, rowmill_at, rowmill_model) select n, categories, summary, rowmill_at, rowmill_model from public.film_labels, ${each}`,
+    `insert into public.film_labels (id, categories, summary, rowmill_at, rowmill_model)
+      select n, categories, summary, rowmill_at, rowmill_model from public.film_labels, ${each}`,
     "delete from rowmill.arrivals",
     `insert into rowmill.batches overriding system value
       select c.* from rowmill.batches b, generate_series(0, ${Math.ceil(added / batchRequests) - 1}) k,
         least(${batchRequests}, ${added} - k * ${batchRequests}) n,
-        jsonb_populate_record(b, jsonb_build_object('id', gen_random_uuid(), 'no', b.no + 1 + k, 'requests', n, 'lines', n,
+        jsonb_populate_record(b, jsonb_build_object('id', gen_random_uuid(), 'no', b.no + 1 + k, 'requests', n,
+          'lines', n,
           'provider_batch_id', 'batch_filled_' || k, 'forgotten_at', now(), 'succeeded', n,
           ${sums.map((name) => `'${name}', n * b.${name}`).join(", ")})) c`,
     "select setval(pg_get_serial_sequence('rowmill.batches', 'no'), max(no)) from rowmill.batches",
     `insert into rowmill.batch_events (batch_id, from_state, to_state, reason, detail, at)
-      select b.id, from_state, to_state, reason, detail, at from rowmill.batch_events e join rowmill.batches b on b.id <> e.batch_id
+      select b.id, from_state, to_state, reason, detail, at from rowmill.batch_events e
+        join rowmill.batches b on b.id <> e.batch_id
       order by b.no, e.id`,
-    `insert into rowmill.requests (pipeline_id, batch, attempt, answered_batch, tries, state, content_hash, fingerprint, answered_hash,
+    `insert into rowmill.requests (pipeline_id, batch, attempt, answered_batch, tries, state, content_hash,
+      fingerprint, answered_hash,
         answered_fingerprint, key)
       select pipeline_id, ${batchOf("batch")}, attempt, ${batchOf("answered_batch")}, tries, state, content_hash, fingerprint, answered_hash,
         answered_fingerprint, n::text from rowmill.requests, ${each}`,
-    `insert into rowmill.attempts (request_id, batch, at, attempt, room, ending, tries, outcome, model, ${sums.join(", ")})
+    `insert into rowmill.attempts (request_id, batch, at, attempt, room, ending, tries, outcome, model,
+      ${sums.join(", ")})
       select r.id, r.batch, at, a.attempt, room, ending, a.tries, outcome, model, ${sums.join(", ")}
       from rowmill.attempts a join rowmill.requests r on r.id <> a.request_id order by r.id`,
     `insert into rowmill.counts (pipeline_id, succeeded) select id, ${added} from rowmill.pipelines`,

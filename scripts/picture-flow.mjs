@@ -42,7 +42,7 @@ const boxes = [
   },
 ];
 
-/** The words beside the arrow stand at `at`. */
+/** The words next to the arrow are at `at`. */
 const arrows = [
   { path: "M244 116H310", words: ["keys"], at: [277, 106], anchor: "middle" },
   { path: "M400 168V234", words: ["1,000 rows wait, or", "10 minutes pass"], at: [410, 198] },

@@ -45,7 +45,9 @@ async function show({ what, statements, sent, left }) {
   await client.query("truncate movies, batches_sent");
   for (const statement of statements) await client.query(statement);
   const { rows } = await client.query(
-    "select (select count(*)::int from batches_sent) as sent, (select coalesce(sum(rows_sent), 0)::int from batches_sent) as requests, (select count(*)::int from movies) as left",
+    `select (select count(*)::int from batches_sent) as sent,
+      (select coalesce(sum(rows_sent), 0)::int from batches_sent) as requests,
+      (select count(*)::int from movies) as left`,
   );
   const [found] = rows;
   console.log(`${what}: ${found.sent} batches, ${found.requests} requests; ${found.left} rows still there`);

@@ -13,8 +13,11 @@ const page = join(repository, "docs", "how-it-works.md");
 const mark = (name) => new RegExp(`(<!-- written by a script: ${name} -->\\n\\n)\`\`\`\\w*\\n[\\s\\S]*?\`\`\``);
 const roundsMax = 40;
 const roundPauseMs = 500;
-const requests =
-  "select id, key, state, attempt, left(encode(content_hash, 'hex'), 12) as content_hash, left(encode(answered_hash, 'hex'), 12) as answered_hash from rowmill.requests order by id";
+const requests = `select id, key, state, attempt,
+  left(encode(content_hash, 'hex'), 12) as content_hash,
+  left(encode(answered_hash, 'hex'), 12) as answered_hash
+from rowmill.requests
+order by id`;
 const attempts =
   "select request_id, attempt, ending, outcome, input_tokens, output_tokens, cost_nano_usd from rowmill.attempts";
 /** In place of the first digits of batches, in the order of their planning. */
@@ -43,7 +46,8 @@ async function tellOneLife(text) {
   );
   await once();
   blocks.installed = await asked(
-    "select tgname, pg_get_triggerdef(oid) ~ 'FOR EACH STATEMENT' as per_statement from pg_trigger where tgrelid = 'films'::regclass order by 1",
+    "select tgname, pg_get_triggerdef(oid) ~ 'FOR EACH STATEMENT' as per_statement " +
+      "from pg_trigger where tgrelid = 'films'::regclass order by 1",
   );
   await run(
     "insert into films values (1, 'The General', 'An engine driver chases the spies who stole his locomotive.')",

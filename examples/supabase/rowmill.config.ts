@@ -21,6 +21,7 @@ const movies = pipeline({
   budget: { usd: 5, per: "day" },
 });
 
-// From .env: the session pooler's string, or the direct one. docs/supabase.md says where both are, and how to verify the server.
+// From .env: the session pooler's string, or the direct one. docs/supabase.md says where
+// both are, and how to verify the server.
 export default defineConfig({ database: process.env["DATABASE_URL"], pipelines: { movies } });
 export type MovieLabel = AnswerOf<typeof movies>;

@@ -61,7 +61,7 @@ export function buildProgram({ terminal, finish }: Cli): Command {
     program.commandsGroup(heading);
     for (const build of builds) program.addCommand(build({ terminal, finish }).copyInheritedSettings(program));
   }
-  terminal.commands = program.commands.map((command) => command.name());
+  terminal.commands = [...program.commands.map((command) => command.name()), "help"];
   // Last of all in the help, which lists options before commands.
   program.version(VERSION, "-V, --version").options.forEach((option) => option.hideHelp());
   return program

@@ -1,7 +1,4 @@
-/**
- * Owns the hash that shows that a pipeline has changed. A new hash means a new question: a previous approval does not
- * count, and rows are asked again. Pure.
- */
+/** Owns the hash that shows a changed pipeline, which needs a new approval and asks its rows again. Pure. */
 import { createHash } from "node:crypto";
 import { compileAnswer } from "../model/answer/answer.js";
 import { canonicalJson } from "../model/json/canonical-json.js";

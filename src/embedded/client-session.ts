@@ -116,7 +116,6 @@ function isStatementClose({ type, bytes }: WireMessage): boolean {
   return type === "C" && bytes[HEADER_BYTES] === 0x53;
 }
 
-/** The SQL text of a Query or Parse message. */
 function sqlOf({ type, bytes }: WireMessage): string | null {
   const searched = bytes.subarray(0, SEARCHED_BYTES_MAX);
   if (type === "Q") return textAt(searched, HEADER_BYTES);

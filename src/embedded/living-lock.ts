@@ -68,7 +68,6 @@ export async function connectToHolder(folder: string, name: string): Promise<Soc
   return latest === 0 ? null : tryConnect(join(folder, `${name}.${latest}`, "s"));
 }
 
-/** The holder of the lock, or null. */
 export async function holderOf(folder: string, name: string): Promise<LockHolder | null> {
   const latest = await latestGeneration(folder, name);
   if (latest === 0 || !(await isHeld(folder, name, latest))) return null;

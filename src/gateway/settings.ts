@@ -113,7 +113,6 @@ function writeLog(message: string): void {
   process.stderr.write(`gateway: ${message.split("\n").map(oneLine).join("\n  ")}\n`);
 }
 
-/** Whole seconds since the epoch. */
 export function nowSeconds(clock: Clock): number {
   return Math.floor(clock.nowMs() / 1000);
 }

@@ -181,10 +181,10 @@ export function begin(line: Line, options: TransactionOptions): Transaction {
     }
   };
   const prepare = (statement: Sql): pg.QueryConfig => {
-    const isRoles = roleStatements.has(statement);
-    ranUsersCode ||= isRoles;
-    if (isPinned === isRoles) ahead.push({ text: isRoles ? UNPIN_PATH : PIN_PATH });
-    isPinned = !isRoles;
+    const needsPin = !roleStatements.has(statement);
+    ranUsersCode ||= !needsPin;
+    if (isPinned !== needsPin) ahead.push({ text: needsPin ? PIN_PATH : UNPIN_PATH });
+    isPinned = needsPin;
     return { text: statement.text, values: statement.values };
   };
   const send = async <Row extends object>(statement: Sql): Promise<pg.QueryResult<Row>> => {

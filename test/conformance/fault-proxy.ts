@@ -9,7 +9,7 @@ import type { SuiteFault } from "./provider-stand-in.js";
 export interface FaultProxy {
   readonly origin: string;
   break(call: { method: string; path: RegExp }, at: "before" | "after", fault: SuiteFault, times: number): void;
-  mend(): void;
+  fix(): void;
   /** Calls that arrived. */
   count(method: string, path: RegExp): number;
   close(): Promise<void>;
@@ -54,7 +54,7 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
   return {
     origin: `http://127.0.0.1:${address.port}`,
     break: (call, at, fault, times) => troubles.push({ ...call, at, fault, left: times }),
-    mend: () => {
+    fix: () => {
       troubles.length = 0;
     },
     count: (method, path) => seen.filter((one) => one.method === method && path.test(one.path)).length,

@@ -39,7 +39,7 @@ export async function makeOpenAIStandIn(): Promise<ConformanceStandIn> {
     provider: ({ origin = proxy.origin, ...timeouts } = {}) =>
       createOpenAIProvider({ apiKey: KEY, baseURL: `${origin}/v1`, timeouts: { backoffMs: 1, ...timeouts } }),
     break: (call, at, fault, times = 1) => proxy.break(CALLS[call], at, fault, times),
-    mend: () => proxy.mend(),
+    fix: () => proxy.fix(),
     hold: (isHeld) => {
       held = isHeld;
       if (!isHeld) gateway.release();

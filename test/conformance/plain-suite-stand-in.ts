@@ -41,7 +41,7 @@ export function suiteStandIn(standIn: PlainStandIn, hands: Hands = noHands): Con
     model: "plain-small",
     provider: ({ origin = standIn.url, ...timeouts } = {}) => plain({ url: origin, key: PLAIN_KEY, timeouts }),
     break: (call, at, fault, times = 1) => standIn.faults.add({ call: CALLS[call], at, fault: faultOf(fault), times }),
-    mend: () => standIn.faults.clear(),
+    fix: () => standIn.faults.clear(),
     hold: hands.hold,
     expire: (id, afterRequests) => Promise.resolve(standIn.batches.expire(id, afterRequests)),
     until: (id) => standIn.batches.until(id),

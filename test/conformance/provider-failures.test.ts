@@ -211,7 +211,7 @@ describe("secrets", () => {
     }
   });
 
-  test("are not in the account, which names base URL, organisation and project", () => {
+  test("are not in the account, which names base URL, organization and project", () => {
     const options = {
       apiKey: KEY,
       baseURL: "https://example.test/v1/",
@@ -280,7 +280,7 @@ describe("secrets", () => {
 });
 
 describe("what is sent", () => {
-  test("has the organisation and project that were given, and none of the environment's", async () => {
+  test("has the organization and project that were given, and none of the environment's", async () => {
     vi.stubEnv("OPENAI_ORG_ID", "org-env");
     vi.stubEnv("OPENAI_PROJECT_ID", "proj-env");
     vi.stubEnv("OPENAI_ADMIN_KEY", "admin-env");

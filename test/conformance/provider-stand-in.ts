@@ -1,6 +1,6 @@
 /**
  * What the suite of providers needs of a vendor's stand-in, and how it makes what the engine would give to an
- * adapter. `fault-proxy.ts` does `break`, `mend` and `creates` for any server, `answerBySchema` of
+ * adapter. `fault-proxy.ts` does `break`, `fix` and `creates` for any server, `answerBySchema` of
  * `test/support/plain-answers.ts` the answers.
  */
 import { createHash, randomUUID } from "node:crypto";
@@ -80,7 +80,7 @@ export interface ConformanceStandIn {
    */
   break(call: SuiteCall, at: "before" | "after", fault: SuiteFault, times?: number): void;
   /** Nothing is wrong any more. */
-  mend(): void;
+  fix(): void;
   /** All batches stand still, also those that are created later; false: they continue. */
   hold(isHeld: boolean): void;
   /** Ends a batch that stands still: this many of its requests are answered, the others expire. */

@@ -113,7 +113,7 @@ export function describeCalls(at: At): void {
       expect(await at.standIn.creates()).toBe(1);
     });
 
-    test("beyond what may be queued is refused for hours, not for a fault", async ({ skip }) => {
+    test("beyond what may be queued is refused for hours, and is no fault", async ({ skip }) => {
       const { capacity } = at.standIn.words;
       if (capacity === null) return skip("the vendor has no word for a full queue");
       const provider = at.standIn.provider();

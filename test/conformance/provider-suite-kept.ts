@@ -67,7 +67,7 @@ export function describeStaging(at: At): void {
       expect(await staging.find(spool)).toEqual({ same: null, others: [] });
     });
 
-    test("that is asked for is the one that was sent, or the vendor does not say", async (context) => {
+    test("that is inspected is the one that was sent, unless the vendor does not say", async (context) => {
       const staging = stagingOf(at, context);
       const { ref } = await staging.send(await at.intents.spool(ONE));
       const seen = await staging.inspect(ref);
@@ -76,7 +76,7 @@ export function describeStaging(at: At): void {
       expect(["ready", "staged", "pending"]).toContain(seen?.readiness);
     });
 
-    test("lies at the vendor until it is removed, once, and no other goes with it", async (context) => {
+    test("stays at the vendor until it is removed, and no other input is removed with it", async (context) => {
       const staging = stagingOf(at, context);
       const kept = await staging.send(await at.intents.spool(ONE));
       const before = await lying(at);

@@ -63,7 +63,7 @@ export function describeResults(at: At): void {
       await expect(readAll(provider, batch, { seen })).rejects.toMatchObject({ kind: "retryable" });
       // No half line is ever given.
       for (const outcome of seen) expect(outcome.kind).not.toBe("unknownId");
-      at.standIn.mend();
+      at.standIn.fix();
       expect((await readAll(provider, batch)).end).toMatchObject({ complete: true, lines: 3 });
     });
 
@@ -94,7 +94,7 @@ export function describeResults(at: At): void {
         const { outcomes, end } = await readAll(provider, early);
         const isPaid = !kinds(outcomes).includes("text");
         expect(end).toMatchObject({ complete: false, gone: [], unread: null, pending: { isPaid } });
-        at.standIn.mend();
+        at.standIn.fix();
         const later = await readAll(provider, { ...early, refs: end.refs });
         expect(kinds(later.outcomes)).toEqual(["permanent", "text"]);
         expect(later.end).toEqual({ ...named.end, refs: batch.refs });

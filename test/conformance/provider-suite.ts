@@ -85,7 +85,7 @@ function describeList(at: At): void {
       expect(await listed(at.standIn.provider())).toEqual([]);
     });
 
-    test("that does not end is no list", async () => {
+    test("that does not end is an error", async () => {
       const { provider, intent, batch } = await created(at, ["a"]);
       at.standIn.break("list", "after", await at.standIn.words.page([batch.id], true), 1_000);
       await expect(listed(provider)).rejects.toMatchObject({ kind: "retryable" });

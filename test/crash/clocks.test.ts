@@ -171,7 +171,7 @@ describe.skipIf(serverKind === "embedded")(`Clocks that differ${unlessServer}`, 
       seesNoDates: true,
     },
   ])(
-    "A provider whose clock is ten minutes $title: batches are found by its list, the lost and the second ones",
+    "A provider whose clock is ten minutes $title: batches are found by its list, lost ones and duplicates",
     async (clocks) => {
       const { providerMs, ...machine } = clocks;
       let held = true;
@@ -221,7 +221,7 @@ describe.skipIf(serverKind === "embedded")(`Clocks that differ${unlessServer}`, 
     expect(reply.status).toBe(200);
   }
 
-  it("A clock that jumps ten minutes back, and ahead again: deadlines and polling do not wait for it", async () => {
+  it("A clock that jumps ten minutes back, and ahead again: deadlines and polling are not delayed", async () => {
     let held = true;
     await start({ faults: { hold: () => held } }, { pipeline: `when: { rows: 1_000, maxWait: "2s" },` });
     const worker = crash.start(null, { clockAheadMs: 0, noFlush: true });
@@ -242,7 +242,7 @@ describe.skipIf(serverKind === "embedded")(`Clocks that differ${unlessServer}`, 
     await expectAnsweredOnce(rows);
   });
 
-  it("A clock that jumps back within the hour: second batches are looked for when the hour is over", async () => {
+  it("A clock that jumps back within the hour: duplicates are looked for when the hour is over", async () => {
     await start({});
     const worker = await crash.worker();
     await crash.project.drain(worker);

@@ -20,7 +20,7 @@ const failuresEach = 3;
 const tables = ["rowmill.requests", "rowmill.batches", "rowmill.attempts", "public.note_summaries"];
 
 describeDatabases(
-  "A database with trouble of its own",
+  "A database in trouble",
   () => {
     it.concurrent.each(Object.entries(passing))("waits out %s", async (_, sqlStates) => {
       await playScene({}, async ({ project, work, add, finished }) => {
@@ -67,7 +67,8 @@ describeDatabases(
           await user.query("begin");
           // The worker's insert waits for this one, with the rows before it in hand.
           await user.query(
-            "insert into public.note_summaries (id, summary, rowmill_at, rowmill_model) values (10, 'of the user', now(), '')",
+            `insert into public.note_summaries (id, summary, rowmill_at, rowmill_model)
+            values (10, 'of the user', now(), '')`,
           );
           await work();
           await eventually(
@@ -75,7 +76,8 @@ describeDatabases(
             (count) => count > 0,
           );
           await user.query(
-            "insert into public.note_summaries (id, summary, rowmill_at, rowmill_model) values (1, 'of the user', now(), '')",
+            `insert into public.note_summaries (id, summary, rowmill_at, rowmill_model)
+            values (1, 'of the user', now(), '')`,
           );
           await user.query("commit");
         } finally {
@@ -87,7 +89,7 @@ describeDatabases(
       });
     });
 
-    it.concurrent("works beside a snapshot that is held all the time, and answers what is there now", async () => {
+    it.concurrent("works next to a snapshot that is held all the time, and answers what is there now", async () => {
       await playScene({}, async ({ project, work, add, finished }) => {
         const reader = await project.database.pool.connect();
         try {

@@ -18,7 +18,7 @@ function proxyTo(url: string): Promise<TcpProxy> {
 describeDatabases(
   "The way to the database",
   () => {
-    it.concurrent("may crash with its server, midway: workers continue when it is up again", async () => {
+    it.concurrent("may crash with its server, midway: workers continue when it is back", async () => {
       const server = await startOwnServer();
       let hold = true;
       const gateway = { faults: { hold: () => hold } };

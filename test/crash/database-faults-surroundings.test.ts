@@ -1,11 +1,9 @@
-/** What stands beside worker and database: a pooler between them, and the disk for the files of batches. */
-import { execFile, fork, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
+/** What surrounds worker and database: a pooler between them, and the disk for the files of batches. */
+import { execFile, type ChildProcess } from "node:child_process";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
 import { expect, it, vi } from "vitest";
-import { execArgvFor } from "../../src/embedded/attachment.js";
 import { sql } from "../../src/postgres/database.js";
 import { eventually, playScene } from "../support/database-scenes.js";
 import { describeDatabases } from "../support/databases.js";
@@ -13,7 +11,7 @@ import { films } from "../support/films.js";
 import { createMovies, differences, executions, insertMovies, moviesPipeline } from "../support/movies.js";
 import { notesPipeline } from "../support/notes.js";
 import { pgbouncerMissingBecause, startPgBouncer } from "../support/pgbouncer.js";
-import { startProject, type TestProject } from "../support/project.js";
+import { startProject, type TestProject, startWorkerProcess } from "../support/project.js";
 
 // A scene takes seconds; a busy machine needs more.
 vi.setConfig({ testTimeout: 120_000 });
@@ -26,7 +24,7 @@ const fileBytesMax = 4_096;
 const prlimitMissingBecause = process.platform === "linux" ? null : "only Linux can limit the files of another process";
 
 describeDatabases(
-  "Beside the database",
+  "Around the database",
   () => {
     it.concurrent("PgBouncer in transaction mode carries two workers over few connections", async ({ skip }) => {
       if (pgbouncerMissingBecause !== null) skip(pgbouncerMissingBecause);
@@ -69,7 +67,7 @@ describeDatabases(
         try {
           await createMovies(project);
           await project.worker({ movies: moviesPipeline() });
-          child = await startChild(project);
+          child = await startWorkerProcess(project);
           await limitFiles(child, String(fileBytesMax));
           await insertMovies(project, films().slice(0, 50));
           await eventually(
@@ -104,22 +102,4 @@ async function failures(project: TestProject): Promise<number> {
 /** As a full disk: a write beyond that many bytes fails, in the life of the process. */
 async function limitFiles(child: ChildProcess, bytes: string): Promise<void> {
   await promisify(execFile)("prlimit", ["--pid", String(child.pid), `--fsize=${bytes}:unlimited`]);
-}
-
-async function startChild(project: TestProject): Promise<ChildProcess> {
-  const script = new URL("../support/worker-process.ts", import.meta.url);
-  const child = fork(script, [], {
-    execArgv: execArgvFor(script),
-    env: {
-      ...process.env,
-      DATABASE_URL: project.url,
-      OPENAI_API_KEY: "test",
-      OPENAI_BASE_URL: project.gateway.url,
-      PGSSLMODE: "disable",
-      TEST_FOLDER: project.folder,
-    },
-    stdio: ["ignore", "ignore", "inherit", "ipc"],
-  });
-  await once(child, "message");
-  return child;
 }

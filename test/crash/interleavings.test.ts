@@ -129,7 +129,7 @@ const stories: readonly (readonly Action[])[] = [
 ];
 
 /**
- * What is asked twice, and what the target lacks or holds beside the source's present content. A second batch is
+ * What is asked twice, and what the target lacks or holds that is not the source's present content. A second batch is
  * wrong where the list shows at once what was created; where it does not, one that is not cancelled.
  */
 async function wrongInTheEnd({ project }: World, listLags: boolean): Promise<string[]> {

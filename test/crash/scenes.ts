@@ -24,7 +24,7 @@ export interface Scene {
   /** When it works. */
   readonly during?: (crash: CrashProject, worker: CrashWorker) => Promise<void>;
   /** What the world, or a person, does before another worker takes over. */
-  readonly mend?: (crash: CrashProject) => Promise<void>;
+  readonly fix?: (crash: CrashProject) => Promise<void>;
   /** Texts that are no row's. Default: none. */
   readonly askedBesides?: number;
   /** Texts that are asked twice for a stated reason. Default: none. */
@@ -54,18 +54,18 @@ const reply = (status: number, body: object = {}): Fault => ({
 });
 
 /** Faults that last until they are fixed. */
-function untilMended(fault: (mended: () => boolean) => Partial<GatewayFaults>): {
+function untilFixed(fault: (fixed: () => boolean) => Partial<GatewayFaults>): {
   provider: () => Partial<GatewayOptions>;
-  mend: (crash: CrashProject) => Promise<void>;
+  fix: (crash: CrashProject) => Promise<void>;
 } {
-  let mended = false;
+  let fixed = false;
   return {
     provider: () => {
-      mended = false;
-      return { faults: fault(() => mended) };
+      fixed = false;
+      return { faults: fault(() => fixed) };
     },
-    mend: async ({ project }) => {
-      mended = true;
+    fix: async ({ project }) => {
+      fixed = true;
       project.gateway.release();
       await project.run(sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`);
     },
@@ -138,7 +138,7 @@ function twoBatches(): Scene {
 function aTwinSeenLate(): Scene {
   const still = stillUntilOneIsCancelled();
   return {
-    title: "a second batch that is seen late",
+    title: "a duplicate that is seen late",
     steps: ["compare.look", "compare.record", "compare.cancel", "compare.cancelled"],
     provider: () => still.provider(),
     prepare: async (crash) => {
@@ -168,7 +168,7 @@ function aBatchOfNobody(): Scene {
       const metadata = { rowmill_deployment: ledger?.id ?? "", rowmill_batch: randomUUID() };
       await createBatchOf(project.gateway.url, metadata);
     },
-    mend: async (crash) => {
+    fix: async (crash) => {
       await takeForDead(crash.project);
       const worker = await crash.worker();
       await crash.project.round(worker);
@@ -218,7 +218,7 @@ function aRowThatIsHeld(): Scene {
         user.release();
       };
     },
-    mend: () => release(),
+    fix: () => release(),
   };
 }
 
@@ -290,9 +290,9 @@ export const scenes: readonly Scene[] = [
   {
     title: "a key that is refused",
     steps: ["turn.pause"],
-    ...untilMended((mended) => ({
+    ...untilFixed((fixed) => ({
       beforeEffect: (call) =>
-        isUpload(call) && !mended()
+        isUpload(call) && !fixed()
           ? reply(401, { error: { message: "Incorrect API key provided.", code: "invalid_api_key" } })
           : undefined,
     })),
@@ -383,7 +383,7 @@ export const scenes: readonly Scene[] = [
   {
     title: "a batch that nothing will wake",
     steps: ["rescue.wake"],
-    ...untilMended((mended) => ({ hold: () => !mended() })),
+    ...untilFixed((fixed) => ({ hold: () => !fixed() })),
     prepare: async (crash) => {
       await fiveNotes(crash);
       await crash.project.round(await crash.worker());
@@ -396,7 +396,7 @@ export const scenes: readonly Scene[] = [
 /** With one request that is no row's. */
 async function createBatchOf(url: string, metadata: Readonly<Record<string, string>>): Promise<void> {
   const client = new OpenAI({ apiKey: "test", baseURL: url });
-  const body = { model: "gpt-4o-mini", messages: [{ role: "user", content: "Nobody's text." }] };
+  const body = { model: "gpt-4o-mini", messages: [{ role: "user", content: "No one's text." }] };
   const line = { custom_id: "x-1", method: "POST", url: "/v1/chat/completions", body };
   const file = await client.files.create({
     file: await toFile(Buffer.from(`${JSON.stringify(line)}\n`), "lost.jsonl"),

@@ -28,7 +28,7 @@ export async function strike(scene: Scene, fault: Fault): Promise<void> {
     await scene.during?.(crash, worker);
     if (fault.action === "kill") expect(await worker.ended).toBe("SIGKILL");
     else await worker.says(`${fault.action} at ${fault.step}`);
-    await scene.mend?.(crash);
+    await scene.fix?.(crash);
     if (fault.action === "throw") await throughAndStopped(crash, worker);
     await crash.recover();
     if (fault.action === "freeze") {

@@ -8,7 +8,7 @@ const outerWords: ReadonlySet<StepName> = new Set(["worker.beat", "worker.signOf
 
 describe("An error after", () => {
   it.each(struck.filter(({ step }) => !outerWords.has(step)))(
-    "$step ($scene.title) is got over, nothing is lost, and nothing paid twice",
+    "$step ($scene.title) is survived: nothing is lost, and nothing is paid twice",
     ({ step, scene }) => strike(scene, { step, when: "after", action: "throw" }),
   );
 });

@@ -1,6 +1,6 @@
 /**
- * A ledger that was restored from a backup, and one that was copied beside the living one: noticed, held back until a
- * person says which, and what was paid for is collected.
+ * A restored ledger, and one that was copied while the original is in use: Rowmill notices it, holds everything back
+ * until you say which it is, and collects what was paid for.
  *
  * A backup is `create database … template …`. A restored dump has another oid, and is noticed by it; to imitate a
  * physical restore, which has the same identity as before, the backup's own oid is put in the place of the previous
@@ -82,11 +82,11 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
   /** The whole database as it is at this instant, under another name; its URL. */
   async function clone(): Promise<string> {
     const url = new URL(project.url);
-    const former = url.pathname.slice(1);
+    const original = url.pathname.slice(1);
     const name = `clone_${randomBytes(6).toString("hex")}`;
     // A template may have no sessions; the pools open others when they need them.
-    await onServer(`select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '${former}'`);
-    await onServer(`create database ${name} template ${former}`);
+    await onServer(`select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '${original}'`);
+    await onServer(`create database ${name} template ${original}`);
     cleanups.push(() => onServer(`drop database if exists ${name} with (force)`));
     url.pathname = `/${name}`;
     return url.href;
@@ -348,7 +348,7 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     expect(await executions(project)).toEqual(times(2 * ROWS, 1));
   });
 
-  it("a lost batch that was adopted while it runs is no second batch to the next process", async () => {
+  it("a lost batch that was adopted while it runs is no duplicate to the next process", async () => {
     let held = true;
     const worker = await start({ hold: (batch) => held && batch.status === "in_progress" });
     await project.round(dyingAt(worker, "render.limits"));

@@ -113,7 +113,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
     await project.check();
   });
 
-  it("of another organization and of another project: each says what it misses, and neither holds the other's rows", async () => {
+  it("with another organization or project says what it misses, and holds no other rows", async () => {
     await project.writeConfig(filmsPipeline("when: { rows: 1, maxWait: '1h' }"));
     const organization = { ...project.env, OPENAI_ORG_ID: "org-a" };
     const both = { ...project.env, OPENAI_ORG_ID: "org-b", OPENAI_PROJECT_ID: "p1" };
@@ -148,7 +148,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
       },
       { state: "settled" },
     ]);
-    // Beside the worker, which sends its rows at once.
+    // While the worker runs, which sends its rows at once.
     const given = await run({ ...project.env }, "cancel", "--abandon", batches[0]?.id ?? "", "--yes");
     expect(given.status, given.stderr).toBe(0);
     await until("its rows are answered", async () => (await countLabels(project)) === 4);
@@ -161,7 +161,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
     await project.check();
   });
 
-  it("that is not sent is taken back without anybody's help, and its rows are asked of the present account", async () => {
+  it("that was not sent is taken back automatically, and its rows go to the present account", async () => {
     isDown = true;
     await sendHere(project);
     expect(await states()).toEqual([{ account: `${project.gateway.url}||`, state: "uploading", requests: 3 }]);
@@ -176,7 +176,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
     await project.check();
   });
 
-  it("by plain HTTP: what was approved for it is approved for no account by HTTPS", async () => {
+  it("reached by plain HTTP approves nothing for an account by HTTPS", async () => {
     await project.writeConfig(filmsPipeline("approveAboveUsd: 0"));
     isDown = true;
     expect((await project.run("up", "--once", "--yes")).status).toBe(0);
@@ -192,7 +192,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
     await project.check();
   });
 
-  it("that may have been created, its reply lost, is held as one that was", async () => {
+  it("whose create lost its reply is held like one that was created", async () => {
     await sendHere(project);
     await project.database
       .run(sql`update rowmill.batches set state = 'submitting', provider_batch_id = null, submitted_at = null,
@@ -205,7 +205,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
     await project.check();
   });
 
-  it("leaves what is left of a budget to the others", async () => {
+  it("leaves the rest of a budget to other batches", async () => {
     await project.writeConfig(filmsPipeline("budget: { usd: 0.0006, per: 'total' }"));
     await sendHere(project);
     await insertFilms(project, 10, 100);
@@ -217,7 +217,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
   });
 
   describe("cancel --abandon", () => {
-    it("gives it up once: its rows wait again, its reserve is spent, and a late answer changes nothing", async () => {
+    it("gives the batch up once: its rows wait again, its reserve is spent, and a late answer changes nothing", async () => {
       await sendHere(project);
       const before = await accounted();
       const id = await batchId();
@@ -261,7 +261,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
       await project.check();
     });
 
-    it("leaves it whole when it is killed in the middle, and does it when it is called again", async () => {
+    it("leaves the batch whole when it is killed midway, and gives the batch up at the next call", async () => {
       await sendHere(project);
       const id = await batchId();
       let release = (): void => undefined;
@@ -314,7 +314,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
       await project.check();
     });
 
-    it("is refused from a shell of another account while a worker that has the batch's own may be collecting it", async () => {
+    it("is refused in a shell with another account while a worker with the batch's account may be collecting", async () => {
       await project.writeConfig(filmsPipeline("when: { rows: 3, maxWait: '1h' }"));
       const up = start(project.env, "up");
       await up.says("Working.");
@@ -328,7 +328,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
       expect((await project.gateway.journal.summary()).executed).toBe(3);
     });
 
-    it("gives up what the same address does not have any more, and refuses what has ended", async () => {
+    it("gives up a batch that its address no longer has, and refuses one that has ended", async () => {
       await sendHere(project);
       const id = await batchId();
       const { port } = new URL(project.gateway.url);

@@ -23,7 +23,7 @@ describe("rowmill adopt", { timeout: 120_000 }, () => {
     const rows = await project.database.rows<{ id: string; text: string }>(
       sql`select id::text, description as text from films where id < 4 order by id`,
     );
-    const lines = [...rows, { id: "77", text: "Nobody knows it." }].map(({ id, text }) => ({
+    const lines = [...rows, { id: "77", text: "No one knows it." }].map(({ id, text }) => ({
       customId: `task-${id}`,
       text,
     }));

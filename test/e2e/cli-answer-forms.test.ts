@@ -113,13 +113,17 @@ export default defineConfig({ pipelines: { ${pipelines} } });\n`;
     await config(`
       forms: pipeline(from("forms", { request: { model: "gpt-4o-mini", user: "{{ body }}" },
         answer: z.object({ label: z.string() }), target: { table: "forms_out" } })),
-      plain: pipeline(from("plain", { request: { model: "gpt-4.1-mini", user: "{{ body }}" }, target: { table: "plain_out" } })),
-      free: pipeline(from("free", { request: { model: "gpt-4.1-nano", user: "{{ body }}", system: "Answer as JSON." }, answer: json(),
+      plain: pipeline(from("plain", { request: { model: "gpt-4.1-mini", user: "{{ body }}" },
+        target: { table: "plain_out" } })),
+      free: pipeline(from("free", { request: { model: "gpt-4.1-nano", user: "{{ body }}", system: "Answer as JSON." },
+        answer: json(),
         validate: (answer, row) => (typeof answer.price === "number" && row.body.startsWith("row ") ? null : "no price"),
         target: { table: "free_out", columns: { answer: "facts" } } })),
-      paths: pipeline(from("films", { request: { model: "gpt-5-nano", user: "{{ meta.title }} costs {{ meta.price }} {{ meta.tags[0] }}" },
+      paths: pipeline(from("films", { request: { model: "gpt-5-nano",
+        user: "{{ meta.title }} costs {{ meta.price }} {{ meta.tags[0] }}" },
         target: { table: "paths_out" } })),
-      whole: pipeline(from("films", { request: { model: "gpt-5-nano", system: (row) => "As json.", user: "{{ body }}: {{ meta }}" },
+      whole: pipeline(from("films", { request: { model: "gpt-5-nano", system: (row) => "As json.",
+        user: "{{ body }}: {{ meta }}" },
         answer: json(), target: { table: "whole_out" } })),`);
     const up = await project.run("up", "--until-idle");
     expect(up.status, up.stderr).toBe(3);
@@ -165,14 +169,19 @@ export default defineConfig({ pipelines: { ${pipelines} } });\n`;
   it("that no model could give are a mistake of the config: exit 2, every mistake at once, and nothing is sent", async () => {
     await table("films", 3);
     await config(`
-      union: pipeline(from("films", { request: { model: "gpt-4o-mini", user: "{{ body }}" }, target: { table: "o1" }, answer: z.object({
+      union: pipeline(from("films", { request: { model: "gpt-4o-mini", user: "{{ body }}" }, target: { table: "o1" },
+        answer: z.object({
         u: z.union([z.object({ name: z.string(), a: z.int() }), z.object({ name: z.string(), b: z.int() })]) }) })),
-      values: pipeline(from("films", { request: { model: "gpt-4o-mini", user: "{{ body }}" }, target: { table: "o2" }, answer: z.object({
+      values: pipeline(from("films", { request: { model: "gpt-4o-mini", user: "{{ body }}" }, target: { table: "o2" },
+        answer: z.object({
         quoted: z.enum(["a", 'the "b"']), broken: z.literal("a\\nb"), twice: z.literal(["x", "x"]),
         many: z.enum(Array.from({ length: 251 }, (_, n) => String(n).padEnd(60, "x"))) }) })),
-      model: pipeline(from("films", { request: { model: "gpt-5-mini", user: "{{ body }}", temperature: 0.1, stop: "x" }, target: { table: "o3" } })),
-      effort: pipeline(from("films", { request: { model: "gpt-4o-mini", user: "{{ body }}", reasoningEffort: "low" }, target: { table: "o4" } })),
-      word: pipeline(from("films", { request: { model: "gpt-4o-mini", user: "{{ body }}" }, target: { table: "o5" }, answer: json() })),`);
+      model: pipeline(from("films", { request: { model: "gpt-5-mini", user: "{{ body }}", temperature: 0.1,
+        stop: "x" }, target: { table: "o3" } })),
+      effort: pipeline(from("films", { request: { model: "gpt-4o-mini", user: "{{ body }}", reasoningEffort: "low" },
+        target: { table: "o4" } })),
+      word: pipeline(from("films", { request: { model: "gpt-4o-mini", user: "{{ body }}" }, target: { table: "o5" },
+        answer: json() })),`);
     const up = await project.run("up", "--until-idle", "--yes");
     expect(up.status, up.stderr).toBe(2);
     for (const words of [
@@ -180,7 +189,7 @@ export default defineConfig({ pipelines: { ${pipelines} } });\n`;
       'pipelines.values.answer: "quoted" has the value "the \\"b\\""',
       'pipelines.values.answer: "broken" has the value "a\\nb"',
       'pipelines.values.answer: "twice" has the value "x" twice',
-      'pipelines.values.answer: "many" has 251 values of 15060 characters',
+      'pipelines.values.answer: "many" has 251 values with 15060 characters',
       "pipelines.model.request.temperature: gpt-5-mini is a reasoning model, which refuses it; leave it out",
       "pipelines.model.request.stop: gpt-5-mini refuses it",
       "pipelines.effort.request.reasoningEffort: gpt-4o-mini is not a reasoning model and refuses it; leave it out",
@@ -189,7 +198,8 @@ export default defineConfig({ pipelines: { ${pipelines} } });\n`;
       expect(up.stderr).toContain(words);
 
     await config(`
-      path: pipeline(from("films", { request: { model: "gpt-4o-mini", user: "{{ meta.a }} {{ body.x }}" }, target: { table: "o6" } })),`);
+      path: pipeline(from("films", { request: { model: "gpt-4o-mini", user: "{{ meta.a }} {{ body.x }}" },
+        target: { table: "o6" } })),`);
     const path = await project.run("up", "--until-idle", "--yes");
     expect(path.status, path.stderr).toBe(2);
     const words =

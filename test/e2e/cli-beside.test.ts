@@ -35,7 +35,7 @@ async function untilPipeline(
   });
 }
 
-describe("Commands beside a running up", { timeout: 90_000 }, () => {
+describe("Commands while up runs", { timeout: 90_000 }, () => {
   let project: CliProject;
   beforeEach(async () => {
     project = await startCliProject(serverKind, { run: runCli });
@@ -44,7 +44,7 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
   });
   afterEach(() => project.close());
 
-  it("tell where everything is, and flush what waits below the threshold", async () => {
+  it("report the state of everything, and flush rows below the threshold", async () => {
     const up = await startUp(project);
     await insertFilms(project, 5);
     await untilPipeline(project, { waiting: 5 });
@@ -101,7 +101,7 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
     await project.check();
   });
 
-  it("pause and resume: nothing is sent in between, and --until-idle does not wait for it", async () => {
+  it("pause and resume the pipeline: nothing is sent in between, and --until-idle does not wait for it", async () => {
     const up = await startUp(project);
     const paused = await project.run("pause", "films", "--reason", "the prompt is being rewritten");
     expect(paused).toMatchObject({
@@ -130,7 +130,7 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
     expect(await countLabels(project)).toBe(3);
   });
 
-  it("sweep: the worker does it, and the command reports that", async () => {
+  it("leave a sweep to the worker, and report that", async () => {
     const up = await startUp(project);
     await project.database.transaction(async (tx) => {
       await tx.run(sql`select set_config('session_replication_role', 'replica', true)`);
@@ -144,7 +144,7 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
     await untilPipeline(project, { waiting: 1 });
   });
 
-  it("sweep: without a worker the command does it itself, and needs no key", async () => {
+  it("sweep themselves without a worker, and need no key", async () => {
     await sendHere(project);
     await project.database.transaction(async (tx) => {
       await tx.run(sql`select set_config('session_replication_role', 'replica', true)`);
@@ -161,7 +161,7 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
 });
 
 describe("A second worker on the embedded database", { timeout: 60_000 }, () => {
-  it("is refused and told who holds it, while status and flush work beside the first", async () => {
+  it("is refused with the id of the first, while status and flush work next to the first", async () => {
     const project = await startCliProject("embedded", { run: runCli });
     try {
       await createFilms(project);

@@ -36,7 +36,8 @@ describe("A batch whose definition changes while it is in flight", { timeout: 90
   /** By batch, the oldest first; in nano-dollars. */
   function costs(): Promise<{ model: string; booked: number; input: number; output: number }[]> {
     return project.database.rows(sql`
-      select b.model, sum(a.cost_nano_usd)::float8 as booked, sum(a.input_tokens)::float8 as input, sum(a.output_tokens)::float8 as output
+      select b.model, sum(a.cost_nano_usd)::float8 as booked, sum(a.input_tokens)::float8 as input,
+        sum(a.output_tokens)::float8 as output
       from rowmill.batches b join rowmill.attempts a on a.batch = b.no group by b.id order by b.planned_at`);
   }
 

@@ -1,7 +1,9 @@
 /** Answers of the demo model, and what becomes of them when another account takes over. */
+import { once } from "node:events";
+import { createServer, request, type IncomingMessage, type ServerResponse } from "node:http";
 import { join } from "node:path";
+import { startGateway, type Gateway, type GatewayOptions } from "../../src/gateway/gateway.js";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { startGateway } from "../../src/gateway/gateway.js";
 import { sql } from "../../src/postgres/database.js";
 import { createFilms, insertFilms } from "../support/cli-films.js";
 import {
@@ -14,8 +16,8 @@ import {
   type CliProject,
   type Ended,
 } from "../support/cli.js";
-import { startRealGateway, type RealGateway } from "../support/real-gateway.js";
 import { answerHere } from "../support/work-here.js";
+import { DEMO_FINGERPRINT, DEMO_OWNER } from "../../src/model/provider/outcome.js";
 
 beforeAll(buildCli, 150_000);
 
@@ -59,7 +61,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     return (await gateway.journal.summary()).executed;
   }
 
-  it("are asked again of a real account, after saying so and what it costs; and once only", async () => {
+  it("are asked again of a real account, once, after a report of the number and the cost", async () => {
     const up = await at(real.url, "up", "--until-idle");
     expect(up.status, up.stderr).toBe(0);
     expect(up.stderr).toContain(
@@ -75,7 +77,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     await project.check();
   });
 
-  it("wait for a yes where they are expensive, although the demo was approved; status and show say where they stand", async () => {
+  it("wait for approval if they are expensive, although the demo was approved; status and show report it", async () => {
     await project.writeConfig(filmsPipeline("approveAboveUsd: 0"));
     const asked = await at(real.url, "up", "--until-idle");
     expect(asked.status, asked.stderr).toBe(4);
@@ -127,7 +129,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     await project.check();
   });
 
-  it("are asked again of a real model that came to listen at the same address, or that lists no models", async () => {
+  it("are asked again when a real model answers at the same address, or lists no models", async () => {
     const { port } = new URL(project.gateway.url);
     await project.gateway.close();
     const same = await startReal("same", { port: Number(port), models: 404 });
@@ -175,7 +177,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     await project.check();
   });
 
-  it("and got wrong use up no try of the real account, and do not pause it", async () => {
+  it("unusably use up no try of the real account, and do not pause it", async () => {
     await project.database.run(sql`update films set description = '[[demo:invalid]]'`);
     const demo = await project.run("up", "--until-idle");
     expect(demo).toMatchObject({ status: 4, stderr: expect.stringContaining("of the last 20 answers") });
@@ -185,7 +187,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     await project.check();
   });
 
-  it("and got wrong are asked with all their tries, though nothing of them changed", async () => {
+  it("unusably get all their tries again, although nothing about them changed", async () => {
     await project.database.run(sql`update films set description = '[[demo:invalid]]'`);
     expect((await project.run("up", "--until-idle")).status).toBe(4);
     await at(real.url, "up", "--until-idle");
@@ -195,7 +197,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     await project.check();
   });
 
-  it("are asked once where the worker is killed after it took them back", async () => {
+  it("are asked once when the worker is killed after it took them back", async () => {
     await project.writeConfig(filmsPipeline("approveAboveUsd: 0"));
     const first = startCli(["up"], {
       cwd: project.folder,
@@ -211,3 +213,60 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     await project.check();
   });
 });
+
+/**
+ * A provider that is not the demo: the same Batch API server, behind a proxy that removes what identifies the demo
+ * model. It writes text of the same length instead, so that nothing else changes.
+ */
+interface RealGateway {
+  /** As `OPENAI_BASE_URL`. */
+  readonly url: string;
+  readonly gateway: Gateway;
+  close(): Promise<void>;
+}
+
+/** `port`: of the proxy; 0: a free one. `models`: what `GET /models` answers, where it is not the list. */
+async function startRealGateway(
+  options: Pick<GatewayOptions, "dataDir"> & Partial<GatewayOptions>,
+  { port = 0, models }: { port?: number; models?: number } = {},
+): Promise<RealGateway> {
+  const gateway = await startGateway({ demoModel: true, batchDelayMs: 0, ...options });
+  const server = createServer((incoming, reply) => {
+    if (models !== undefined && incoming.url?.endsWith("/models") === true)
+      reply.writeHead(models, { "content-type": "application/json" }).end("{}");
+    else pass(gateway, incoming, reply);
+  });
+  await once(server.listen(port, "127.0.0.1"), "listening");
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("not a TCP server");
+  return {
+    url: `http://127.0.0.1:${address.port}/v1`,
+    gateway,
+    close: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+      await gateway.close();
+    },
+  };
+}
+
+function pass(gateway: Gateway, incoming: IncomingMessage, reply: ServerResponse): void {
+  const { origin } = new URL(gateway.url);
+  const options = { method: incoming.method, headers: incoming.headers };
+  const passed = request(new URL(incoming.url ?? "/", origin), options, (answer) => {
+    const chunks: Buffer[] = [];
+    answer.on("data", (chunk: Buffer) => chunks.push(chunk));
+    answer.on("end", () => {
+      const text = Buffer.concat(chunks).toString("latin1");
+      reply.writeHead(answer.statusCode ?? 500, answer.headers).end(withoutMarks(text), "latin1");
+    });
+    answer.on("error", () => reply.destroy());
+  });
+  passed.on("error", () => reply.destroy());
+  incoming.pipe(passed);
+}
+
+function withoutMarks(text: string): string {
+  const fingerprint = "fp_".padEnd(DEMO_FINGERPRINT.length, "0");
+  return text.replaceAll(DEMO_FINGERPRINT, fingerprint).replaceAll(DEMO_OWNER, "openai".padEnd(DEMO_OWNER.length, "-"));
+}

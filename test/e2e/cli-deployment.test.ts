@@ -6,7 +6,7 @@ import { answerHere } from "../support/work-here.js";
 
 beforeAll(buildCli, 150_000);
 
-const seen = `This ledger was in the database "former" of another server (its identifier was 1, and is …). It was restored from a backup, moved, or copied. Rowmill sends, collects and deletes nothing until you say which. If the previous database is gone: rowmill deployment --restored. If it is still in use: rowmill deployment --copy`;
+const seen = `This ledger was in the database "previous" of another server (its identifier was 1, and is …). It was restored from a backup, moved, or copied. Rowmill sends, collects and deletes nothing until you say which. If the previous database is gone: rowmill deployment --restored. If it is still in use: rowmill deployment --copy`;
 
 describe("rowmill deployment", { timeout: 120_000 }, () => {
   let project: CliProject;
@@ -22,14 +22,14 @@ describe("rowmill deployment", { timeout: 120_000 }, () => {
 
   const said = (text: string) => text.replaceAll(/and is \d+\)/g, "and is …)");
 
-  it("shows what was seen in every command, and continues when you confirm it", async () => {
+  it("reports the suspicion in every command, and continues after you confirm it", async () => {
     await answerHere(project);
     expect(await project.run("deployment")).toMatchObject({
       status: 0,
       stdout: expect.stringMatching(/^Ledger [0-9a-f-]{36}, in .*\nThis is the database that sent its batches\.\n$/),
     });
     // As a dump of another server's database brings it.
-    await project.database.run(sql`update rowmill.deployment set system_identifier = '1', database_name = 'former'`);
+    await project.database.run(sql`update rowmill.deployment set system_identifier = '1', database_name = 'previous'`);
     await insertFilms(project, 2, 3);
     const up = await project.run("up", "--until-idle", "--yes");
     expect(up.status).toBe(4);

@@ -1,6 +1,8 @@
+import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdtemp, readdir, realpath, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { startGateway, type Gateway } from "../../src/gateway/gateway.js";
 import { raw } from "../../src/postgres/database.js";
@@ -10,6 +12,7 @@ import { configText, setupOf, setups, user, wholeText, type Setup, type SetupPla
 import { startSilentServer } from "../support/odd-servers.js";
 import { openUsersDatabase } from "../support/users-database.js";
 
+const psqlScript = resolve(import.meta.dirname, "../support/psql.mjs");
 const closers: (() => Promise<void>)[] = [];
 let folder: string;
 let gateway: Gateway;
@@ -17,7 +20,7 @@ let strictGateway: Gateway;
 let lateGateway: Gateway;
 let lateMs = 2 * 3_600_000;
 let installed: TestDatabase;
-/** Ends only when all its times have run out, so it runs beside the others. */
+/** Ends only when all its times have run out, so it runs while the others do. */
 let nothingAnswers: Promise<Ended>;
 
 beforeAll(buildCli, 150_000);
@@ -68,7 +71,7 @@ beforeAll(async () => {
 async function createOrphan(): Promise<void> {
   const [row] = await rowsOf(installed.url, "select id::text from rowmill.deployment");
   const headers = { Authorization: "Bearer sk-test-key-of-the-doctor" };
-  const question = { model: "gpt-4o-mini", messages: [{ role: "user", content: "Nobody's text." }] };
+  const question = { model: "gpt-4o-mini", messages: [{ role: "user", content: "No one's text." }] };
   const line = { custom_id: "x-1", method: "POST", url: "/v1/chat/completions", body: question };
   const body = new FormData();
   body.set("purpose", "batch");
@@ -183,7 +186,7 @@ function steady(text: string, { folder: at, url }: Place): string {
 }
 
 describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { timeout: 60_000 }, () => {
-  it.each(Object.entries(setups))("looks at %s", async (_, setup) => {
+  it.each(Object.entries(setups))("reports on %s", async (_, setup) => {
     const at = await prepare(setup);
     const schemasBefore = await rowsOf(at.url, "select nspname from pg_namespace order by 1");
     const ended = await runCommand(["doctor"], { cwd: at.folder, env: at.env });
@@ -195,7 +198,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { ti
     expect(await rowsOf(at.url, "select nspname from pg_namespace order by 1")).toEqual(schemasBefore);
   });
 
-  it("comes to an end when neither database nor provider answers", async () => {
+  it("ends when neither database nor provider answers", async () => {
     const ended = await nothingAnswers;
     const shown = ended.stdout.replace(/127\.0\.0\.1:\d+/g, "127.0.0.1:PORT");
     expect(shown).toContain(`
@@ -207,7 +210,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { ti
     expect(ended.stdout).not.toContain("a-long-password");
   });
 
-  it("tells programs the same as an object", async () => {
+  it("gives programs the same findings as JSON", async () => {
     const at = await prepare({ ...setupOf("a key that the provider refuses") });
     const ended = await runCommand(["doctor", "--json"], { cwd: at.folder, env: at.env });
     const report: { status: string; checks: { id: string; status: string; findings: object[] }[] } = JSON.parse(
@@ -234,7 +237,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { ti
     expect(ended.status).toBe(2);
   });
 
-  it("makes no embedded database by looking for one", async () => {
+  it("creates no embedded database when it looks for one", async () => {
     const at = await place("embedded", configText());
     const ended = await runCommand(["doctor"], { cwd: at, env: { ...baseEnv("embedded") } });
     expect(ended.stdout).toContain(
@@ -249,7 +252,8 @@ describe.skipIf(serverKind === "embedded")(`rowmill up --print-sql${unlessServer
   it("prints what an administrator grants, and no more is needed", async () => {
     const at = await prepare({
       ...setupOf("a user who may do nothing"),
-      sql: `create table films (id bigint primary key, title text, description text); create schema labels; do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
+      sql: `create table films (id bigint primary key, title text, description text); create schema labels;
+        do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
     });
     const printed = await runCommand(["up", "--print-sql"], {
       cwd: at.folder,
@@ -274,8 +278,9 @@ grant select on "public"."films" to "USER";
 grant trigger on "public"."films" to "USER";
 grant usage, create on schema "labels" to "USER";
 
--- As "USER", who will own everything below
+-- As "USER", who will own everything below, in one transaction
 
+begin;
 set role "USER";
 
 -- Rowmill's own tables
@@ -292,7 +297,8 @@ set role "USER";
   it("prints a script that an administrator may run as a whole: everything belongs to the user, who needs no more", async () => {
     const at = await prepare({
       ...setupOf("a user who may do nothing"),
-      sql: `create table films (id bigint primary key, title text, description text); create schema labels; do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
+      sql: `create table films (id bigint primary key, title text, description text); create schema labels;
+        do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
     });
     const printed = await runCommand(["up", "--print-sql"], { cwd: at.folder, env: at.env });
     expect(printed.status, printed.stderr).toBe(0);
@@ -312,7 +318,10 @@ set role "USER";
     expect(again.stdout).toContain("\n-- There is nothing to do.\n");
   });
 
-  it("prints a script that installs as a whole, after which up continues", async () => {
+  it.each([
+    ["psql -f", []],
+    ["psql -1 -f", ["-1"]],
+  ])("prints a script that %s installs as a whole or not at all, after which up continues", async (_, options) => {
     const at = await prepare({
       empty: true,
       sql: setupOf("a database that Rowmill never saw").sql ?? "",
@@ -321,7 +330,15 @@ set role "USER";
     });
     const printed = await runCommand(["up", "--print-sql"], { cwd: at.folder, env: at.env });
     expect(printed.status, printed.stderr).toBe(0);
-    await runSql(at.url, printed.stdout);
+    const psql = async (script: string) => {
+      const file = join(at.folder, "rowmill.sql");
+      await writeFile(file, script);
+      await promisify(execFile)(process.execPath, [psqlScript, at.url, ...options, "-f", file]);
+    };
+    const failing = printed.stdout.replace("\nreset role;\n", "\nselect 1 / 0;\n");
+    await expect(psql(failing)).rejects.toThrow("division by zero");
+    expect(await rowsOf(at.url, "select 1 from pg_namespace where nspname like 'rowmill%'")).toEqual([]);
+    await psql(printed.stdout);
     await runSql(at.url, "insert into films values (1, 'One', 'A film about the number one.')");
     const triggers = "select tgname from pg_trigger where tgname like 'rowmill%'";
     expect(await rowsOf(at.url, triggers)).toHaveLength(4);

@@ -38,7 +38,7 @@ describe("A key over plain http", { timeout: 60_000 }, () => {
   });
 });
 
-describe("What the command line refuses", { timeout: 60_000 }, () => {
+describe("The command line", { timeout: 60_000 }, () => {
   let folder: string;
   beforeEach(async () => {
     folder = await mkdtemp(join(inject("runFolder"), "cli-errors-"));
@@ -89,7 +89,7 @@ describe("What the command line refuses", { timeout: 60_000 }, () => {
     expect(ended.stderr).toMatch(/^rowmill: There is no config in .* \(looked for rowmill\.config\.ts, /);
   });
 
-  it("tells every mistake of a config at once", async () => {
+  it("reports every mistake of a config at once", async () => {
     const file = join(folder, "rowmill.config.ts");
     await writeFile(
       file,
@@ -133,7 +133,7 @@ describe("What the command line refuses", { timeout: 60_000 }, () => {
     ["SIGINT", 130],
     ["SIGTERM", 143],
     ["SIGHUP", 129],
-  ] as const)("ends in a word at %s before it works, with %i", async (signal, status) => {
+  ] as const)("ends with one message at %s before it works, with %i", async (signal, status) => {
     await writeFile(
       join(folder, "rowmill.config.ts"),
       `console.error("The config is run."); await new Promise((resolve) => setTimeout(resolve, 25_000));`,
@@ -176,7 +176,7 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
   });
   afterEach(() => project.close());
 
-  it("say that nothing is set up, and set nothing up", async () => {
+  it("report that nothing is set up, and set nothing up", async () => {
     expect(await project.status()).toEqual({
       pipelines: [],
       batches: [],
@@ -203,7 +203,7 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
     });
   });
 
-  it("do not make an embedded database by looking for one, nor when up lacks its key", async () => {
+  it("create no embedded database when they look for one, nor when up lacks its key", async () => {
     const env = { ...project.env, DATABASE_URL: "embedded" };
     const ended = await runCli(["status", "--json"], { cwd: project.folder, env });
     expect(ended).toMatchObject({
@@ -241,7 +241,7 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
     expect(ended.stderr).toContain('rowmill: There is no pipeline "flims" in this database; did you mean "films"?');
   });
 
-  it("end calmly when their reader has gone", async () => {
+  it("end without an error when their reader has gone", async () => {
     await insertFilms(project, 3);
     const up = project.start("up", "--until-idle");
     up.child.stdout?.destroy();

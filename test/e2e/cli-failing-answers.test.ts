@@ -42,7 +42,7 @@ describe("rowmill up, with a failure that hits every row", { timeout: 90_000 }, 
     return (await project.gateway.journal.summary()).executed;
   }
 
-  it("pays a reasoning model that only thinks once a row, below what was announced, and names the key to raise", async () => {
+  it("pays a reasoning model that never answers only once a row, below the announced cost, and names the key to raise", async () => {
     await start(thinksOnly);
     const ended = await project.run("up", "--until-idle");
     expect(ended.status, ended.stderr).toBe(4);
@@ -59,7 +59,7 @@ describe("rowmill up, with a failure that hits every row", { timeout: 90_000 }, 
     expect(spent?.usd).toBeLessThanOrEqual(Number(most));
   });
 
-  it("pays answers in prose once a row, with an example that forges no line", async () => {
+  it("pays for answers in prose only once a row, and shows an example that forges no line", async () => {
     await start(prose);
     const ended = await project.run("up", "--until-idle");
     expect(ended.status, ended.stderr).toBe(4);

@@ -11,7 +11,8 @@ const LONG_MS = 120_000;
 
 function tasks(more: { source?: string; rest?: string; target?: string } = {}): string {
   const { source = `, onGone: "keepAnswer"`, rest = "", target = "task_labels" } = more;
-  return `tasks: pipeline({ source: { table: "tasks", key: "id", columns: ["body"], where: "not hidden" ${source} }, polling, answer,
+  return `tasks: pipeline({ source: { table: "tasks", key: "id", columns: ["body"], where: "not hidden" ${source} },
+    polling, answer,
     request: { ...request, user: "{{ body }}" }, target: { table: "${target}" }, ${rest} })`;
 }
 
@@ -53,7 +54,7 @@ describe(`A row that is gone when its answer comes${unlessServer}`, { timeout: L
     return Object.fromEntries(rows.map(({ key, story }) => [key, story]));
   }
 
-  it("leaves its answer with keepAnswer, is not asked again, and is asked when it comes back as another", async () => {
+  it("leaves its answer with keepAnswer, and is asked again only when it comes back with other content", async () => {
     await project.writeConfig(tasks());
     await sendHere(project);
     await run("delete from tasks where id in (1, 2, 3)");
@@ -80,7 +81,7 @@ describe(`A row that is gone when its answer comes${unlessServer}`, { timeout: L
     expect(await stories()).toEqual({ ...after, 3: "gone answered 2 written" });
   });
 
-  it("leaves nothing where drop is said, where its answer does not pass, or where the target needs the row", async () => {
+  it("leaves no answer with drop, with an answer that does not pass, or in a target that needs the row", async () => {
     await run("create table task_labels (id int primary key references tasks, categories text[], summary text)");
     const validate = `validate: (answer, row) => row.body === null && answer.summary !== "" ? "there is no row" : null`;
     await project.writeConfig(tasks({ rest: validate }));
@@ -116,12 +117,14 @@ describe(`A row that is gone when its answer comes${unlessServer}`, { timeout: L
     expect(await stories()).toMatchObject({ 11: written, 12: "gone gone 1" });
   });
 
-  it("cannot be kept by a target that is the source: the config is wrong", async () => {
+  it("cannot use keepAnswer when the target is the source: the config is wrong", async () => {
     await run(
-      "create schema other; alter table tasks set schema other; alter table other.tasks add summary text, add categories text[]",
+      `create schema other; alter table tasks set schema other;
+      alter table other.tasks add summary text, add categories text[]`,
     );
     await run(
-      `do $$ begin execute format('alter role %I in database %I set search_path = other', current_user, current_database()); end $$`,
+      `do $$ begin execute format(
+        'alter role %I in database %I set search_path = other', current_user, current_database()); end $$`,
     );
     for (const target of ["public.tasks", "other.tasks"]) {
       await project.writeConfig(tasks({ target }));

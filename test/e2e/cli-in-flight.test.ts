@@ -49,7 +49,7 @@ describe("While a batch is at the provider", { timeout: 90_000 }, () => {
     expect(ended.stderr).toContain("films: by rowmill pause");
   });
 
-  it("uninstall takes the triggers only, and --purge is refused", async () => {
+  it("uninstall removes only the triggers, and --purge is refused", async () => {
     const refused = await project.run("uninstall", "--purge", "--yes");
     expect(refused).toEqual({
       status: 4,
@@ -61,7 +61,7 @@ describe("While a batch is at the provider", { timeout: 90_000 }, () => {
     expect(await project.database.rows(sql`select id from rowmill.batches`)).toHaveLength(1);
   });
 
-  it("show tells where the row is", async () => {
+  it("show reports where the row is", async () => {
     const shown = await project.run("show", "films", "1");
     expect(shown.status, shown.stderr).toBe(0);
     expect(shown.stdout).toMatch(/^films 1\n {2}batched in batch [0-9a-f-]{36}\n/);
@@ -82,7 +82,7 @@ describe("rowmill uninstall", { timeout: 90_000 }, () => {
   });
   afterEach(() => project.close());
 
-  it("leaves no trigger; writes, answers and the ledger stay; up puts it back and finds what was missed", async () => {
+  it("removes every trigger and keeps writes, answers and the ledger; up restores the triggers and finds what was missed", async () => {
     expect(await triggers(project)).toBeGreaterThan(0);
     const ended = await project.run("uninstall");
     expect(ended).toMatchObject({
@@ -108,7 +108,7 @@ describe("rowmill uninstall", { timeout: 90_000 }, () => {
     await project.check();
   });
 
-  it("takes a pipeline by name that is no longer in the config, of which up warned; the others stay", async () => {
+  it("removes a named pipeline that is no longer in the config, of which up warned; the others stay", async () => {
     const before = await triggers(project);
     await project.writeConfig(filmsPipeline("when: { rows: 1000, maxWait: '24h' }").replace("films:", "movies:"));
     const up = await project.run("up", "--once");

@@ -50,7 +50,7 @@ describe("rowmill init", { timeout: 120_000 }, () => {
   const place = () => `${new URL(server.url).host}${new URL(server.url).pathname}`;
   const written = (name: string) => readFile(join(folder, name), "utf8");
 
-  it("writes a config by its options, and what to type next", async () => {
+  it("writes a config from its options, and shows what to type next", async () => {
     expect(await init(movies)).toEqual({
       status: 0,
       stderr: "",
@@ -89,7 +89,7 @@ export default defineConfig({ pipelines: { movies } });
     expect((await readdir(folder)).toSorted()).toEqual(["rowmill.config.ts", "tsconfig.json"]);
   });
 
-  it("takes names as PostgreSQL has them, and finds a composite key by itself", async () => {
+  it("takes names as PostgreSQL has them, and finds a composite key", async () => {
     await mkdir(join(folder, ".git"));
     await writeFile(join(folder, ".gitignore"), "/.env");
     const args = ["--table", "shop.Order Lines", "--columns", "Line Text,note", "--model", "gpt-4o-mini"];
@@ -103,7 +103,7 @@ export default defineConfig({ pipelines: { movies } });
     expect(config).toContain('target: { table: "shop.order_lines_answers", addColumns: true }');
   });
 
-  it("leaves an editor quiet, under two compilers, and in a project of CommonJS", async () => {
+  it("leaves no error in an editor, under two compilers, and in a CommonJS project", async () => {
     await mkdir(join(folder, "node_modules"));
     await symlink(repository, join(folder, "node_modules/rowmill"), "dir");
     expect((await init([...movies, "--function"])).status).toBe(0);
@@ -125,10 +125,11 @@ export default defineConfig({ pipelines: { movies } });
     await typeCheck(folder, ["typescript"]);
   });
 
-  it("makes the tables of an embedded database from a file of SQL", async () => {
+  it("creates the tables of an embedded database from a file of SQL", async () => {
     await writeFile(
       join(folder, "tables.sql"),
-      "create table imdb_dataset (imdb_id int primary key, \"Title\" text, \"Description\" text);\ninsert into imdb_dataset values (1, 'A', 'B');",
+      `create table imdb_dataset (imdb_id int primary key, "Title" text, "Description" text);
+insert into imdb_dataset values (1, 'A', 'B');`,
     );
     await mkdir(join(folder, ".rowmill"), { mode: 0o700 });
     await rename(await embeddedDataDir(), join(folder, ".rowmill/database"));
@@ -177,7 +178,7 @@ export default defineConfig({ pipelines: { movies } });
 
   it.each<{ title: string; args: readonly string[]; url?: () => string; status: number; says: () => string }>([
     {
-      title: "no database and nobody to ask",
+      title: "no database and no terminal",
       args: movies,
       url: () => "",
       status: 2,
@@ -194,7 +195,7 @@ export default defineConfig({ pipelines: { movies } });
   DATABASE_URL: found a URL that begins with mysql://, expected a URL such as "postgres://user@host:5432/database", or "embedded"`,
     },
     {
-      title: "missing options and nobody to ask",
+      title: "missing options and no terminal",
       args: without("--columns", "--prompt"),
       status: 2,
       says: () => `There is no terminal to ask on. Missing options: --columns, --prompt.
@@ -215,7 +216,7 @@ export default defineConfig({ pipelines: { movies } });
   Hint: For example: rowmill init --table films --columns title,description --model gpt-4o-mini --prompt "Summarize the film." --answer categories:string[],summary:string`,
     },
     {
-      title: "a pipeline's name that is none",
+      title: "an invalid pipeline name",
       args: withOption("--name", "My films"),
       status: 2,
       says: () =>
@@ -228,7 +229,7 @@ export default defineConfig({ pipelines: { movies } });
       says: () => `recent cannot be watched: a view: triggers cannot see which of its rows changed`,
     },
     {
-      title: "a misspelt table",
+      title: "a misspelled table",
       args: withOption("--table", "imdb_datset"),
       status: 2,
       says: () => `There is no table imdb_datset in this database; did you mean "imdb_dataset"?
@@ -248,7 +249,7 @@ export default defineConfig({ pipelines: { movies } });
   Hint: Add one: alter table keyless add column id bigint generated always as identity primary key;`,
     },
     {
-      title: "a misspelt column",
+      title: "a misspelled column",
       args: withOption("--columns", "Titel"),
       status: 2,
       says: () => `source.columns: imdb_dataset has no column "Titel"; did you mean "Title"?`,

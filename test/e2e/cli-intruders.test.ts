@@ -10,9 +10,11 @@ beforeAll(buildCli, 150_000);
 
 /** Roles belong to the whole server: no other run may have the same. */
 const intruder = `intruder_${randomBytes(4).toString("hex")}`;
-const grab = `if not exists (select from pg_roles where rolname = '${intruder}_super') then execute 'create role ${intruder}_super superuser'; end if;`;
+const grab = `if not exists (select from pg_roles where rolname = '${intruder}_super') then
+  execute 'create role ${intruder}_super superuser'; end if;`;
 const columns = "id bigint primary key, categories text[], summary text, rowmill_at timestamptz, rowmill_model text";
-const triggerFunction = `create function grab() returns trigger language plpgsql as $$ begin ${grab} return new; end $$;`;
+const triggerFunction = `create function grab() returns trigger language plpgsql as $$
+  begin ${grab} return new; end $$;`;
 const textFunction = `create function grab() returns text language plpgsql as $$ begin ${grab} return 'x'; end $$;`;
 
 /** What is planted → SQL, and what is said of it. */
@@ -100,13 +102,15 @@ describeDatabases(
     it.each([
       [
         "a table with a trigger",
-        `create table rowmill.migrations (version int primary key, name text, sha256 text, applied_at timestamptz default now());
+        `create table rowmill.migrations (version int primary key, name text, sha256 text,
+          applied_at timestamptz default now());
          create trigger t before insert on rowmill.migrations for each row execute function rowmill.grab();`,
       ],
       [
         "views in place of tables",
         `create function rowmill.one() returns bigint language plpgsql as $$ begin ${grab} return 1; end $$;
-         create view rowmill.pipelines as select rowmill.one() as id; create view rowmill.deployment as select rowmill.one() as id;
+         create view rowmill.pipelines as select rowmill.one() as id;
+         create view rowmill.deployment as select rowmill.one() as id;
          create view rowmill.migrations as select rowmill.one()::int as version;
          create schema rowmill_worker; create view rowmill_worker.jobs as select rowmill.one() as id;`,
       ],
@@ -132,7 +136,7 @@ describeDatabases(
       expect(await superuserMade()).toEqual([]);
     });
 
-    it("beside a source of the same name, both found first in the path, is not taken for the one that is meant", async () => {
+    it("next to a source of the same name, both first in the path, is not taken for the configured one", async () => {
       await run(`create schema early authorization ${intruder}; grant select on films to ${intruder};
         do $$ begin execute format('alter database %I set search_path = early, public', current_database()); end $$`);
       await plant(`${triggerFunction} create table early.films (like public.films including all);
@@ -147,7 +151,7 @@ describeDatabases(
       expect(await superuserMade()).toEqual([]);
     });
 
-    it("is written to where target.trustOwner allows it, with what its code does", async () => {
+    it("is written when target.trustOwner allows it, with the effects of its code", async () => {
       await plant(planted["a trigger"][0]);
       await project.writeConfig(
         filmsPipeline().replace(`table: "film_labels"`, `table: "film_labels", trustOwner: true`),

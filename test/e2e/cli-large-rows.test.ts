@@ -51,7 +51,8 @@ function pipelineText(table: string, prompt: string): string {
     table === "pairs"
       ? `{ table: "pairs", key: ["id", "title"], columns: ["body", "copy"] }`
       : `{ table: "${table}", key: "id", columns: ["body"] }`;
-  return `${table}: pipeline({ source: ${source}, polling, request: { ...request, user: "${prompt} {{ body | slice: 0, 200 }}" },
+  return `${table}: pipeline({ source: ${source},
+    polling, request: { ...request, user: "${prompt} {{ body | slice: 0, 200 }}" },
     answer, target: { table: "${table}_labels" } })`;
 }
 
@@ -116,14 +117,14 @@ describe(`Rows that no batch can hold${unlessServer}`, { timeout: LONG_MS }, () 
     await project.check();
   });
 
-  it("are as the ledger knows them for a sweep, which asks nothing again", async () => {
+  it("count as unchanged in a sweep, which asks nothing again", async () => {
     const ended = await measured("sweep");
     expect(ended.status, ended.stderr).toBe(0);
     for (const name of names) expect(ended.stderr).toContain(`${name}: ${NORMAL_ROWS + 1} rows compared\n`);
     expect(await huge()).toEqual(everyTable(unread));
   });
 
-  it("are shown by their first part, as are results as long and answers that were kept", async () => {
+  it("are shown only in part, like results of that length and kept answers", async () => {
     await project.database.run(sql`insert into texts_labels (id, categories, summary, rowmill_at, rowmill_model)
       select 'huge', '{}', body, now(), 'model' from texts where id = 'huge'`);
     await project.database.run(sql`update rowmill.attempts set answer = repeat('kept ', 20000000)

@@ -14,7 +14,7 @@ function labels(name: string, key: string, more = ""): string {
     request: { ...request, user: "{{ body }}" }, target: { table: "${name}_labels" } })`;
 }
 
-describe(`Tables of a kind of their own${unlessServer}`, { timeout: LONG_MS }, () => {
+describe(`Unusual tables${unlessServer}`, { timeout: LONG_MS }, () => {
   let project: CliProject;
 
   beforeAll(buildCli, LONG_MS);
@@ -207,7 +207,7 @@ describe(`Tables of a kind of their own${unlessServer}`, { timeout: LONG_MS }, (
     await project.check();
   });
 
-  it("pause their pipeline with the reason where a statement fails that will not pass", async () => {
+  it("pause their pipeline with the reason when a statement keeps failing", async () => {
     await run(`create function picky(body text) returns boolean language plpgsql as $$
       begin if body = 'bad' then raise exception 'no % here', body; end if; return true; end $$`);
     for (const table of ["raising", "doubled", "fine"]) {
@@ -233,16 +233,18 @@ describe(`Tables of a kind of their own${unlessServer}`, { timeout: LONG_MS }, (
     ]);
   });
 
-  it("are compared as a whole when up starts, however short ago the last sweep was", async () => {
+  it("are compared completely when up starts, however recent the last sweep was", async () => {
     await run("create table quiet (id int primary key, body text)");
     await run("insert into quiet values (1, 'one'), (2, 'two')");
     await project.writeConfig(labels("quiet", `"id"`));
     expect((await project.run("up", "--until-idle", "--yes")).status).toBe(0);
     await run(
-      "set session_replication_role = replica; insert into quiet values (3, 'three'); set session_replication_role = origin",
+      `set session_replication_role = replica; insert into quiet values (3, 'three');
+      set session_replication_role = origin`,
     );
     await run(
-      "alter table quiet disable trigger user; update quiet set body = 'changed' where id = 1; delete from quiet where id = 2; alter table quiet enable trigger user",
+      `alter table quiet disable trigger user; update quiet set body = 'changed' where id = 1;
+      delete from quiet where id = 2; alter table quiet enable trigger user`,
     );
     const ended = await project.run("up", "--until-idle", "--yes");
     expect(ended.status, ended.stderr).toBe(0);

@@ -40,7 +40,7 @@ describe("Before anything is sent", { timeout: 120_000 }, () => {
     expect(await requestsSent()).toBe(0);
   });
 
-  it("a misspelt model gets a near match, also from the doctor that reaches no provider", async () => {
+  it("a misspelled model gets a near match, also from a doctor that reaches no provider", async () => {
     await project.writeConfig(pricedAt("", "gpt4o-mini"));
     const [up, doctor] = await Promise.all([
       project.run("up", "--until-idle"),

@@ -78,7 +78,7 @@ describe("rowmill up, with a server of another dialect", { timeout: 90_000 }, ()
     return (await project.gateway.journal.summary()).calls.get(route) ?? 0;
   }
 
-  it("asks each row once and reads each answer, whatever times, words, lists and records of files look like", async () => {
+  it("asks each row once and reads each answer, whatever form times, words, lists and file records have", async () => {
     await start(otherwise());
     const ended = await project.run("up", "--until-idle");
     expect(ended.status, ended.stderr).toBe(0);

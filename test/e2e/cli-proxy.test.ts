@@ -73,7 +73,9 @@ describe("A network with a proxy", { timeout: 120_000 }, () => {
     const unusable = await run({ HTTPS_PROXY: `socks5://worker:${PASSWORD}@127.0.0.1:1` }, "up", "--once");
     expect(unusable).toMatchObject({
       status: 2,
-      stderr: expect.stringContaining("HTTPS_PROXY: found an unusable value (not shown: it may hold a password), expected the URL of an HTTP proxy"),
+      stderr: expect.stringContaining(
+        "HTTPS_PROXY: found an unusable value (not shown: it may hold a password), expected the URL of an HTTP proxy",
+      ),
     });
     await lost.says(
       "no reply from https://provider.test/v1 through the proxy http://127.0.0.1:1 (HTTPS_PROXY) (ECONNREFUSED); check HTTPS_PROXY, or set NO_PROXY=provider.test to bypass the proxy",

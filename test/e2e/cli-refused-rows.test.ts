@@ -54,8 +54,10 @@ const cases: Readonly<Record<string, Case>> = {
   at_commit: {
     rows: 6,
     setUp: `${code(raises(2, "P0001"), "null")}
-      create constraint trigger code after insert or update on $t deferrable initially deferred for each row execute function $t_code();
-      create table $t_parents as select * from generate_series(1, 6) id where id <> 5; alter table $t_parents add primary key (id);
+      create constraint trigger code after insert or update on $t deferrable initially deferred for each row
+        execute function $t_code();
+      create table $t_parents as select * from generate_series(1, 6) id where id <> 5;
+      alter table $t_parents add primary key (id);
       alter table $t add foreign key (id) references $t_parents deferrable initially deferred`,
     refused: { 2: "no label for 2", 5: "violates foreign key constraint" },
   },
@@ -67,19 +69,22 @@ const cases: Readonly<Record<string, Case>> = {
         if new.id = 3 then insert into public.$t_elsewhere values (new.id, new.label); return null; end if;
         if new.id = 4 then new.id = 1004; end if;
         if new.id = 7 and tg_op = 'UPDATE' then return old; end if;`)}
-      create function $t_after() returns trigger language plpgsql as $$ begin delete from public.$t where id = 5; return null; end $$;
+      create function $t_after() returns trigger language plpgsql as $$
+        begin delete from public.$t where id = 5; return null; end $$;
       create trigger after_it after insert on $t for each row execute function $t_after()`,
     refused: { 2: notHeld, 3: notHeld, 4: notHeld, 5: notHeld, 7: notHeld },
   },
   // And what a trigger writes in a block of its own counts.
   unstamped: {
     rows: 3,
-    setUp: `alter table $t drop column rowmill_at, drop column rowmill_model; insert into $t values (2, 'old'), (3, 'old');
+    setUp: `alter table $t drop column rowmill_at, drop column rowmill_model;
+      insert into $t values (2, 'old'), (3, 'old');
       ${before("if new.id = 2 then return null; end if;")}
       create function $t_touch() returns trigger language plpgsql as $$ begin
         begin update public.$t set label = label || '!' where id = new.id; exception when others then raise; end;
         return null; end $$;
-      create trigger touch after insert or update on $t for each row when (pg_trigger_depth() = 0) execute function $t_touch()`,
+      create trigger touch after insert or update on $t for each row when (pg_trigger_depth() = 0)
+        execute function $t_touch()`,
     refused: { 2: notHeld },
   },
   // The source is its own target, and has a rule in place of a trigger.
@@ -169,7 +174,8 @@ describe(`A target with code of its own${unlessServer}`, { timeout: 120_000 }, (
       await make("nothing_kept", { rows: 3, setUp: before("return null;") });
       await make("at_commit", {
         rows: 3,
-        setUp: `create table $t_parents (id int primary key); alter table $t add foreign key (id) references $t_parents deferrable initially deferred`,
+        setUp: `create table $t_parents (id int primary key);
+          alter table $t add foreign key (id) references $t_parents deferrable initially deferred`,
       });
       await make("given_up", { rows: 3, setUp: all("42501") });
       const names = ["closed", "nothing_kept", "at_commit", "given_up"];
@@ -194,7 +200,8 @@ describe(`A target with code of its own${unlessServer}`, { timeout: 120_000 }, (
       });
       expect(await executed()).toBe(13);
       await run(
-        `drop trigger code on ans_closed; drop trigger code on ans_nothing_kept; insert into ans_at_commit_parents values (1), (2), (3)`,
+        `drop trigger code on ans_closed; drop trigger code on ans_nothing_kept;
+          insert into ans_at_commit_parents values (1), (2), (3)`,
       );
       expect((await project.run("resume", "closed")).status).toBe(0);
       await run(

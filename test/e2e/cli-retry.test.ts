@@ -78,7 +78,8 @@ describe.skipIf(serverKind === "embedded")(`rowmill retry${unlessServer}`, { tim
         create table ans (id int primary key, mood mood, score int constraint small check (score < 10),
           tag varchar(5))`,
     );
-    await project.writeConfig(`notes: pipeline({ source: { table: "notes", key: "id", columns: ["body"] }, polling, attempts: 1,
+    await project.writeConfig(`notes: pipeline({ source: { table: "notes", key: "id", columns: ["body"] },
+      polling, attempts: 1,
       request: { ...request, user: "{{ body }}" }, target: { table: "ans" },
       answer: z.object({ mood: z.string(), score: z.number().int(), tag: z.string() }) })`);
     await answerHere(project);
@@ -161,7 +162,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill retry${unlessServer}`, { tim
     expect(new Set(Object.values(await states()))).toEqual(new Set(["succeeded"]));
   });
 
-  it("writes each answer once, killed between its transactions, and beside another one and a worker", async () => {
+  it("writes each answer once, when killed between its transactions, and next to another retry and a worker", async () => {
     project = await startCliProject(serverKind, {
       gateway: { faults: { transformOutput: answering(() => ({ label: "x" })) } },
     });

@@ -28,7 +28,7 @@ describe("rowmill show", { timeout: 60_000 }, () => {
   }, 150_000);
   afterAll(() => project.close());
 
-  it("tells a row's whole story: cells, request, every attempt with its answer and cost, batches, result", async () => {
+  it("shows a row's whole story: cells, request, every attempt with its answer and cost, batches, result", async () => {
     const shown = await project.run("show", "films", "1");
     expect(shown).toMatchObject({ status: 0, stderr: "" });
     expect(shown.stdout).toMatch(/^films 1\n {2}succeeded\n {2}2 attempts; 1 unusable answer for this content/);
@@ -42,9 +42,10 @@ describe("rowmill show", { timeout: 60_000 }, () => {
     expect(shown.stdout).toMatch(/result\n {2}categories +\[/);
   });
 
-  it("gives the same as JSON", async () => {
+  it("gives the same as JSON, on one line", async () => {
     const shown = await project.run("show", "films", "1", "--json");
     expect(shown).toMatchObject({ status: 0, stderr: "" });
+    expect(shown.stdout.trimEnd().split("\n")).toHaveLength(1);
     expect(JSON.parse(shown.stdout)).toMatchObject({
       pipeline: "films",
       key: "1",

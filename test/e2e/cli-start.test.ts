@@ -56,7 +56,7 @@ describe.skipIf(serverKind === "embedded")(
       await project.check();
     };
 
-    it("is waited for by up, with a message, and short commands say at once what is wrong", async () => {
+    it("makes up wait, with a message, and short commands report the problem at once", async () => {
       await proxy.refuse();
       const running = up();
       const { host, pathname } = new URL(url);

@@ -64,12 +64,13 @@ describe.skipIf(serverKind === "embedded")(
       expect((await project.status()).pipelines[0]).toMatchObject({ succeeded: ROWS, failed: 0 });
     }
 
+    const changed = 'alter table "public"."ans" drop constraint "ans_label_check",';
     const widened = [
-      `alter table "public"."ans" drop constraint "ans_label_check", add constraint "ans_label_check" check ("label" in ('a', 'b', 'it''s c')) not valid;`,
+      `${changed} add constraint "ans_label_check" check ("label" in ('a', 'b', 'it''s c')) not valid;`,
       `alter table "public"."ans" validate constraint "ans_label_check";`,
     ];
 
-    it("gets the values of a changed enum once that is allowed, beside those that its rows and older workers have", async () => {
+    it("gets the values of a changed enum once you allow it, and keeps those of its rows and of older workers", async () => {
       await answer(`label: z.enum(["a", 'it\\'s c']), note: z.string()`);
       await expectRefused([], 4, [
         "must be changed before it can hold the answers, and you have not allowed it yet",
@@ -105,7 +106,7 @@ describe.skipIf(serverKind === "embedded")(
       await run(`comment on table ans is 'Answers for "public"."texts", written by Rowmill.'`);
     });
 
-    it("is asked nothing for the stamp columns that were dropped from it", async () => {
+    it("works without the stamp columns that you dropped, and up asks nothing", async () => {
       await run("alter table ans drop column rowmill_at, drop column rowmill_model");
       await answer(`label: z.enum(["a", 'it\\'s c']), note: z.string().max(200)`);
       await expectAnswered("--yes");
@@ -131,10 +132,10 @@ describe.skipIf(serverKind === "embedded")(
       expect((await tableNow()).checks.join()).not.toContain("'d'");
     });
 
-    it("of a field with another type is left to a person, with the statement to run", async () => {
+    it("with a field of another type is left to you, with the statement to run", async () => {
       await answer(`label: z.number(), note: z.array(z.string())`);
       const statements = [
-        `alter table "public"."ans" drop constraint "ans_label_check", alter column "label" type double precision using null;`,
+        `${changed} alter column "label" type double precision using null;`,
         `alter table "public"."ans" alter column "note" type text[] using array["note"::text];`,
       ];
       await expectRefused(["--yes"], 2, [
@@ -153,7 +154,8 @@ describe.skipIf(serverKind === "embedded")(
     });
 
     it("keeps a wider CHECK than the answer needs, and is refused where rows hold what a narrower one would not let in", async () => {
-      await run(`alter table ans alter column label type text using 'b', add constraint ans_label_check check (label in ('a', 'b', 'c')),
+      await run(`alter table ans alter column label type text using 'b',
+        add constraint ans_label_check check (label in ('a', 'b', 'c')),
         alter column note type text using null`);
       await answer(`label: z.enum(["a", "b", "c"]), note: z.string()`);
       await expectAnswered("--yes");
@@ -161,7 +163,7 @@ describe.skipIf(serverKind === "embedded")(
       await answer(`label: z.enum(["a", "b"]), note: z.string()`);
       expect((await project.run("doctor")).stdout).toContain("Nothing to fix");
       await answer(`label: z.enum(["a", "c"]), note: z.string()`);
-      const narrowed = `alter table "public"."ans" drop constraint "ans_label_check", add constraint "ans_label_check" check ("label" in ('a', 'c')) not valid;`;
+      const narrowed = `${changed} add constraint "ans_label_check" check ("label" in ('a', 'c')) not valid;`;
       await expectRefused(["--yes"], 2, [
         `ans."label" contains "b", which the answer no longer allows. Rowmill does not narrow a CHECK`,
         narrowed,

@@ -36,7 +36,8 @@ describe.skipIf(serverKind === "embedded")(`A target that is checked${unlessServ
     project = await startCliProject(serverKind);
     await run(`create table texts (id int primary key, body text); insert into texts values (1, 'One.'), (2, 'Two.');
       create table fired (name text);
-      create function fires() returns trigger language plpgsql as $$ begin insert into fired values (tg_table_name); return new; end $$;`);
+      create function fires() returns trigger language plpgsql as $$
+        begin insert into fired values (tg_table_name); return new; end $$;`);
   });
   afterAll(() => project.close());
 
@@ -121,7 +122,8 @@ describe.skipIf(serverKind === "embedded")(`A target that is checked${unlessServ
       administrator,
       `grant temporary on database "${database}" to "${limited}";`,
     ]);
-    await run(`create function notes_tables() returns event_trigger language plpgsql as $$ begin insert into fired values ('event'); end $$;
+    await run(`create function notes_tables() returns event_trigger language plpgsql as $$
+      begin insert into fired values ('event'); end $$;
         create event trigger notes_tables on ddl_command_end execute function notes_tables();`);
     await project.writeConfig(targetPipeline("event", {}));
     const watched = await project.run("doctor");

@@ -78,7 +78,8 @@ describe("rowmill up", { timeout: 90_000 }, () => {
 
   it("exits with 4 when rows wait for approval, sends none of them, and continues with the others", async () => {
     await project.writeConfig(
-      `${filmsPipeline("approveAboveUsd: 0")}, cheap: pipeline({ source, polling, request, answer, target: { table: "cheap_labels" } })`,
+      `${filmsPipeline("approveAboveUsd: 0")}, cheap: pipeline({ source,
+        polling, request, answer, target: { table: "cheap_labels" } })`,
     );
     await insertFilms(project, 3);
     const ended = await project.run("up", "--until-idle");
@@ -116,9 +117,10 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     expect(await countLabels(project)).toBe(3);
   });
 
-  it("approves by --yes, also what costs an unknown sum", async () => {
+  it("approves with --yes, also when the cost is unknown", async () => {
     await project.writeConfig(
-      `films: pipeline({ source, polling, answer, request: { ...request, model: "a-model-of-our-own" }, target: { table: "film_labels" } })`,
+      `films: pipeline({ source,
+        polling, answer, request: { ...request, model: "a-model-of-our-own" }, target: { table: "film_labels" } })`,
     );
     await insertFilms(project, 2);
     const ended = await project.run("up", "--until-idle", "--yes");
@@ -140,7 +142,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     expect(ended.stderr).not.toContain("sk-test-key-of-the-command-line");
   });
 
-  it("brings rows all the way when it is run again and again with --once", async () => {
+  it("takes rows from arrival to answer when it is run repeatedly with --once", async () => {
     await project.writeConfig(filmsPipeline("when: { rows: 5, maxWait: '24h' }"));
     await insertFilms(project, 7);
     await until("7 labels", async () => {
@@ -153,7 +155,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     await project.check();
   });
 
-  it("does not load what only a worker that stays needs with --once", async () => {
+  it("loads nothing that only a permanent worker needs, with --once", async () => {
     const script = `import M from "node:module"; process.on("exit", () => console.error(Object.keys(M._cache).some((file) => file.includes("graphile-worker")) ? "loaded" : "left alone"));`;
     const env = {
       ...project.env,
@@ -223,7 +225,8 @@ describe("rowmill up", { timeout: 90_000 }, () => {
 
   describe("asks at its start also for rows that came since all was compared", () => {
     const config = (where: string) =>
-      `films: pipeline({ source: { ...source, where: "${where}" }, polling, request, answer, target: { table: "film_labels" }, approveAboveUsd: 0 })`;
+      `films: pipeline({ source: { ...source, where: "${where}" },
+        polling, request, answer, target: { table: "film_labels" }, approveAboveUsd: 0 })`;
 
     async function expectToBeAsked(): Promise<void> {
       const command = `stty cols 200; timeout --foreground -s KILL 60 "${process.execPath}" "${cliScript}" up --until-idle`;

@@ -47,7 +47,7 @@ describe("A newer version's migration, while two workers work", { timeout: 90_00
     project.gateway.release();
   }
 
-  it("makes them stop when they could not live with it: with a clear word, pausing and losing nothing", async () => {
+  it("stops workers that cannot work with it, with a clear message, and pauses and loses nothing", async () => {
     const workers = await twoWorkers();
     await project.database.transaction(async (tx) => {
       await tx.run(raw("lock table rowmill.batches in access exclusive mode"));
@@ -92,7 +92,7 @@ describe("A newer version's migration, while two workers work", { timeout: 90_00
     await project.check();
   });
 
-  it("leaves them at work when it only adds", async () => {
+  it("lets workers continue when it only adds", async () => {
     const workers = await twoWorkers();
     await project.database.transaction(async (tx) => {
       await tx.run(sql`insert into rowmill.migrations (version, name, sha256) values (99, '0099_later.sql', '')`);
@@ -112,7 +112,7 @@ describe("A newer version's migration, while two workers work", { timeout: 90_00
 });
 
 describe("A ledger of an earlier version", { timeout: 60_000 }, () => {
-  it("is brought forward by up alone: every other command points to it, and uninstall does its work", async () => {
+  it("is upgraded only by up: every other command points to it, and uninstall does its work", async () => {
     const project = await startCliProject(serverKind, { run: runCli });
     try {
       await project.database.run(raw(await readFile(new URL("../ledgers/0001.sql", import.meta.url), "utf8")));

@@ -13,7 +13,7 @@ beforeAll(buildCli, 150_000);
 
 describe("The image's health check", () => {
   it(
-    "holds while this host's worker lives, not for another host's, and not once it has stopped",
+    "passes while this host's worker lives, not for another host's, and not once it has stopped",
     {
       timeout: 90_000,
     },

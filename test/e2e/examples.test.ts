@@ -17,7 +17,7 @@ const COMMANDS_MS_MAX = 60_000;
 beforeAll(buildCli, 150_000);
 
 describe("examples", { timeout: 120_000 }, () => {
-  it("are all tried here", async () => {
+  it("are all tested here", async () => {
     expect(await readdir(examples)).toEqual(["movies", "postgres", "supabase"]);
   });
 

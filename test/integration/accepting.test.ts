@@ -42,7 +42,7 @@ describeDatabases(
       expect(await outcomes(project)).toEqual({ answered: ROWS });
     });
 
-    it("are of one instant, those that fail among them", async () => {
+    it("get the same time, including those that fail", async () => {
       await createNotes(project, [...plain(ROWS), "[[demo:invalid]] This one never fits."]);
       await collect();
       const instants = await project.rows(
@@ -51,7 +51,7 @@ describeDatabases(
       expect(instants).toEqual([{ instants: 1 }]);
     });
 
-    it("are accepted but for the rows that changed or went meanwhile, which are looked at", async () => {
+    it("are accepted except for rows that changed or went in the meantime, which are looked at", async () => {
       await createNotes(project, plain(ROWS));
       await collect(async () => {
         await project.run(sql`update public.notes set body = 'Another text, plain and short.' where id = 1`);
@@ -74,7 +74,7 @@ describeDatabases(
       ["raises that no write is taken", "raise exception 'not this one' using errcode = '25006'"],
       ["raises a lost connection", "raise exception 'not this one' using errcode = '08006'"],
       ["returns nothing", "return null"],
-    ])("are written but for the one for which the target's trigger %s", async (_, does) => {
+    ])("are written except the one for which the target's trigger %s", async (_, does) => {
       await createNotes(project, plain(ROWS));
       await collect(async () => {
         const body = `begin if new.id = 3 then ${does}; end if; return new; end`;

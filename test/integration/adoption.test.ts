@@ -76,7 +76,7 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
   });
 
   it("is written from the ledger where its target rows are held, by the names of the other code", async ({ skip }) => {
-    if (kind === "embedded") skip("the embedded database has one session: nobody else can hold a row there");
+    if (kind === "embedded") skip("the embedded database has one session: no one else can hold a row there");
     const worker = await startMovies();
     await sweep(worker);
     await project.run(sql`insert into public.movie_labels (imdb_id, categories, summary, rowmill_at, rowmill_model)
@@ -113,7 +113,8 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
       await adopt(worker, batchId);
       await project.drain(worker);
       const [booked] = await project.rows<{ cost: number; input: number; output: number }>(sql`
-        select sum(a.cost_nano_usd)::float8 as cost, sum(a.input_tokens)::float8 as input, sum(a.output_tokens)::float8 as output
+        select sum(a.cost_nano_usd)::float8 as cost, sum(a.input_tokens)::float8 as input,
+          sum(a.output_tokens)::float8 as output
         from rowmill.attempts a join rowmill.batches b on b.no = a.batch where b.provider_batch_id = ${batchId}`);
       expect(booked?.cost).toBe((booked?.input ?? 0) * 1_250 + (booked?.output ?? 0) * 5_000);
     },

@@ -3,6 +3,7 @@
  * reason.
  */
 import { afterEach, expect, it } from "vitest";
+import type { Gateway } from "../../src/gateway/gateway.js";
 import type { Call } from "../../src/gateway/engine/faults.js";
 import { pipeline, z } from "../../src/index.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
@@ -25,7 +26,7 @@ describeDatabases(
       await createNotes(project, [
         "plain text",
         "[[demo:refuse]] never answers",
-        "[[demo:invalid-once]] is mended at the second try",
+        "[[demo:invalid-once]] is fixed at the second try",
         "[[demo:error 400]] cannot be asked",
         "[[demo:error-once 500]] falls over once",
         "",
@@ -74,7 +75,8 @@ describeDatabases(
       ]);
     });
 
-    it("of an expired batch are kept, and only the rest is sent again", async () => {
+    /** A batch of ten rows that the provider ends before it has answered all of them, collected. */
+    async function endEarly(end: (gateway: Gateway, batchId: string) => void): Promise<void> {
       let hold = true;
       project = await startProject(kind, { gateway: { faults: { hold: () => hold } } });
       await createNotes(project, plain(10));
@@ -82,9 +84,14 @@ describeDatabases(
       await project.round(worker);
       const [created] = (await project.gateway.journal.summary()).batches;
       hold = false;
-      project.gateway.expire(created?.batchId ?? "", { afterRequests: 4 });
-      await project.gateway.until(created?.batchId ?? "");
+      const id = created?.batchId ?? "";
+      end(project.gateway, id);
+      await project.gateway.until(id);
       await project.drain(worker);
+    }
+
+    it("of an expired batch are kept, and only the rest is sent again", async () => {
+      await endEarly((gateway, id) => gateway.expire(id, { afterRequests: 4 }));
       const journal = await project.gateway.journal.summary();
       expect(journal.executed).toBe(10);
       expect([...journal.executedByContent.values()]).toEqual(Array.from({ length: 10 }, () => 1));
@@ -92,16 +99,7 @@ describeDatabases(
     });
 
     it("of a batch that was cancelled at the provider are kept, and only the rest is sent again", async () => {
-      let hold = true;
-      project = await startProject(kind, { gateway: { faults: { hold: () => hold } } });
-      await createNotes(project, plain(10));
-      const worker = await project.worker({ notes: notesPipeline() });
-      await project.round(worker);
-      const [created] = (await project.gateway.journal.summary()).batches;
-      hold = false;
-      project.gateway.cancel(created?.batchId ?? "", { afterRequests: 7 });
-      await project.gateway.until(created?.batchId ?? "");
-      await project.drain(worker);
+      await endEarly((gateway, id) => gateway.cancel(id, { afterRequests: 7 }));
       expect((await project.gateway.journal.summary()).executed).toBe(10);
       expect(await outcomes(project)).toEqual({ answered: 10, cancelled: 3 });
     });
@@ -134,7 +132,7 @@ describeDatabases(
       expect(failed[0]?.error).toContain("note_summaries_summary_check");
     });
 
-    it("of an older definition are accepted, and do not stand for a newer one", async () => {
+    it("to an older definition are accepted, and do not count as answers to a newer one", async () => {
       let hold = true;
       project = await startProject(kind, { gateway: { faults: { hold: () => hold } } });
       await createNotes(project, plain(5));

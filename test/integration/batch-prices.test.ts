@@ -54,7 +54,8 @@ describeDatabases(
 
     async function booked(): Promise<{ cost: number | null; input: number; output: number }> {
       const [sum] = await project.rows<{ cost: number | null; input: number; output: number }>(sql`
-        select sum(a.cost_nano_usd)::float8 as cost, sum(a.input_tokens)::int as input, sum(a.output_tokens)::int as output
+        select sum(a.cost_nano_usd)::float8 as cost, sum(a.input_tokens)::int as input,
+          sum(a.output_tokens)::int as output
         from rowmill.attempts a join rowmill.batches b on b.no = a.batch
         where b.id = (select id from rowmill.batches order by planned_at limit 1)`);
       return sum ?? { cost: null, input: 0, output: 0 };
@@ -75,7 +76,7 @@ describeDatabases(
       ]);
     });
 
-    it("is what the config says: it is kept with the batch, and a budget works for a model that nobody knows", async () => {
+    it("is what the config says: it is kept with the batch, and a budget works for an unknown model", async () => {
       project = await startProject(kind);
       await createNotes(project, plain(ROWS));
       const price = { input: 3, output: 8 };
@@ -135,7 +136,7 @@ describeDatabases(
       expect(await moneyOverviews(project.database)).toMatchObject([{ unpriced: ROWS }]);
     });
 
-    it("is that of a second batch for the same requests too, which is found after the config changed", async () => {
+    it("also holds for a duplicate of the batch that is found after the config changed", async () => {
       await send();
       const changed = await project.worker({ notes: asking("gpt-4o") }, { approve: false });
       await collect(changed);
@@ -153,7 +154,7 @@ describeDatabases(
       ]);
     });
 
-    it("is what the audit computes every cost from: one that was booked otherwise is named", async () => {
+    it("is the audit's basis for every cost: a cost that was booked otherwise is named", async () => {
       await collect(await send());
       const right = sql`select request_id, cost_nano_usd from rowmill.attempts order by request_id limit 1`;
       const [attempt] = await project.rows<{ cost_nano_usd: string }>(right);

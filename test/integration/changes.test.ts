@@ -33,7 +33,7 @@ const changes: readonly Change[] = [
       await project.run(
         sql`
           update public.imdb_dataset
-          set "Description" = 'Anew: ' || "Description"
+          set "Description" = 'Again: ' || "Description"
           where imdb_id = any(${keys}::bigint[])`,
       );
     },

@@ -39,7 +39,7 @@ describe("the gateway of a kept demo", () => {
 });
 
 describe("a kept demo", () => {
-  test("goes on with the provider that it was begun with, and with no other", async () => {
+  test("continues only with the provider that it began with", async () => {
     await requireSameProvider(folder, true);
     await requireSameProvider(folder, false);
     await mkdir(join(folder, ".rowmill", "database"), { recursive: true });

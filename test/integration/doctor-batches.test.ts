@@ -10,7 +10,7 @@ import { passTime } from "../support/provider-faults.js";
 import { sql } from "../support/project.js";
 
 describeDatabases(
-  "The doctor, of batches",
+  "Batches at the provider",
   (kind) => {
     let crash: CrashProject;
     afterEach(() => crash.close());
@@ -58,7 +58,7 @@ describeDatabases(
       return id;
     }
 
-    it("that are orphans are reported, except failed ones, which ran nothing", async () => {
+    it("that are orphans are reported by the doctor, except failed ones, which ran nothing", async () => {
       let aheadMs = -3_600_000;
       crash = await startCrashProject(kind, { gateway: { clock: { nowMs: () => Date.now() + aheadMs } } });
       await createNotes(crash.project, plain(1));
@@ -67,7 +67,7 @@ describeDatabases(
         custom_id: "x-1",
         method: "POST",
         url: "/v1/chat/completions",
-        body: { model: "gpt-4o-mini", messages: [{ role: "user", content: "Nobody's text." }] },
+        body: { model: "gpt-4o-mini", messages: [{ role: "user", content: "No one's text." }] },
       });
       const failed = await createOrphan({});
       aheadMs = 0;
@@ -79,7 +79,7 @@ describeDatabases(
       expect(JSON.stringify(orphan)).not.toContain(failed);
     });
 
-    it("that do not end are reported once they are past their window", async () => {
+    it("that do not end are reported by the doctor once they are past their window", async () => {
       crash = await startCrashProject(kind, { gateway: { faults: { hold: () => true } } });
       const { project } = crash;
       await createNotes(project, plain(1));

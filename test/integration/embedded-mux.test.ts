@@ -247,7 +247,8 @@ describe("parameters in binary on the embedded database", () => {
       const { rows } = await one.query(
         `SELECT (SELECT sum(n)::text FROM unnest((SELECT $1::bigint[])) AS t (n)) AS numbers,
                 (SELECT count(*)::int FROM unnest((SELECT $2::int[])) AS t (n)) AS ints,
-                (SELECT md5(string_agg(b, '' ORDER BY o)) FROM unnest((SELECT $3::bytea[])) WITH ORDINALITY AS t (b, o)) AS contents,
+                (SELECT md5(string_agg(b, '' ORDER BY o)) FROM unnest((SELECT $3::bytea[])) WITH ORDINALITY AS t (b,
+                  o)) AS contents,
                 md5($4::bytea) AS whole`,
         [
           bigint(numbers.map((n) => n + offset)),

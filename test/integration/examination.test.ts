@@ -6,7 +6,7 @@ import { createNotes, notesPipeline } from "../support/notes.js";
 import { sql, startProject } from "../support/project.js";
 
 it.skipIf(serverKind === "embedded")(
-  `A missing right to put triggers on the source is told with its grant, and nothing was made${unlessServer}`,
+  `A missing right to put triggers on the source is reported with its grant, and nothing is created${unlessServer}`,
   async () => {
     const project = await startProject(serverKind, { empty: true });
     try {

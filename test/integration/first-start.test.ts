@@ -107,7 +107,7 @@ describeDatabases(
           expect(first.map(({ relation }) => relation)).toEqual(onEach("letters", "letters_1", "letters_2"));
 
           // As after an update of Rowmill that changes the trigger's text; and switched off is on again.
-          await project.run(sql`update rowmill.pipelines set source_signature = 'of a former version'`);
+          await project.run(sql`update rowmill.pipelines set source_signature = 'of an earlier version'`);
           await project.run(sql`alter table public.letters disable trigger rowmill_1_insert`);
           await start();
           expect(await ourTriggers(project)).toEqual(first);

@@ -70,7 +70,7 @@ const misdeeds: Readonly<Record<string, () => unknown>> = {
   number: () => 3,
   undefined: () => undefined,
   long: () => "😀".repeat(1_000_000),
-  failingPromise: () => Promise.reject(new Error("nobody waits for this")),
+  failingPromise: () => Promise.reject(new Error("no one waits for this")),
   throw: () => {
     throw new Error("no");
   },

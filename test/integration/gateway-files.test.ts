@@ -197,7 +197,7 @@ describe("the list of files", () => {
     return ids;
   }
 
-  test("begins with the newest, and turns round when asked", async () => {
+  test("begins with the newest, and is reversed on request", async () => {
     const { client } = await startTestGateway();
     const ids = await threeFiles(client);
     expect((await client.files.list()).data.map((file) => file.id)).toEqual(ids.toReversed());

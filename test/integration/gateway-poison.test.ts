@@ -1,5 +1,5 @@
 /**
- * Lines that ask for what nobody can answer, and batches in which something goes wrong: neither takes the gateway or
+ * Lines that ask for what no model can answer, and batches in which something goes wrong: neither takes the gateway or
  * another batch along.
  */
 import { describe, expect, test } from "vitest";
@@ -66,7 +66,7 @@ function throwingLine(customId: string): string {
   return chatLine(customId, "A heist.", formatOf({ const: "DEEP" })).replace('"DEEP"', deep);
 }
 
-describe("a line with a schema that nobody can answer", () => {
+describe("a line with a schema that no model can answer", () => {
   test.each(Object.entries(poisons))("ends at a bound: %s", async (_, schema) => {
     const { gateway, client } = await startTestGateway();
     const lines = [poisonLine("poison", schema), chatLine("fine", "A heist.")];
@@ -79,7 +79,7 @@ describe("a line with a schema that nobody can answer", () => {
     expect(choiceOf("fine")?.finish_reason).toBe("stop");
   });
 
-  test("is answered by the next start where a former gateway fell over it", async () => {
+  test("is answered after a restart of a gateway that had crashed on it", async () => {
     const before = await startTestGateway({ faults: { hold: (batch) => batch.status === "in_progress" } });
     const lines = Object.values(poisons).map((schema, index) => poisonLine(`poison-${index}`, schema));
     const id = await submit(before.client, lines);
@@ -157,7 +157,7 @@ describe("a line of more values than a memory holds", () => {
     });
   });
 
-  test("is told from a long text with as many commas and brackets", async () => {
+  test("is distinguished from a long text with as many commas and brackets", async () => {
     const { gateway, client } = await startTestGateway();
     const text = 'A heist, "a dragon" [and] {a king},\\ '.repeat(100_000);
     const batch = await gateway.until(await submit(client, [chatLine("long", text)]));
@@ -219,11 +219,11 @@ describe("a cancel", () => {
       log: (message) => logged.push(message),
     });
     const cancelled = await submit(client, [chatLine("a", "A heist.")]);
-    const mended = await submit(client, [chatLine("b", "A heist.")]);
+    const fixed = await submit(client, [chatLine("b", "A heist.")]);
     await expect.poll(() => logged.filter((line) => line.includes("is retried")).length).toBeGreaterThan(1);
     await client.batches.cancel(cancelled);
     expect((await gateway.until(cancelled)).status).toBe("cancelled");
     broken = false;
-    expect((await gateway.until(mended)).status).toBe("completed");
+    expect((await gateway.until(fixed)).status).toBe("completed");
   });
 });

@@ -103,9 +103,12 @@ describeDatabases(
       const [id] = worker.pipelines.keys();
       const [facts] = await project.rows(sql`
       select r.rolname as owner, r.rolsuper as super, r.rolcanlogin as login, p.prosecdef as definer,
-        coalesce(array_to_string(p.proacl, ',') like '%=X/%' and array_to_string(p.proacl, ',') ~ '(^|,)=X', false) as public_may,
-        has_table_privilege(r.oid, 'rowmill.arrivals', 'insert') as inserts, has_table_privilege(r.oid, 'rowmill.arrivals', 'select') as reads,
-        has_table_privilege(r.oid, 'rowmill.requests', 'select,insert,update,delete') as ledger, has_schema_privilege(r.oid, 'rowmill', 'create') as creates
+        coalesce(array_to_string(p.proacl, ',') like '%=X/%'
+          and array_to_string(p.proacl, ',') ~ '(^|,)=X', false) as public_may,
+        has_table_privilege(r.oid, 'rowmill.arrivals', 'insert') as inserts,
+        has_table_privilege(r.oid, 'rowmill.arrivals', 'select') as reads,
+        has_table_privilege(r.oid, 'rowmill.requests', 'select,insert,update,delete') as ledger,
+        has_schema_privilege(r.oid, 'rowmill', 'create') as creates
       from pg_proc p join pg_roles r on r.oid = p.proowner where p.oid = to_regproc(${`rowmill.arrive_${id}`})`);
       expect(facts).toEqual({
         owner: "rowmill_arrivals",
@@ -135,7 +138,7 @@ describeDatabases(
       expect(await project.rows(isDefiner)).toEqual([{ definer: true }]);
     });
 
-    it("writes on when a declared column was dropped or retyped, which a sweep then sees", async () => {
+    it("continues to write when a declared column was dropped or retyped, which a sweep then sees", async () => {
       const worker = await project.worker({ texts: textPipeline() });
       await project.drain(worker);
       await project.run(sql`alter table public.texts alter column body type jsonb using to_jsonb(body)`);
@@ -166,7 +169,7 @@ describeDatabases(
       ],
     ] as const;
 
-    it.each(alterations)("writes on after %s, and a sweep is asked for", async (_name, alteration, change) => {
+    it.each(alterations)("continues to write after %s, and a sweep is asked for", async (_name, alteration, change) => {
       await project.database.pool.query(`create type public.odd as enum ('1', '2');
       create sequence public.casts; grant usage on sequence public.casts to public;
       create function public.odd_text(public.odd) returns text language plpgsql as
@@ -246,7 +249,7 @@ describeDatabases(
       expect(failed).toEqual({ count: 12_000 });
     });
 
-    it("has every key of a statement told once, however many, for whatever statement", async () => {
+    it("gets each key of a statement recorded once, for any statement and any number of keys", async () => {
       await project.worker({ texts: textPipeline() });
       const arrivals = async (statement: ReturnType<typeof sql>) => {
         await project.run(sql`truncate rowmill.arrivals`);
@@ -271,13 +274,14 @@ describeDatabases(
       expect(await arrivals(sql`delete from public.texts where id > 1`)).toEqual(most);
     });
 
-    it("is not sent round in circles by a touch trigger when results go into the source itself", async () => {
+    it("does not loop through a touch trigger when results go into the source itself", async () => {
       await project.run(
         sql`alter table public.texts add column updated_at timestamptz default now(), add column answer text`,
       );
       await project.run(
         sql`
-          create function public.touch() returns trigger language plpgsql as 'begin new.updated_at = clock_timestamp(); return new; end'`,
+          create function public.touch() returns trigger
+            language plpgsql as 'begin new.updated_at = clock_timestamp(); return new; end'`,
       );
       await project.run(
         sql`create trigger touch before update on public.texts for each row execute function public.touch()`,

@@ -106,7 +106,8 @@ describeDatabases(
       );
       await project.run(
         sql`
-          create function public.touch() returns trigger language plpgsql as 'begin new.updated_at = clock_timestamp(); return new; end'`,
+          create function public.touch() returns trigger
+            language plpgsql as 'begin new.updated_at = clock_timestamp(); return new; end'`,
       );
       await project.run(
         sql`create trigger touch before update on public.texts for each row execute function public.touch()`,

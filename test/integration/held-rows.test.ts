@@ -176,7 +176,7 @@ describeDatabases(
       await expectAllAnsweredOnce(project, 4);
     });
 
-    it("go with their batch when a person gives it up", async () => {
+    it("are dropped with their batch when you give it up", async () => {
       const worker = await start(plain(3));
       const client = await hold("select 1 from public.note_summaries where id = 2 for update");
       await rounds(worker);
@@ -188,11 +188,12 @@ describeDatabases(
       expect(await outcomes(project)).toEqual({ abandoned: 1, answered: 3 });
     });
 
-    it("are tried ever less often where the target takes none and a person's pause hides that", async () => {
+    it("are tried less and less often when the target accepts none and your pause hides that", async () => {
       const worker = await start(plain(3));
       await project.run(
         raw(
-          `create function public.closed() returns trigger language plpgsql as $$ begin raise exception 'closed'; end $$`,
+          `create function public.closed() returns trigger language plpgsql as $$
+            begin raise exception 'closed'; end $$`,
         ),
       );
       await project.run(
@@ -220,12 +221,12 @@ describeDatabases(
       await expectAllAnsweredOnce(project, 3);
     });
 
-    it("are not paid for row by row indefinitely where the target takes none", async () => {
+    it("are not tried row by row indefinitely when the target accepts none", async () => {
       const worker = await start([]);
       await project.run(
         sql`
-          create function public.closed() returns trigger language plpgsql as $$ begin raise exception 'closed';
-            end $$`,
+          create function public.closed() returns trigger language plpgsql as $$
+            begin raise exception 'closed'; end $$`,
       );
       await project.run(
         sql`
@@ -253,7 +254,8 @@ describeDatabases(
         const worker = await start(plain(6));
         await project.run(
           raw(`create function public.never() returns trigger language plpgsql as $$ begin
-            if new.id in (2, 5) then raise exception 'never' using errcode = '${sqlState}'; end if; return new; end $$`),
+            if new.id in (2, 5) then raise exception 'never' using errcode = '${sqlState}'; end if; return new;
+            end $$`),
         );
         await project.run(
           sql`

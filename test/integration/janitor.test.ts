@@ -51,7 +51,7 @@ describe("Around a batch", () => {
     expect(await project.rows(queues)).toEqual([]);
   });
 
-  it("an interrupted deletion of its files is no failure to be told", async () => {
+  it("an interrupted deletion of its files is not reported as a failure", async () => {
     await createNotes(project, plain(2));
     const worker = await project.worker({ notes: notesPipeline() });
     await project.drain(worker);

@@ -1,5 +1,5 @@
 /**
- * Ledgers that former versions left in the middle of their work (`test/ledgers`, made by `scripts/keep-ledger.mjs`),
+ * Ledgers that earlier versions left in the middle of their work (`test/ledgers`, made by `scripts/keep-ledger.mjs`),
  * taken over by this one.
  */
 import { readdir, readFile } from "node:fs/promises";
@@ -41,7 +41,7 @@ describeDatabases(
     });
     afterEach(() => project.close());
 
-    it.each(kept)("%s becomes what this version makes, and its work goes on where it stood", async (name) => {
+    it.each(kept)("%s becomes the ledger of this version, and its work continues where it stopped", async (name) => {
       await load(project.url, await readFile(new URL(name, folder), "utf8"));
       const worker = await project.worker({ notes });
       const [bound] = worker.pipelines.values();
@@ -70,7 +70,7 @@ describeDatabases(
 
     // The embedded one has one session, which nothing else can be in the way of.
     if (kind !== "embedded")
-      it("is brought forward although the first try loses a deadlock", async () => {
+      it("is upgraded although the first try loses a deadlock", async () => {
         for (const statement of SCHEMA_STATEMENTS) await project.run(raw(statement));
         const other = new pg.Client({ connectionString: project.url });
         await other.connect();

@@ -48,7 +48,7 @@ describeDatabases(
         token: lease.token,
         worker: "me",
       });
-      if (batch === null) throw new Error("Nobody else holds the batch.");
+      if (batch === null) throw new Error("No one else holds the batch.");
       return { batch, lease };
     }
 

@@ -35,7 +35,7 @@ describeDatabases(
       expect(new Set(requests).size).toBe(1_000);
     }
 
-    it("are labelled when they were there before the pipeline", async () => {
+    it("are labeled when they were there before the pipeline", async () => {
       await insertMovies(project);
       await project.drain(await project.worker({ movies: moviesPipeline() }));
       await expectEachOnce();
@@ -86,7 +86,7 @@ describeDatabases(
 );
 
 describeDatabases(
-  "Arrivals that seem to tell that a row is not gone",
+  "Arrivals that may show that a row is not gone",
   (kind) => {
     let project: TestProject;
     let worker: WorkerContext;

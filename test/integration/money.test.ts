@@ -71,7 +71,7 @@ describeDatabases(
       expect(after.reserved).toBe(0);
     });
 
-    it("that is used up pauses the pipeline with the reason, and a larger budget goes on by itself", async () => {
+    it("that is used up pauses the pipeline with the reason, and a larger budget ends the pause", async () => {
       project = await startProject(kind);
       await createNotes(project, plain(60));
       await project.drain(
@@ -101,7 +101,7 @@ describeDatabases(
       ).rejects.toThrow(/pipelines\.notes\.budget: Rowmill has no price for "my-own-model"/);
     });
 
-    it("is bounded by `limit` too: so many rows in all, and retries of those", async () => {
+    it("is bounded by `limit` too: that many rows in all, and their retries", async () => {
       project = await startProject(kind);
       await createNotes(project, ["[[demo:invalid-once]] first", ...plain(20)]);
       await project.drain(await project.worker({ notes: notesPipeline({ limit: 7, maxRequests: 3 }) }));
@@ -111,7 +111,7 @@ describeDatabases(
       expect((await project.gateway.journal.summary()).executed).toBe(8);
     });
 
-    it("is not spent before a person approved a definition above approveAboveUsd", async () => {
+    it("is not spent before you approve a definition above approveAboveUsd", async () => {
       project = await startProject(kind);
       await createNotes(project, plain(20));
       const worker = await project.worker({ notes: notesPipeline({ approveAboveUsd: 0.0001 }) }, { approve: false });
@@ -139,7 +139,7 @@ describeDatabases(
       expect(costOf4).toBeGreaterThan(0);
       const pipelineFor8 = { ...dear, config: { ...dear.config, approveAboveUsd: (2 * costOf4) / 1e9 } };
       const context = { ...worker, pipelines: new Map([[dear.id, pipelineFor8]]) };
-      // Nine have arrived by then, or four of them again and again: nobody has looked.
+      // Nine have arrived by then, or four of them again and again: no worker has looked.
       await insertNotes(project, plain(5, "another"));
       const before = await approvalOf(context, pipelineFor8);
       expect(before).toMatchObject({ kind: "open", estimate: { rows: 9, arrived: 5 } });
@@ -191,7 +191,7 @@ describeDatabases(
       expect(said).toContain("! notes: waits for approval. Approve it: rowmill approve notes");
     });
 
-    it("below approveAboveUsd after all is said too, when it was open at first", async () => {
+    it("below approveAboveUsd is reported when that was open at first", async () => {
       project = await startProject(kind);
       await createNotes(project, plain(1));
       const worker = await project.worker({ notes: notesPipeline({ approveAboveUsd: 0.0001 }) }, { approve: false });
@@ -222,7 +222,7 @@ describeDatabases(
       expect("estimate" in approval && approval.estimate.inputTokens).toBeGreaterThan(4_000);
     });
 
-    it("below approveAboveUsd needs no one, and a changed definition is asked about again", async () => {
+    it("below approveAboveUsd needs no approval, and a changed definition is estimated again", async () => {
       project = await startProject(kind);
       await createNotes(project, plain(20));
       await project.drain(await project.worker({ notes: notesPipeline({}) }, { approve: false }));

@@ -11,7 +11,7 @@ import { expectAllAnsweredOnce, faultsOf, hurry, passTime, pauseOf, refusal } fr
 const ROWS = 3;
 
 describeDatabases(
-  "Troubles that mean nothing",
+  "Meaningless errors",
   (kind) => {
     let project: TestProject;
     afterEach(async () => {

@@ -10,7 +10,7 @@ import { startProject, type TestProject } from "../support/project.js";
 const types = ["int2", "int4", "int8", "text", "bool", "numeric", "json", "jsonb", "oid", "name"];
 
 describeDatabases(
-  "A sweep past a row that is a gigabyte as text, with another's types first in the path,",
+  "A sweep past a row that is a gigabyte as text, with types of another role first in the path,",
   (kind) => {
     let project: TestProject;
     beforeEach(async () => {
@@ -23,7 +23,7 @@ describeDatabases(
     });
     afterEach(() => project.close());
 
-    it("uses none of them", async () => {
+    it("uses none of those types", async () => {
       const name = new URL(project.url).pathname.slice(1);
       await project.database.run(raw(`alter database "${name}" set search_path = evil, pg_catalog, public`));
       const database = openDatabase({ connectionString: project.url });

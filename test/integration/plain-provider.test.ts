@@ -8,7 +8,13 @@ import { ProviderError, type Provider } from "../../src/model/provider/provider.
 import type { WorkerContext } from "../../src/worker/context.js";
 import { describeDatabases, bookKeepers } from "../support/databases.js";
 import { batchRows, createNotes, insertNotes, plain } from "../support/notes.js";
-import { plainNotes, startPlainProject, type PlainProject } from "../support/plain-project.js";
+import {
+  passPauses,
+  untilCreated,
+  plainNotes,
+  startPlainProject,
+  type PlainProject,
+} from "../support/plain-project.js";
 import type { PlainStandInOptions } from "../support/plain-stand-in.js";
 import { quick } from "../support/movies.js";
 import { sql } from "../support/project.js";
@@ -72,7 +78,7 @@ describeDatabases(
       expect(at.standIn.calls.get("create")).toBe(2);
     });
 
-    test("asks a person before it makes a create again in an account that others may use", async () => {
+    test("asks you before it repeats a create in an account that others may use", async () => {
       await start(5, { faults: [{ call: "create", at: "before", fault: { kind: "drop" } }] });
       const worker = await at.worker();
       await drainPast(worker);
@@ -88,7 +94,7 @@ describeDatabases(
       await start(5, { faults: [{ call: "create", at: "after", fault: { kind: "drop" } }] });
       const worker = await at.worker();
       // Made between the baseline and the end of the window: at once after ours.
-      await untilCreated(worker);
+      await untilCreated(at, worker);
       const foreign = at.standIn.createForeign(5);
       await at.project.drain(worker);
       await expectAllAnsweredOnce(5);
@@ -98,7 +104,7 @@ describeDatabases(
     test("refutes another client's batch by its results when its own was never made", async () => {
       await start(5, { faults: [{ call: "create", at: "before", fault: { kind: "drop" } }] });
       const worker = await at.worker();
-      await untilCreated(worker);
+      await untilCreated(at, worker);
       const foreign = at.standIn.createForeign(5);
       await drainPast(worker);
       expect(await pauses()).toHaveLength(1);
@@ -116,11 +122,11 @@ describeDatabases(
       const worker = await at.worker({
         pipelines: (provider) => ({ notes: plainNotes({ provider, reconcileWindow: "2m" }) }),
       });
-      await untilCreated(worker);
+      await untilCreated(at, worker);
       await at.project.round(worker);
       expect(at.standIn.batches.all).toEqual([]);
       arrive();
-      for (let minutes = 0; minutes < 3; minutes += 1) await pass();
+      for (let minutes = 0; minutes < 3; minutes += 1) await passPauses(at);
       await at.project.drain(worker);
       await expectAllAnsweredOnce(5);
       expect(at.standIn.calls.get("create")).toBe(1);
@@ -170,7 +176,7 @@ describeDatabases(
       await expectAllAnsweredOnce(9);
     });
 
-    test("asks a person before it asks rows again whose results are gone", async () => {
+    test("asks you before it asks rows again whose results are gone", async () => {
       const gone = { kind: "reply", status: 410 } as const;
       await start(3, { faults: [{ call: "results", at: "before", fault: gone, times: 3 }] });
       const worker = await at.worker();
@@ -215,7 +221,7 @@ describeDatabases(
     test("never cancels a batch that may be another's, however often it is looked for", async () => {
       await start(3, { faults: [{ call: "create", at: "after", fault: { kind: "drop" } }] });
       const worker = await at.worker();
-      await untilCreated(worker);
+      await untilCreated(at, worker);
       const foreign = [at.standIn.createForeign(3), at.standIn.createForeign(3)];
       await at.project.drain(worker);
       await at.project.run(sql`update rowmill.batches set submitted_at = submitted_at - interval '1 hour',
@@ -246,7 +252,7 @@ describeDatabases(
       await expectAllAnsweredOnce(2);
     });
 
-    test("asks a person when every create is refused in words that cannot be stored", async () => {
+    test("asks you when every create is refused in words that cannot be stored", async () => {
       await start(2);
       const pipelines = (provider: Provider) => ({
         notes: plainNotes({
@@ -263,7 +269,7 @@ describeDatabases(
       expect(await pauses()).toEqual([expect.stringContaining("refuses every request")]);
     });
 
-    test("waits no longer than a day for a provider that says no number", async () => {
+    test("waits at most a day for a provider that names no number", async () => {
       await start(2);
       const busy = () => new ProviderError("retryable", "busy", { retryAfterMs: NaN });
       let creates = 0;
@@ -282,7 +288,7 @@ describeDatabases(
     test("waits for room at the provider without counting a failure", async () => {
       await start(2, { openMax: 1 });
       const worker = await at.worker();
-      await untilCreated(worker);
+      await untilCreated(at, worker);
       const [batch] = await at.project.rows<{ failures: number; state: string }>(
         sql`select failures, state from rowmill.batches`,
       );
@@ -290,21 +296,11 @@ describeDatabases(
       expect(at.standIn.batches.all).toEqual([]);
     });
 
-    /** As if all pauses between looks had passed, and the time within which a create may show itself. */
     async function drainPast(worker: WorkerContext): Promise<void> {
       for (let rounds = 0; rounds < ROUNDS_MAX && (await pauses()).length === 0; rounds += 1) {
         await at.project.round(worker);
-        await pass();
+        await passPauses(at);
       }
-    }
-
-    const pass = () =>
-      at.project.run(sql`update rowmill.batches set next_at = now(),
-        create_intent_at = create_intent_at - interval '1 minute' where settled_at is null`);
-
-    async function untilCreated(worker: WorkerContext): Promise<void> {
-      for (let rounds = 0; rounds < ROUNDS_MAX && (at.standIn.calls.get("create") ?? 0) === 0; rounds += 1)
-        await at.project.round(worker);
     }
   },
   bookKeepers,

@@ -11,7 +11,13 @@ import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { createNotes, insertNotes, outcomes, plain } from "../support/notes.js";
 import type { PlainBatch } from "../support/plain-batches.js";
-import { plainNotes, startPlainProject, type PlainProject } from "../support/plain-project.js";
+import {
+  passPauses,
+  untilCreated,
+  plainNotes,
+  startPlainProject,
+  type PlainProject,
+} from "../support/plain-project.js";
 import type { PlainStandInOptions } from "../support/plain-stand-in.js";
 import { sql } from "../support/project.js";
 
@@ -44,7 +50,7 @@ describeDatabases(
       missing: 0,
     });
 
-    test("is found although it looks like a second one of an earlier batch", async () => {
+    test("is found although it looks like a duplicate of an earlier batch", async () => {
       await start(4, { faults: [dropAt("before")] });
       const worker = await at.worker({ provider: { exclusive: true } });
       await at.project.drain(worker);
@@ -57,7 +63,7 @@ describeDatabases(
       expect(await duplicates()).toBe(0);
     });
 
-    test("is taken although it was told as a second one of an earlier batch", async () => {
+    test("is taken although it was reported as a duplicate of an earlier batch", async () => {
       await start(4, { faults: [dropAt("after")] });
       const worker = await at.worker({ provider: { exclusive: true } });
       await at.project.round(worker);
@@ -70,11 +76,11 @@ describeDatabases(
       expect(await duplicates()).toBe(0);
     });
 
-    test("is found a day later, when what was taken for it proves to be another", async () => {
+    test("is found a day later, when the presumed batch proves to be another one", async () => {
       await start(5, { faults: [dropAt("after")], hold: (batch) => batch.requests[0]?.id === "foreign-0" });
       const foreign = at.standIn.createForeign(5);
       const worker = await withoutClock();
-      await untilCreated(worker);
+      await untilCreated(at, worker);
       await untilPresumed(worker);
       expect(await presumedId()).toBe(foreign.id);
       for (const batch of at.standIn.batches.all) shift(batch, -DAY_MS);
@@ -88,7 +94,7 @@ describeDatabases(
     test("is not looked for among batches that were made hours later", async () => {
       await start(5, { faults: [dropAt("before")], hold: (batch) => batch.requests[0]?.id === "foreign-0" });
       const worker = await withoutClock();
-      await untilCreated(worker);
+      await untilCreated(at, worker);
       const foreign = at.standIn.createForeign(5);
       await untilPresumed(worker);
       shift(foreign, -DAY_MS);
@@ -106,7 +112,7 @@ describeDatabases(
         hold: (batch) => batch.requests[0]?.id === "foreign-0",
       });
       const worker = await withOthers();
-      await untilCreated(worker);
+      await untilCreated(at, worker);
       const foreign = at.standIn.createForeign(4);
       await untilPresumed(worker);
       await at.project.run(
@@ -117,7 +123,7 @@ describeDatabases(
       at.standIn.batches.expire(foreign.id, 4);
       for (let rounds = 0; rounds < 5; rounds += 1) {
         await at.project.round(worker);
-        await pass();
+        await passPauses(at);
       }
       const [first] = await at.project.rows<{ failures: number; presumed: boolean }>(
         sql`select failures, presumed from rowmill.batches where presumed`,
@@ -148,7 +154,7 @@ describeDatabases(
             ? failuresAlone(batch.refs)
             : provider.results(batch, options),
       }));
-      await untilCreated(worker);
+      await untilCreated(at, worker);
       const foreign: PlainBatch | undefined = at.standIn.createForeign(5);
       await drainPast(worker);
       expect(await pauses()).toEqual([expect.stringContaining("was lost")]);
@@ -161,7 +167,7 @@ describeDatabases(
     test("is looked for again when another client removes the batch that was taken for it", async () => {
       await start(5, { faults: [dropAt("before")], hold: (batch) => batch.requests[0]?.id === "foreign-0" });
       const worker = await at.worker();
-      await untilCreated(worker);
+      await untilCreated(at, worker);
       const foreign = at.standIn.createForeign(5);
       await untilPresumed(worker);
       foreign.isDeleted = true;
@@ -200,7 +206,7 @@ describeDatabases(
       expect([baselines, at.standIn.calls.get("create")]).toEqual([2, 1]);
     });
 
-    test("asks the provider nothing while another one waits for a person", async () => {
+    test("asks the provider nothing while another create waits for you", async () => {
       await start(4, { faults: [dropAt("before")] });
       const worker = await withOthers();
       await drainPast(worker);
@@ -208,7 +214,7 @@ describeDatabases(
       await at.project.round(worker);
       const listed = at.standIn.calls.get("list");
       for (let rounds = 0; rounds < 3; rounds += 1) {
-        await pass();
+        await passPauses(at);
         await at.project.round(worker);
       }
       expect(at.standIn.calls.get("list")).toBe(listed);
@@ -276,7 +282,8 @@ describeDatabases(
       at.project.run(sql`
           update rowmill.batches
           set planned_at = planned_at - interval '1 day', submitted_at = submitted_at - interval '1 day',
-        provider_data = provider_data || jsonb_build_object('intendedAt', (provider_data ->> 'intendedAt')::float8 - 86400)`);
+        provider_data = provider_data || jsonb_build_object('intendedAt',
+          (provider_data ->> 'intendedAt')::float8 - 86400)`);
 
     async function duplicates(): Promise<number> {
       return (await at.project.rows(sql`select 1 from rowmill.duplicate_batches`)).length;
@@ -299,29 +306,19 @@ describeDatabases(
     const resume = () =>
       at.project.run(sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`);
 
-    /** As if all pauses between looks had passed, and the time within which a create may show itself. */
     async function drainPast(worker: WorkerContext): Promise<void> {
       for (let rounds = 0; rounds < ROUNDS_MAX && (await pauses()).length === 0; rounds += 1) {
         await at.project.round(worker);
         const [row] = await at.project.rows(sql`select 1 from rowmill.batches where settled_at is null`);
         if (row === undefined && (await at.accounts()).missing === 0) return;
-        await pass();
+        await passPauses(at);
       }
-    }
-
-    const pass = () =>
-      at.project.run(sql`update rowmill.batches set next_at = now(),
-        create_intent_at = create_intent_at - interval '1 minute' where settled_at is null`);
-
-    async function untilCreated(worker: WorkerContext): Promise<void> {
-      for (let rounds = 0; rounds < ROUNDS_MAX && (at.standIn.calls.get("create") ?? 0) === 0; rounds += 1)
-        await at.project.round(worker);
     }
 
     async function untilPresumed(worker: WorkerContext): Promise<void> {
       for (let rounds = 0; rounds < ROUNDS_MAX && (await presumedId()) === null; rounds += 1) {
         await at.project.round(worker);
-        await pass();
+        await passPauses(at);
       }
     }
   },

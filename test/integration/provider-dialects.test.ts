@@ -83,7 +83,7 @@ describeDatabases(
       ["500", refusal(500, "The server had an error.")],
       ["another size", { kind: "reply", status: 200, body: { id: "file-1", bytes: 1_000_000_000 } }],
       ["no JSON object", { kind: "reply", status: 200, body: [] }],
-      ["nothing, for ever", { kind: "stall", afterBytes: 0 }],
+      ["nothing, indefinitely,", { kind: "stall", afterBytes: 0 }],
     ])("says %s of a file whose content it gives: the content is read, once", async (_, fault) => {
       const worker = await start({ afterEffect: (call) => (isRecord(call) ? fault : undefined) }, 3);
       await hurry(project, worker);
@@ -116,7 +116,7 @@ describeDatabases(
       ],
       ["507", "uploadInput", 1, refusal(507, "Insufficient Storage"), "account"],
       ["405", "uploadInput", 1, refusal(405, "Method Not Allowed"), "provider"],
-      ["400 for a reason that nobody knows", "uploadInput", 3, refusal(400, "Gremlins.", { code: "odd" }), "provider"],
+      ["400 for an unknown reason", "uploadInput", 3, refusal(400, "Gremlins.", { code: "odd" }), "provider"],
       ["409 of a create for such a reason", "createBatch", 3, refusal(409, "A conflict."), "provider"],
       ["413 to every size", "uploadInput", 3, refusal(413, "Request Entity Too Large"), "provider"],
     ])(
@@ -270,7 +270,7 @@ describeDatabases(
       },
     );
 
-    it("writes times as ISO 8601, counts as text and words in capitals, beside strange batches in its list", async () => {
+    it("writes times as ISO 8601, counts as text and words in capitals, next to strange batches in its list", async () => {
       const iso = (seconds: unknown) => new Date(Number(seconds) * 1_000).toISOString();
       const other = (batch: Body): Body => ({
         ...batch,
@@ -340,7 +340,7 @@ describeDatabases(
     });
 
     it.each<[string, unknown, string]>([
-      ["a word that nobody knows", "ARCHIVED", `the status "ARCHIVED"`],
+      ["an unknown word", "ARCHIVED", `the status "ARCHIVED"`],
       ["no status", null, `the status "null"`],
     ])(
       "says %s of a batch indefinitely: after ten looks in a row the pipeline pauses and names it",

@@ -106,7 +106,7 @@ describeDatabases(
       return { state, faults };
     }
 
-    it("lists a batch beyond the window: the second one is found, cancelled before it runs, counted and told", async () => {
+    it("lists a batch beyond the window: the duplicate is found, cancelled before it runs, counted and reported", async () => {
       let hold = true;
       const { state, faults } = listsLate(() => hold);
       const unwillingToCancel = faultsOf("cancelBatch", [...times(4, unwell), ...times(4, drop)]);
@@ -157,7 +157,7 @@ describeDatabases(
       expect(await outcomes(project)).toEqual({ answered: ROWS });
     });
 
-    it("lists a batch beyond the window whose second one was refused: what it may have cost is counted all the same", async () => {
+    it("lists a batch beyond the window whose duplicate was refused: its possible cost is counted anyway", async () => {
       let blind = false;
       const { state, faults } = listsLate(() => false);
       const worker = await start({
@@ -182,7 +182,7 @@ describeDatabases(
     });
 
     it.each(["the definition changed", "its rows and its file are gone"])(
-      "lists a batch beyond the window, and %s before a second one was created: what it may have cost is counted all the same",
+      "lists a batch beyond the window, and %s before a second one was created: its possible cost is counted anyway",
       async (why) => {
         const { state, faults } = listsLate(() => false);
         let refusing = false;
@@ -259,7 +259,7 @@ describeDatabases(
       await expectAllAnsweredOnce(project, ROWS);
     });
 
-    it("refuses to cancel one of two second batches: it is said, the other one is cancelled, and the next look tries again", async () => {
+    it("refuses to cancel one of two duplicates: Rowmill reports it, cancels the other one, and tries again at the next look", async () => {
       let refusing = "";
       const beforeEffect = (call: Call): Fault | undefined =>
         is("cancelBatch")(call) && call.path.includes(refusing) ? refusal(409, "Not now.") : undefined;
@@ -317,25 +317,28 @@ describeDatabases(
       ["redirects an upload", "uploadInput", 302],
       ["redirects a look at a batch", "retrieveBatch", 308],
       ["says of a create that it is too early", "createBatch", 425],
-    ])("%s without end: one file is uploaded, it is tried ever later, and no row fails", async (_, name, status) => {
-      let ends = false;
-      const away = refusal(status, "Elsewhere.", { headers: { location: "/v2/elsewhere" } });
-      const worker = await start({
-        faults: { beforeEffect: (call) => (is(name)(call) && !ends ? away : undefined) },
-      });
-      await hurry(project, worker);
-      expect((await requests(project)).map((row) => row.state)).toEqual(times(ROWS, "batched"));
-      expect(await batchRows(project)).toHaveLength(1);
-      const reason = (await pauseOf(project))?.reason ?? "";
-      expect(reason).toContain(`failed 20 times`);
-      if (status !== 425) expect(reason).toContain("OPENAI_BASE_URL redirects");
-      ends = true;
-      await resumeAll(project);
-      await hurry(project, worker);
-      await expectAllAnsweredOnce(project, ROWS);
-      const looks = name === "uploadInput" ? 21 : 1;
-      expect(await callsOf("POST /v1/files")).toBe(looks);
-    });
+    ])(
+      "%s without end: one file is uploaded, it is tried less and less often, and no row fails",
+      async (_, name, status) => {
+        let ends = false;
+        const away = refusal(status, "Elsewhere.", { headers: { location: "/v2/elsewhere" } });
+        const worker = await start({
+          faults: { beforeEffect: (call) => (is(name)(call) && !ends ? away : undefined) },
+        });
+        await hurry(project, worker);
+        expect((await requests(project)).map((row) => row.state)).toEqual(times(ROWS, "batched"));
+        expect(await batchRows(project)).toHaveLength(1);
+        const reason = (await pauseOf(project))?.reason ?? "";
+        expect(reason).toContain(`failed 20 times`);
+        if (status !== 425) expect(reason).toContain("OPENAI_BASE_URL redirects");
+        ends = true;
+        await resumeAll(project);
+        await hurry(project, worker);
+        await expectAllAnsweredOnce(project, ROWS);
+        const looks = name === "uploadInput" ? 21 : 1;
+        expect(await callsOf("POST /v1/files")).toBe(looks);
+      },
+    );
 
     it("refuses a create that it does not like: its rows wait equally long, and go out in one batch again", async () => {
       const worker = await start({

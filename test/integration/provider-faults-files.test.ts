@@ -90,7 +90,7 @@ describeDatabases(
       return ended.output_file_id ?? "";
     }
 
-    it("loses the answers: told once with their number, and after resume these rows, and no others, are asked again", async () => {
+    it("loses the answers: reported once with their number, and after resume only these rows are asked again", async () => {
       const worker = await start([...plain(2), "[[demo:error 400]] in the other file"], { faults: { hold } });
       const [notes] = worker.pipelines.values();
       const fileId = await endUncollected(worker);
@@ -197,9 +197,9 @@ describeDatabases(
     });
 
     it("answers a previous attempt before the current one: the previous one counts for nothing, and the right answer is kept", async () => {
-      const former = (line: string) => [forged(line, (id) => id.replace(/^(\d+)-\d+-/, "$1-1-")), line];
+      const previous = (line: string) => [forged(line, (id) => id.replace(/^(\d+)-\d+-/, "$1-1-")), line];
       const worker = await start(["[[demo:error-once 500]] first", "[[demo:error-once 500]] second"], {
-        faults: inOutput(former),
+        faults: inOutput(previous),
       });
       await hurry(project, worker);
       expect(await states()).toEqual(["succeeded", "succeeded"]);

@@ -102,7 +102,7 @@ describeDatabases(
     });
 
     it("is written chunk by chunk, until a stop between two of them", async ({ skip }) => {
-      if (kind === "embedded") skip("the embedded database has one session: nobody else can hold anything there");
+      if (kind === "embedded") skip("the embedded database has one session: no one else can hold anything there");
       await open();
       await project.run(sql`alter table public.labels drop constraint small`);
       await project.run(sql`insert into public.texts select i, 'text ' || i from generate_series(7, 510) i`);
@@ -175,7 +175,7 @@ describeDatabases(
     });
 
     it("waits alone for what another transaction holds", async ({ skip }) => {
-      if (kind === "embedded") skip("the embedded database has one session: nobody else can hold anything there");
+      if (kind === "embedded") skip("the embedded database has one session: no one else can hold anything there");
       await open();
       await project.run(sql`alter table public.labels drop constraint small`);
       await project.run(sql`create function public.busy() returns trigger language plpgsql as $$ begin

@@ -90,7 +90,7 @@ describeDatabases(
     );
 
     it(
-      "that went and came back are as the ledger knows them, and a new question is not about them",
+      "that went and came back count as unchanged, and a new question does not concern them",
       async () => {
         await grow(1);
         const worker = await project.worker({ notes: notesPipeline() });
@@ -113,11 +113,13 @@ describeDatabases(
         await project.run(sql`alter table public.notes add column summary text`);
         await project.run(
           raw(`create function public.inflate() returns trigger language plpgsql as $$ begin
-          if new.summary is not null then new.body := repeat('many words ', ${ROW_BYTES_MAX} / 11 + 1); end if; return new; end $$`),
+          if new.summary is not null then new.body := repeat('many words ', ${ROW_BYTES_MAX} / 11 + 1); end if;
+          return new; end $$`),
         );
         await project.run(
           sql`
-            create trigger inflate before update on public.notes for each row when (old.id = 2) execute function public.inflate()`,
+            create trigger inflate before update on public.notes for each row when (old.id = 2)
+              execute function public.inflate()`,
         );
         const worker = await project.worker({ notes: notesPipeline({ target: "notes" }) });
         await project.drain(worker);
@@ -129,7 +131,7 @@ describeDatabases(
     );
 
     it(
-      "are told to the worker by a write that changes their length only, and by no write next to them",
+      "are reported to the worker by a write that changes only their length, and by no write next to them",
       async () => {
         await project.run(sql`alter table public.notes add column mark int`);
         await grow(1);

@@ -65,7 +65,7 @@ describe("Rows that are slow to read, on pg18", () => {
       else (select jsonb_agg('1e1500'::numeric) from generate_series(1, 18000)) end`);
 
   it(
-    "are left over by a look that has no time for them, are neither gone nor changed until another one, and hold up no other row",
+    "are left over by a look without time for them, count as neither gone nor changed until the next one, and hold up no other row",
     async () => {
       await project.run(sql`insert into public.numbers select n, '1' from generate_series(1, ${SLOW}::int) n`);
       await project.run(

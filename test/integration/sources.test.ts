@@ -102,7 +102,8 @@ describeDatabases(
       const types = Object.keys(keys);
       const names = types.map((_, index) => `k${index}`);
       await project.database.pool.query(
-        `create table public.texts (${types.map((type, index) => `k${index} ${type} unique`).join(", ")}, body numeric, primary key (${names.join(", ")}))`,
+        `create table public.texts (${types.map((type, index) => `k${index} ${type} unique`).join(", ")},
+          body numeric, primary key (${names.join(", ")}))`,
       );
       const single = names.map((name) => [name, textPipeline({ key: name, target: name })]);
       await project.worker({ all: textPipeline({ key: names }), ...Object.fromEntries(single) });

@@ -39,7 +39,7 @@ describeDatabases(
       expect(journal.batches).toHaveLength(1);
     }
 
-    it("adopts the batch whose create was answered by silence, instead of paying twice", async () => {
+    it("adopts the batch whose create got no reply, instead of paying twice", async () => {
       const afterEffect = firstTimes(1, isCreate, { kind: "drop" });
       project = await startProject(kind, { gateway: { faults: { afterEffect } } });
       await createNotes(project, plain(5));
@@ -91,7 +91,7 @@ describeDatabases(
       expect((await project.gateway.journal.summary()).executed).toBe(5);
     });
 
-    it("cancels and records a second batch that was made for the same requests", async () => {
+    it("cancels and records a duplicate for the same requests", async () => {
       let hold = true;
       const afterEffect = firstTimes(1, isCreate, { kind: "drop" });
       project = await startProject(kind, { gateway: { faults: { afterEffect, hold: () => hold } } });
@@ -115,7 +115,7 @@ describeDatabases(
       expect(duplicates).toEqual([{ cancelled: true }]);
     });
 
-    it("never takes for the right batch what was cancelled as a second one, although the right one has failed meanwhile", async () => {
+    it("never takes a cancelled duplicate for the right batch, although the right one has failed in the meantime", async () => {
       let first = "";
       let failed = false;
       const afterEffect = firstTimes(1, isCreate, { kind: "drop" });

@@ -58,7 +58,7 @@ function placed({ schema }: Case, text: string): string {
 }
 
 describeDatabases(
-  "Code of somebody else",
+  "A target with code of another role",
   (kind) => {
     let project: TestProject;
     beforeAll(async () => {
@@ -77,7 +77,7 @@ describeDatabases(
       await run(project, "drop owned by INTRUDER cascade; drop role INTRUDER;").finally(() => project.close());
     });
 
-    it.each(cases)("refuses a target for %s", async (_, one) => {
+    it.each(cases)("is refused for %s", async (_, one) => {
       const { setup, schema, table } = one;
       const message = await refusal(project, texts(schema, { table }));
       // PostgreSQL 14 has a generated column depend on the function itself.
@@ -88,7 +88,7 @@ describeDatabases(
       expect(await project.rows(sql`select name from ${raw(`intruder_${schema}.calls`)}`)).toEqual([]);
     });
 
-    it("runs at a write to each of them, where the config trusts its owner", async () => {
+    it("runs that code at a write, if the config trusts the owner", async () => {
       const accepted = cases.map(([, { schema, table }]) => [schema, texts(schema, { table, trustOwner: true })]);
       await project.drain(await project.worker(Object.fromEntries(accepted)));
       for (const [name, { schema, table, setup }] of cases) {
@@ -122,11 +122,12 @@ describeDatabases(
     const answered = () => project.rows(sql`select id from public.labels where summary is not null`);
     const calls = () => project.rows(sql`select name from intruder.calls`);
 
-    it("is looked into by little reading where a write runs nothing but PostgreSQL's own code", async () => {
+    it("is checked with few reads if a write runs only PostgreSQL's own code", async () => {
       const found = async (statements: string) => {
         await run(
           project,
-          `drop table if exists labels; create table labels (id int primary key, summary text, tags text[]); ${statements}`,
+          `drop table if exists labels; create table labels (id int primary key, summary text, tags text[]);
+            ${statements}`,
         );
         return codeOfWriting(project.database, { target: "public.labels", source: "public.texts" });
       };
@@ -150,7 +151,7 @@ describeDatabases(
       expect(await codeOfWriting(project.database, { target: "public.labels", source: "public.texts" })).toBeNull();
     });
 
-    it("may hold code of somebody else that no write of ours runs", async () => {
+    it("may hold code of another role that no write of ours runs", async () => {
       await run(
         project,
         `create table intruder.users (id int primary key); alter table intruder.users owner to INTRUDER;
@@ -192,7 +193,7 @@ describeDatabases(
       expect(await calls()).toHaveLength(2);
     });
 
-    it("that gets a trigger of somebody else under a worker is not written: its pipeline pauses, and goes on without the trigger", async () => {
+    it("that gets a trigger of another role while a worker runs is not written: its pipeline pauses, and resumes without the trigger", async () => {
       await run(project, "create table labels (id int primary key, summary text)");
       const worker = await project.worker({ texts: texts("public", { table: "labels" }) });
       await run(project, "create trigger t before insert on labels for each row execute function intruder.fires();");
@@ -208,7 +209,8 @@ describeDatabases(
       ]);
       await run(
         project,
-        "drop trigger t on labels; update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null",
+        `drop trigger t on labels;
+        update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`,
       );
       await run(project, "update rowmill.batches set next_at = now()");
       await project.drain(worker);
@@ -216,7 +218,7 @@ describeDatabases(
       expect((await project.gateway.journal.summary()).executed).toBe(2);
     });
 
-    it("that changes its owner under a worker is noticed before more is paid", async () => {
+    it("that changes its owner while a worker runs is noticed before more is paid", async () => {
       await run(project, "create table labels (id int primary key, summary text)");
       const worker = await project.worker({ texts: texts("public", { table: "labels" }) });
       await run(project, "alter table labels owner to INTRUDER");
@@ -234,7 +236,7 @@ describeDatabases(
 describeDatabases(
   "A target that row-level security keeps from the worker",
   (kind) => {
-    it("is refused for somebody else's function in its policies", async () => {
+    it("is refused for another role's function in its policies", async () => {
       const project = await startProject(kind, { empty: true });
       const worker = `worker_${randomBytes(4).toString("hex")}`;
       try {
@@ -243,7 +245,8 @@ describeDatabases(
           `create role INTRUDER; create role ${worker} login password 'secret'; ${intruderObjects}
            create table labels (id int primary key, summary text); alter table labels enable row level security;
            create policy p on labels using (intruder.accepts(summary));
-           grant all on labels, texts to ${worker}; grant create on database ${new URL(project.url).pathname.slice(1)} to ${worker};`,
+           grant all on labels, texts to ${worker};
+           grant create on database ${new URL(project.url).pathname.slice(1)} to ${worker};`,
         );
         const url = new URL(project.url);
         url.username = worker;

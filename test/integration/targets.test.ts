@@ -101,7 +101,8 @@ describeDatabases(
       for (const each of ["texts", "labels"])
         await project.run(
           raw(
-            `create trigger lazy before update on public.${each} for each row execute function suppress_redundant_updates_trigger()`,
+            `create trigger lazy before update on public.${each} for each row
+              execute function suppress_redundant_updates_trigger()`,
           ),
         );
       await project.run(sql`update rowmill.requests set state = 'waiting', answered_hash = null where key = '1'`);

@@ -107,7 +107,7 @@ describeDatabases(
       expect(await executed()).toBe(6);
     });
 
-    it("of a lost batch is no other question for the room that it had", async () => {
+    it("of a lost batch is the same question, whatever room it had", async () => {
       let hold = true;
       project = await startProject(kind, { gateway: { faults: { hold: () => hold } } });
       await createNotes(project, plain(4));

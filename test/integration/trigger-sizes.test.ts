@@ -59,7 +59,7 @@ describeDatabases("A statement's keys", (kind) => {
     return rows.map((row) => row.keys);
   }
 
-  it("are all told, once each and 5,000 at most in one arrival, whatever its size", async () => {
+  it("are all recorded, once each and at most 5,000 in one arrival, whatever its size", async () => {
     await project.run(
       sql`
         create table public.texts (id int primary key, code text unique not null, body text, size numeric, other text)`,
@@ -96,7 +96,7 @@ describeDatabases("A statement's keys", (kind) => {
     }
   });
 
-  it("are told as they were and as they are where they change, also where they change places", async () => {
+  it("are recorded before and after a change, also when rows swap their keys", async () => {
     await project.run(
       sql`
         create table public.texts (id int, price numeric, body text, size numeric, unique (id) deferrable,
@@ -121,12 +121,13 @@ describeDatabases("A statement's keys", (kind) => {
     }
   });
 
-  it("that are null or too long are told as empty, and the others of the statement as they are", async () => {
+  it("that are null or too long are recorded as empty, and the others of the statement as they are", async () => {
     await project.run(sql`create table public.texts (id text unique, body text, size int)`);
     await project.worker({ texts: textPipeline("answers") });
     for (const rows of sizes) {
       const [inserted] = await toldKeys(
-        `insert into public.texts select case when i > 4 then i::text when i = 1 then repeat('x', 1025) end, 'text', 1 from generate_series(1, ${rows}) i`,
+        `insert into public.texts select case when i > 4 then i::text when i = 1 then repeat('x', 1025) end, 'text', 1
+          from generate_series(1, ${rows}) i`,
       );
       expect(inserted).toHaveLength(rows - 3);
       expect(inserted?.[0]).toBe("");
@@ -139,12 +140,13 @@ describeDatabases("A statement's keys", (kind) => {
     }
   });
 
-  it("are left to a sweep where a column's type has become user-defined, and none of its casts is run", async () => {
+  it("are left to a sweep when a column's type has become user-defined, and none of its casts is run", async () => {
     await project.run(sql`create table public.texts (id int primary key, body text, size int)`);
     await project.worker({ texts: textPipeline("answers"), whole: textPipeline("others", "id", "true") });
     await project.database.pool.query(`create type public.odd as (a text); create sequence public.casts;
       grant usage on sequence public.casts to public;
-      create function public.odd_text(public.odd) returns text language plpgsql as $$ begin return nextval('public.casts')::text; end $$;
+      create function public.odd_text(public.odd) returns text language plpgsql as $$
+        begin return nextval('public.casts')::text; end $$;
       create cast (public.odd as text) with function public.odd_text(public.odd) as implicit;
       alter table public.texts alter column body type public.odd using null`);
     const sweep = [1, 2].map((number) => ({ pipeline: number, held: [null], all: null, keys: 0 }));

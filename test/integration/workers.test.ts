@@ -1,11 +1,10 @@
 /** Worker processes as they run in earnest: loops, queue, leases, heartbeat; several at once, and one that dies. */
-import { fork, type ChildProcess } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import type pg from "pg";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { prepareSchemas } from "../../src/app/open/open-project.js";
-import { execArgvFor } from "../../src/embedded/attachment.js";
 import * as batches from "../../src/store/batches/batches.js";
 import { pinnedPool } from "../../src/postgres/pinned-pool.js";
 import { startWorker, type Worker } from "../../src/worker/process/worker.js";
@@ -14,7 +13,7 @@ import { runRescuer } from "../../src/worker/rounds/rescuer.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { films } from "../support/films.js";
 import { createMovies, differences, insertMovies, moviesPipeline } from "../support/movies.js";
-import { sql, startProject, type TestProject } from "../support/project.js";
+import { sql, startProject, type TestProject, startWorkerProcess } from "../support/project.js";
 
 const patience = { timeout: 25_000, interval: 50 };
 
@@ -62,7 +61,7 @@ describeDatabases(
       expect(pool.totalCount - pool.idleCount).toBe(0);
     });
 
-    it("are told that their process ends, and nothing of pools, by a database that is closed", async () => {
+    it("learn from a closed database that their process ends, and nothing about pools", async () => {
       const { database } = await project.worker({ movies: moviesPipeline() });
       await database.close();
       const words = /did not answer: this process is ending/;
@@ -76,7 +75,8 @@ describeDatabases(
       const timeouts = async (client: Pick<pg.PoolClient, "query">) =>
         (
           await client.query<{ idle: number; pinned: boolean }>(
-            `select extract(epoch from current_setting('idle_in_transaction_session_timeout')::interval)::float8 as idle,
+            `select
+              extract(epoch from current_setting('idle_in_transaction_session_timeout')::interval)::float8 as idle,
               current_setting('search_path') = 'pg_catalog, pg_temp' as pinned`,
           )
         ).rows[0];
@@ -186,7 +186,7 @@ describeDatabases(
         await insertMovies(project, films().slice(0, 50));
         // Makes the tables and triggers, so that the child only works.
         await project.worker({ movies: moviesPipeline() });
-        const child = await startChild(project);
+        const child = await startWorkerProcess(project);
         children.push(child);
         const states = async () =>
           (await project.rows<{ state: string }>(sql`select state from rowmill.batches`)).map((row) => row.state);
@@ -208,21 +208,3 @@ describeDatabases(
   },
   bookKeepers,
 );
-
-async function startChild(project: TestProject): Promise<ChildProcess> {
-  const script = new URL("../support/worker-process.ts", import.meta.url);
-  const child = fork(script, [], {
-    execArgv: execArgvFor(script),
-    env: {
-      ...process.env,
-      DATABASE_URL: project.url,
-      OPENAI_API_KEY: "test",
-      OPENAI_BASE_URL: project.gateway.url,
-      PGSSLMODE: "disable",
-      TEST_FOLDER: project.folder,
-    },
-    stdio: ["ignore", "ignore", "inherit", "ipc"],
-  });
-  await once(child, "message");
-  return child;
-}

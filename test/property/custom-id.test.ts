@@ -43,7 +43,7 @@ describe("custom ids", () => {
     );
   });
 
-  it("are told from anything that we did not write", () => {
+  it("are distinguished from anything that we did not write", () => {
     const own = fc.tuple(requestId, attempt, hash).map((parts) => formatCustomId(...parts));
     const nearly = fc
       .tuple(own, fc.nat(60), fc.string({ minLength: 1, maxLength: 3 }))

@@ -92,7 +92,7 @@ const misdeeds: Readonly<Record<string, (row: RowCells) => unknown>> = {
   number: () => 3,
   list: () => ["a"],
   promise: () => Promise.resolve("later"),
-  failing: () => Promise.reject(new Error("nobody waits for this")),
+  failing: () => Promise.reject(new Error("no one waits for this")),
   error: (row) => {
     throw new Error(`${"😀".repeat(238)} ${row["body"]}`);
   },

@@ -263,14 +263,16 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
     says: [`problem target: TABLE."label" refuses "long label" of the answer's "label": the CHECK "short".`, change],
   },
   domain_behind_a_trigger: {
-    sql: `create domain tiny as text constraint tiny_enough check (length(value) < 3); ${table("label tiny")} ${rewriting("new.label := 'a';")}`,
+    sql: `create domain tiny as text constraint tiny_enough check (length(value) < 3);
+      ${table("label tiny")} ${rewriting("new.label := 'a';")}`,
     says: [
       `problem target: TABLE."label" refuses "long label" of the answer's "label": the CHECK "tiny_enough".`,
       change,
     ],
   },
   check_of_whole_rows: {
-    sql: `${table("label text check (label <> '')")} create function fine(one TABLE) returns boolean immutable language sql as 'select true';
+    sql: `${table("label text check (label <> '')")} create function fine(one TABLE) returns boolean immutable
+      language sql as 'select true';
       alter table TABLE add check (public.fine(TABLE));`,
     says: [
       "not checked target: the CHECKs of TABLE were not tried: The database refused: cannot convert whole-row table reference.",
@@ -367,7 +369,8 @@ export const soundTargets: Readonly<Record<string, Omit<BrokenTarget, "says">>> 
   },
   /** What the other columns are given is not known, and null would not suit them. */
   beside_never_null: {
-    sql: `create domain never_null as int not null; create table TABLE (id never_null primary key, label text check (length(label) < 11));`,
+    sql: `create domain never_null as int not null;
+      create table TABLE (id never_null primary key, label text check (length(label) < 11));`,
   },
   beside_a_quotient: {
     sql: table(
@@ -379,7 +382,8 @@ export const soundTargets: Readonly<Record<string, Omit<BrokenTarget, "says">>> 
       create table TABLE_0 partition of TABLE for values with (modulus 1, remainder 0);`,
   },
   switched_off: {
-    sql: `${table("label text")} create rule skip as on update to TABLE do instead nothing; alter table TABLE disable rule skip;`,
+    sql: `${table("label text")} create rule skip as on update to TABLE do instead nothing;
+      alter table TABLE disable rule skip;`,
   },
 };
 

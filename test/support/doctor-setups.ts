@@ -85,7 +85,7 @@ export interface Setup {
   readonly empty?: true;
   env?(place: SetupPlace): Variables | Promise<Variables>;
   readonly config?: string;
-  /** Beside the config. */
+  /** Next to the config. */
   readonly files?: Readonly<Record<string, string>>;
   readonly says: Partial<Report>;
   readonly status: number;
@@ -116,7 +116,8 @@ export const setups: Readonly<Record<string, Setup>> = {
   "a healthy project": { says: {}, status: 0 },
 
   "a schema of the search path in which others may create objects": {
-    sql: `grant create on schema public to public; create role ${user}_open; grant create on schema public to ${user}_open`,
+    sql: `grant create on schema public to public; create role ${user}_open;
+      grant create on schema public to ${user}_open`,
     says: {
       Database: healthy.Database.replace(
         /  ok +Search path: .*/,
@@ -147,7 +148,8 @@ export const setups: Readonly<Record<string, Setup>> = {
   },
 
   "a config with several mistakes": {
-    config: `films: pipeline({ source, polling, request: { ...request, user: "{{ descripton }}" }, answer, when: { maxwait: "10m" }, target: { table: "film_labels" } } as never)`,
+    config: `films: pipeline({ source, polling, request: { ...request, user: "{{ descripton }}" }, answer,
+      when: { maxwait: "10m" }, target: { table: "film_labels" } } as never)`,
     says: {
       ...without("the config has mistakes"),
       Config: `  problem      Config: FOLDER/rowmill.config.ts: 2 mistakes.
@@ -183,7 +185,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     status: 2,
   },
 
-  "a port at which nobody listens": {
+  "a port at which no one listens": {
     env: ({ url }) => ({ DATABASE_URL: changed(url, (to) => (to.port = "1")) }),
     says: {
       ...unreached(`  problem      Connection: Cannot use 127.0.0.1:PORT/DATABASE. The database did not answer: connect ECONNREFUSED 127.0.0.1:PORT.
@@ -204,7 +206,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     status: 2,
   },
 
-  "a certificate from an authority that nobody named": {
+  "a certificate from an authority that no one named": {
     env: async ({ folder: at, keep }) => {
       const server = keep(await startTlsServer(await makeCertificate(at, "impostor")));
       return {
@@ -331,9 +333,11 @@ export const setups: Readonly<Record<string, Setup>> = {
   },
 
   "a source and a target that are not as the config says": {
-    config: `films: pipeline({ source: { ...source, table: "flims" }, polling, request, answer, target: { table: "film_labels" } }),
+    config: `films: pipeline({ source: { ...source, table: "flims" },
+      polling, request, answer, target: { table: "film_labels" } }),
       more: pipeline({ source, polling, request, answer, target: { table: "nowhere.labels" } }),
-      again: pipeline({ source, polling, request, answer: z.object({ mood: z.string() }), target: { table: "film_labels" } })`,
+      again: pipeline({ source,
+        polling, request, answer: z.object({ mood: z.string() }), target: { table: "film_labels" } })`,
     says: {
       Config: `  ok           Config: FOLDER/rowmill.config.ts: 3 pipelines
   ok           Variables: all of them are valid`,
@@ -371,7 +375,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     says: {
       Tables: `  ok           Source: films: "public"."films" can be read and watched
   problem      Target: films: target: writing to "public"."film_labels" would run code of other roles with the rights of "postgres": the table public.film_labels belongs to "USER_maker"; the function public.shout(), which the trigger loud on public.film_labels uses, belongs to "USER_maker".
-               - Read that code first. Then take over what you trust: alter table public.film_labels owner to "postgres"; alter function public.shout() owner to "postgres";
+               - Read that code first. Then take over what you trust: ${["table public.film_labels", "function public.shout()"].map((one) => `alter ${one} owner to "postgres";`).join(" ")}
                - Or trust these owners, whatever they change: target: { trustOwner: true }
   ok           Other triggers: none sends rows over HTTP, and no setting disables triggers`,
       end: "1 problem.",
@@ -379,7 +383,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     status: 2,
   },
 
-  "no key, and the organisation under another name": {
+  "no key, and the organization under another name": {
     env: () => ({ OPENAI_API_KEY: undefined, ORG_ID: "org-1" }),
     says: {
       Config: `  ok           Config: FOLDER/rowmill.config.ts: 1 pipeline
@@ -419,9 +423,11 @@ export const setups: Readonly<Record<string, Setup>> = {
     status: 2,
   },
 
-  "a model that nobody knows, a budget in dollars, a clock that is an hour late, and an orphan": {
+  "an unknown model, a budget in dollars, a clock that is an hour late, and an orphan": {
     env: ({ lateUrl }) => ({ OPENAI_BASE_URL: lateUrl }),
-    config: `films: pipeline({ source, polling, request: { ...request, model: "gpt-4o-mimi" }, answer, budget: { usd: 1, per: "day" }, target: { table: "film_labels" } })`,
+    config: `films: pipeline({ source,
+      polling, request: { ...request, model: "gpt-4o-mimi" }, answer, budget: { usd: 1, per: "day" },
+      target: { table: "film_labels" } })`,
     says: {
       Provider: `  ok           Key: accepted by http://127.0.0.1:PORT/v1
   warning      Model: http://127.0.0.1:PORT/v1 does not list gpt-4o-mimi.
@@ -484,7 +490,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     status: 2,
   },
 
-  "a pause, a pipeline that left the config, and nobody at work": {
+  "a pause, a pipeline that left the config, and no worker": {
     sql: `update rowmill.pipelines set pause_kind = 'person', pause_reason = 'the prompt is under review', paused_at = now();
       insert into films values (10, 'Ten', 'A film about the number ten.');`,
     config: `movies: pipeline({ source, polling, request, answer, target: { table: "film_labels" } })`,

@@ -1,6 +1,6 @@
 /**
  * Owns a fresh embedded cluster that is copied instead of made: making one takes PGlite seconds, copying its
- * files a moment. Kept beside the packages and named after PGlite's version; it appears by one rename, so that two
+ * files a moment. Kept next to the packages and named after PGlite's version; it appears by one rename, so that two
  * workers may race.
  */
 import { cp, mkdir, mkdtemp, readFile, rename, rm } from "node:fs/promises";

@@ -19,7 +19,8 @@ export const intruderObjects = `
   create schema intruder;
   grant usage on schema intruder to public;
   create table intruder.calls (name text);
-  create function intruder.notes(name text) returns void language plpgsql as $$ begin insert into intruder.calls values (name); end $$;
+  create function intruder.notes(name text) returns void language plpgsql as $$
+    begin insert into intruder.calls values (name); end $$;
   create function intruder.fires() returns trigger language plpgsql as $$ begin
     perform intruder.notes('trigger'); return new; end $$;
   create function intruder.accepts(value text) returns boolean immutable language plpgsql as $$ begin
@@ -71,7 +72,8 @@ export const intruderSetups: Readonly<Record<string, IntruderSetup>> = {
   },
   "a table that an answer is copied into by its foreign key": {
     sql: `${labels} alter table labels add unique (summary);
-      create table public.copies (summary text references labels (summary) on update cascade); alter table public.copies owner to INTRUDER;`,
+      create table public.copies (summary text references labels (summary) on update cascade);
+      alter table public.copies owner to INTRUDER;`,
     says: `the table public.copies belongs to "INTRUDER"`,
     idle: true,
   },
@@ -95,7 +97,8 @@ export const intruderSetups: Readonly<Record<string, IntruderSetup>> = {
     says: fires("trigger t on public.labels"),
   },
   "the condition of a trigger": {
-    sql: `${labels} create trigger t before insert on labels for each row when (intruder.accepts(new.summary)) execute function passes();`,
+    sql: `${labels} create trigger t before insert on labels for each row when (intruder.accepts(new.summary))
+      execute function passes();`,
     says: accepts("trigger t on public.labels"),
   },
   "a trigger on a partition of a partition": {
@@ -129,7 +132,8 @@ export const intruderSetups: Readonly<Record<string, IntruderSetup>> = {
     says: owned("function intruder.casts(public.shade)", "table constraint c on public.labels"),
   },
   "what a function in a check calls, where its body is parsed": {
-    sql: `create function public.calls(value text) returns boolean immutable begin atomic select intruder.accepts(value); end;
+    sql: `create function public.calls(value text) returns boolean immutable begin atomic
+      select intruder.accepts(value); end;
       ${labels} alter table labels add constraint c check (calls(summary));`,
     says: accepts("table constraint c on public.labels"),
   },
@@ -148,7 +152,8 @@ export const intruderSetups: Readonly<Record<string, IntruderSetup>> = {
     idle: true,
   },
   "the check of a domain": {
-    sql: `create domain public.short as text check (intruder.accepts(value)); create table labels (id int primary key, summary short);`,
+    sql: `create domain public.short as text check (intruder.accepts(value));
+      create table labels (id int primary key, summary short);`,
     says: accepts("table column public.labels.summary"),
   },
   "the check of a domain below a domain": {
@@ -162,7 +167,8 @@ export const intruderSetups: Readonly<Record<string, IntruderSetup>> = {
     says: accepts("table column public.labels.pairs"),
   },
   "the default of a domain": {
-    sql: `create domain public.short as text default intruder.gives('x'); ${labels} alter table labels add column note short;`,
+    sql: `create domain public.short as text default intruder.gives('x');
+      ${labels} alter table labels add column note short;`,
     says: gives("default value for public.labels.note"),
   },
   "a domain": {
@@ -180,13 +186,15 @@ export const intruderSetups: Readonly<Record<string, IntruderSetup>> = {
     says: accepts("index public.i"),
   },
   "the function of an operator class": {
-    sql: `create operator class public.odd for type int using btree as operator 1 <, operator 2 <=, operator 3 =, operator 4 >=, operator 5 >,
+    sql: `create operator class public.odd for type int
+      using btree as operator 1 <, operator 2 <=, operator 3 =, operator 4 >=, operator 5 >,
         function 1 intruder.compares(int, int);
       ${labels} create index i on labels (id public.odd);`,
     says: owned(`function intruder.compares(${integers})`, "index public.i"),
   },
   "the operator of an exclusion constraint": {
-    sql: `create operator public.=== (leftarg = int, rightarg = int, function = intruder.equals, commutator = operator(public.===));
+    sql: `create operator public.=== (leftarg = int, rightarg = int, function = intruder.equals,
+      commutator = operator(public.===));
       create function public.alike(a int) returns int immutable language sql as 'select 0';
       create operator class public.odd for type int using hash as operator 1 public.===, function 1 public.alike(int);
       ${labels} alter table labels add constraint c exclude using hash (id public.odd with operator(public.===));`,

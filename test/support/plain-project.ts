@@ -19,6 +19,8 @@ import { plain, type PlainOptions } from "./plain-provider.js";
 import { PLAIN_KEY, startPlainStandIn, type PlainStandIn, type PlainStandInOptions } from "./plain-stand-in.js";
 import { reask, sql, startProject, type TestProject } from "./project.js";
 
+const ROUNDS_MAX = 40;
+
 type Pipelines = Parameters<typeof defineConfig>[0]["pipelines"];
 
 export interface PlainProject {
@@ -111,4 +113,15 @@ export async function plainAccounts(project: TestProject, standIn: PlainStandIn)
     executed: times.reduce((sum, each) => sum + each, 0),
     missing: row?.missing ?? -1,
   };
+}
+
+/** As if all pauses between looks had passed, and the time within which a create may show itself. */
+export async function passPauses({ project }: PlainProject): Promise<void> {
+  await project.run(sql`update rowmill.batches set next_at = now(),
+    create_intent_at = create_intent_at - interval '1 minute' where settled_at is null`);
+}
+
+export async function untilCreated({ project, standIn }: PlainProject, worker: WorkerContext): Promise<void> {
+  for (let rounds = 0; rounds < ROUNDS_MAX && (standIn.calls.get("create") ?? 0) === 0; rounds += 1)
+    await project.round(worker);
 }

@@ -23,7 +23,6 @@ import {
   type PlainFaultStep,
   type PlainMishap,
 } from "./plain-faults.js";
-import { PlainReply, refused, type PlainAnswered } from "./plain-reply.js";
 
 export interface PlainStandInOptions extends PlainBatchesOptions {
   /** 0: a free one. */
@@ -348,4 +347,62 @@ function problemOf({ id, ask }: Partial<PlainRequest>, ids: Set<string>): string
   if (typeof ask?.prompt !== "string" || typeof ask.model !== "string") return "ask needs a model and a prompt.";
   if (!Number.isInteger(ask.max_output) || ask.max_output < 1) return "max_output must be a whole number from 1.";
   return ask.prompt.includes("[[demo:bad-line]]") ? "this cannot be asked." : null;
+}
+
+interface PlainAnswered {
+  readonly status: number;
+  /** Lines, or JSON. */
+  readonly body: object | string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** How the stand-in of "plain" answers, and breaks off. */
+class PlainReply {
+  private readonly response: http.ServerResponse;
+  private readonly clock: () => number;
+
+  constructor(response: http.ServerResponse, clock: () => number) {
+    this.response = response;
+    this.clock = clock;
+    response.sendDate = false;
+  }
+
+  json(status: number, body: object): void {
+    this.whole({ status, body });
+  }
+
+  whole(answer: PlainAnswered): void {
+    this.response.end(this.begin(answer));
+  }
+
+  /** The headers announce the whole body. */
+  part(answer: PlainAnswered, { kind, afterBytes }: { kind: "cut" | "stall"; afterBytes: number }): void {
+    const bytes = this.begin(answer).subarray(0, afterBytes);
+    this.response.flushHeaders();
+    const end = () => {
+      if (kind === "cut") this.drop();
+    };
+    if (bytes.length === 0) end();
+    else this.response.write(bytes, end);
+  }
+
+  drop(): void {
+    this.response.destroy();
+  }
+
+  private begin({ status, body, headers = {} }: PlainAnswered): Buffer {
+    const isText = typeof body === "string";
+    const bytes = Buffer.from(isText ? body : JSON.stringify(body));
+    this.response.writeHead(status, {
+      "content-type": isText ? "application/x-plain-lines" : "application/json",
+      "content-length": String(bytes.length),
+      date: new Date(this.clock()).toUTCString(),
+      ...headers,
+    });
+    return bytes;
+  }
+}
+
+function refused(status: number, kind: string, message: string, more: object = {}): PlainAnswered {
+  return { status, body: { error: { kind, message, ...more } } };
 }

@@ -159,7 +159,7 @@ async function startOnFreePort(binaries: PostgresBinaries, dir: string, user: Se
   }
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1");
   await once(probe, "listening");
   const address = probe.address();

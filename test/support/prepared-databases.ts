@@ -59,7 +59,8 @@ async function emptied(url: string): Promise<void> {
     end loop;
     create schema public;
     grant usage on schema public to public;
-    for name in select p.oid::regprocedure::text from pg_proc p where p.pronamespace = 'rowmill'::regnamespace and p.proname like 'arrive%' loop
+    for name in select p.oid::regprocedure::text from pg_proc p where p.pronamespace = 'rowmill'::regnamespace
+      and p.proname like 'arrive%' loop
       execute 'drop function ' || name || ' cascade';
     end loop;
     for name in select c.oid::regclass::text from pg_class c where c.relkind = 'r' and

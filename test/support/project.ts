@@ -2,11 +2,14 @@
  * A whole Rowmill for one test: a fresh database of the given kind, the local Batch API server, a config, and the
  * stages. The stages are driven round by round (`drain`), so no test waits for a clock.
  */
+import { fork, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { pino, type Logger } from "pino";
+import { execArgvFor } from "../../src/embedded/attachment.js";
 import { connectionOptions } from "../../src/config/database/connection.js";
 import { readEnvironment } from "../../src/config/load/environment.js";
 import { validateConfig } from "../../src/config/read/validate.js";
@@ -180,3 +183,22 @@ async function closeAll(parts: {
 }
 
 export { approvalOf, sql };
+
+/** One worker in a process of its own (`worker-process.ts`), which works when it is returned. */
+export async function startWorkerProcess(project: TestProject): Promise<ChildProcess> {
+  const script = new URL("./worker-process.ts", import.meta.url);
+  const child = fork(script, [], {
+    execArgv: execArgvFor(script),
+    env: {
+      ...process.env,
+      DATABASE_URL: project.url,
+      OPENAI_API_KEY: "test",
+      OPENAI_BASE_URL: project.gateway.url,
+      PGSSLMODE: "disable",
+      TEST_FOLDER: project.folder,
+    },
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+  });
+  await once(child, "message");
+  return child;
+}

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { readAnswerFields } from "../../src/app/init/answer-fields.js";
 
-describe("The fields of an answer, as a person types them", () => {
+describe("The fields of an answer, as you type them", () => {
   it("become zod schemas, lists and null included", () => {
     expect(readAnswerFields("tags:string[], year : integer? ,mood:sad|glad,seen:boolean,score:number")).toEqual([
       { name: "tags", zod: "z.array(z.string())" },

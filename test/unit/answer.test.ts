@@ -43,14 +43,14 @@ describe("the strict schema", () => {
   test.each<[string, z.ZodType, object]>([
     ["a description", z.string().describe("one word"), { type: "string", description: "one word" }],
     [
-      "lengths, told instead of enforced",
+      "lengths, described instead of enforced",
       z.string().min(2).max(9).describe("one word"),
       {
         type: "string",
         description: "one word (at least 2 characters, at most 9 characters)",
       },
     ],
-    ["a regular expression, told", z.string().regex(/^a+$/), { type: "string", description: "(matching /^a+$/)" }],
+    ["a regular expression, described", z.string().regex(/^a+$/), { type: "string", description: "(matching /^a+$/)" }],
     ["a format that strict mode knows", z.email(), { type: "string", format: "email" }],
     ["a format that it does not know", z.url(), { type: "string", description: "(in the format uri)" }],
     ["bounds of a number", z.number().min(0).max(1), { type: "number", minimum: 0, maximum: 1 }],

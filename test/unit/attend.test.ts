@@ -77,7 +77,7 @@ it("asks at once when the answer does not hold, and in its quick rhythm when tha
   expect(await seconds(1.4)).toMatch(/^h?aa+$/);
 });
 
-it("asks at the hour that the answer told, and no sooner than a fifth of a second later", async () => {
+it("asks at the time that the answer named, and at least a fifth of a second later", async () => {
   begin();
   await quiet();
   nextMs = 2_000;
@@ -114,7 +114,7 @@ it("asks soon when it is hastened, and says each time that there is another answ
   expect(seen).toBe(asked.length);
 });
 
-it("takes a look that fails for a trouble, and asks whole questions until one is answered", async () => {
+it("treats a failed look as an error, and asks whole questions until one is answered", async () => {
   begin();
   await quiet();
   failure = new Error("a test");

@@ -66,6 +66,23 @@ describe("On a terminal of 60 columns, no word is broken and no line is too long
     expect(screen.text().lastIndexOf("Common options:")).toBeGreaterThan(screen.text().indexOf("Usage:"));
   });
 
+  it("in the hints of a wrong command, which are commands as the reader types them", () => {
+    const screen = openScreen(COLUMNS);
+    const program = buildProgram({ terminal: screen.terminal, finish: () => undefined });
+    expect(() => program.parse(["upp"], { from: "user" })).toThrow("unknown command");
+    expect(screen.terminal.commands).toEqual([...commands.map((each) => each.name()), "help"]);
+    const { commands: names } = screen.terminal;
+    for (const hint of ["rowmill --help", "rowmill help COMMAND", "rowmill help deployment"]) {
+      expect(spellCommands(hint, "npx rowmill", names)).toBe(`npx ${hint}`);
+      expect(
+        layOut(`  Hint: ${"x".repeat(COLUMNS - 12)} ${hint}`, COLUMNS)
+          .at(-1)
+          ?.trim(),
+      ).toBe(hint);
+    }
+    expect(screen.text()).toMatch(/See all commands: (?:npx )?rowmill --help/);
+  });
+
   it("in an error with a hint, whose command stays on one line", () => {
     const screen = openScreen(COLUMNS);
     reportError(screen.terminal, new RowmillError("refused", message, { hints: [`To see all of them: ${command}`] }));
@@ -150,6 +167,10 @@ describe("What the CLI prints", () => {
       "Fix it: npx rowmill up. See npx rowmill status; the schema rowmill and docs/rowmill up stay, npx rowmill up too.",
     );
     expect(spellCommands(text, "rowmill", ["up"])).toBe(text);
+    const hint = "See all commands: rowmill --help, or rowmill help COMMAND. Usage: rowmill COMMAND; rowmill --helped";
+    expect(spellCommands(hint, "npx rowmill", ["up", "help"])).toBe(
+      "See all commands: npx rowmill --help, or npx rowmill help COMMAND. Usage: npx rowmill COMMAND; rowmill --helped",
+    );
   });
 
   it("shows a spinner only for work that takes longer than 300 ms, and takes it away", async () => {

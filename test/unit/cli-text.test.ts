@@ -120,7 +120,7 @@ describe("Why a pipeline does not continue", () => {
     uninstalledAt: null,
   };
 
-  it("is its approval, once an estimate says that a person has to give it", () => {
+  it("is its approval, once an estimate says that you have to give it", () => {
     expect(pausedText(pipeline, undefined)).toBe(
       "waits for approval: 3 rows, about 40 input and 600 output tokens; estimated $2.00 (cap $6.00 with up to 2 tries per row; live requests: $4.00). Approve it: rowmill approve films",
     );

@@ -88,6 +88,26 @@ describe("readEnvironment", () => {
     expect(printed).toContain("[secret]");
   });
 
+  test.each(["OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"])(
+    "refuses a value of %s that no header can carry, and does not show it",
+    (name) => {
+      const wrong = [
+        ["s3cret\nrest", "a line break"],
+        ["\r\ns3cret", "a line break"],
+        ["s3cret\u0001", "a control character"],
+        ["s3cret\u007f", "a control character"],
+        ["s3cret…", "a special character"],
+      ] as const;
+      for (const [value, what] of wrong) {
+        const { problems, message } = mistakesOf({ [name]: value });
+        const found = `a value with ${what} (not shown, because it may be a secret)`;
+        expect(problems).toMatchObject([{ path: name, found }]);
+        expect(message).not.toMatch(/s3cret|rest/);
+      }
+      expect(() => readEnvironment({ [name]: "s3cret\r\n" })).not.toThrow();
+    },
+  );
+
   test("reports every variable that cannot be used, without its secrets", () => {
     const error = mistakesOf({
       OPENAI_BASE_URL: "ftp://user:s3cret@host",

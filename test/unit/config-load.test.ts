@@ -162,6 +162,12 @@ describe("a config in a folder of its own", () => {
       "prompts/films.ts": `import type { Row } from "rowmill"; export const pipelines: object = ${JSON.stringify(json.pipelines)};`,
     });
     await expect(load({}, "other.ts")).resolves.toMatchObject({ pipelines: [{ name: "films" }] });
+    await write({
+      "promise.ts": `export default (async () => (await import("./other.js")).default)();`,
+      "plain.mjs": `import { text } from "node:stream/consumers";\nexport default text([${JSON.stringify(JSON.stringify(json))}]).then(JSON.parse);`,
+    });
+    await expect(load({}, "promise.ts")).resolves.toMatchObject({ pipelines: [{ name: "films" }] });
+    await expect(load({}, "plain.mjs")).resolves.toMatchObject({ pipelines: [{ name: "films" }] });
   });
 
   test("may bring a zod 4 of its own", async () => {
@@ -296,19 +302,21 @@ describe("a config in a folder of its own", () => {
         "throws.mjs": `${plain}\nthrow new Error("boom");`,
         "broken.mjs": `${plain}\n{{;`,
         "missing.mjs": `import { gone } from "node:gone";\n${plain}`,
+        "rejected.mjs": '\nexport default Promise.reject(new Error("no films"));',
         "empty.mjs": 'import { z } from "rowmill";',
       });
       const changed = { text: 'table: "films"', otherText: 'table: "movies"' };
       const loaded = await loadBuilt([
         { file: "plain.mjs", ...changed },
         { file: "arrow.mjs", ...changed },
-        ...["throws.mjs", "broken.mjs", "missing.mjs", "empty.mjs"].map((file) => ({ file })),
+        ...["throws.mjs", "broken.mjs", "missing.mjs", "rejected.mjs", "empty.mjs"].map((file) => ({ file })),
       ]);
       expect(loaded.slice(0, 2)).toMatchObject([{ table: "movies" }, { table: "movies" }]);
       expect(loaded.slice(2).map(({ error }) => error?.replaceAll(folder, ""))).toEqual([
         "/throws.mjs:11: boom",
         expect.stringMatching(/^\/broken\.mjs:\d+:\d+: /),
         expect.stringContaining("node:gone"),
+        "/rejected.mjs:2: no films",
         "/empty.mjs has no default export",
       ]);
     });
@@ -409,6 +417,61 @@ describe("a config that cannot be run", () => {
     expect(error.message).toMatch(/rowmill\.config\.ts: still running after 0\.05 s/);
   });
 
+  const failing = 'throw new Error("no films")';
+  test.each([
+    [
+      "of an async function",
+      "rowmill.config.ts",
+      `const load = async () => {\n  ${failing};\n};\nexport default load();`,
+      2,
+    ],
+    [
+      "of an async function, in JavaScript",
+      "rowmill.config.mjs",
+      `async function load() {\n${failing}; }\nexport default load();`,
+      2,
+    ],
+    ["of CommonJS", "rowmill.config.js", `module.exports = (async () => {\n${failing};\n})();`, 2],
+    ["that only has a then", "rowmill.config.ts", `export default { then() {\n${failing}; } };`, 2],
+    [
+      "that only has a rejecting then",
+      "rowmill.config.ts",
+      `export default { then(_, no) {\nno(new Error("no films")); } };`,
+      2,
+    ],
+  ])("is reported with file, line and message when its default export is a promise %s", async (_, name, text, line) => {
+    await write({ [name]: text });
+    const error = await failureOf(load());
+    expect(error.code).toBe("config_invalid");
+    expect(error.message).toBe(`${path.join(folder, name)}:${line}: no films`);
+  });
+
+  test.each(["new Promise(() => undefined)", "{ then() {} }", "(async () => new Promise(() => undefined))()"])(
+    "is given up when its default export never settles: %s",
+    async (never) => {
+      await write({ "rowmill.config.ts": `export default ${never};` });
+      const error = await failureOf(evaluateConfig(path.join(folder, "rowmill.config.ts"), 50));
+      expect(error.code).toBe("config_invalid");
+      expect(error.message).toMatch(/rowmill\.config\.ts: still running after 0\.05 s/);
+    },
+  );
+
+  test("reports a promise inside of it, also one that rejects, and a function instead of a config", async () => {
+    const reject = 'Promise.reject(new Error("no films"))';
+    await write({
+      "pipelines.ts": `export default { database: "embedded", pipelines: ${reject} };`,
+      "films.ts": `export default { database: "embedded", pipelines: { films: ${reject}, more: { source: ${reject} } } };`,
+      "function.ts": "export default async () => ({});",
+    });
+    expect((await failureOf(load({}, "pipelines.ts"))).message).toContain(
+      "pipelines: found a promise (await it), expected an object with at least one pipeline by its name",
+    );
+    const { message } = await failureOf(load({}, "films.ts"));
+    expect(message).toContain("pipelines.films: found a promise (await it)");
+    expect(message).toContain("pipelines.more.source: found a promise (await it)");
+    expect((await failureOf(load({}, "function.ts"))).message).toContain("the config itself: found a function");
+  });
+
   test("reports what to do about a package that is missing", async () => {
     await write({ "rowmill.config.ts": 'import { z } from "rowmill-no-such-package";\nexport default z;' });
     const error = await failureOf(load());
@@ -430,7 +493,7 @@ describe("a config that cannot be run", () => {
   });
 });
 
-describe(".env beside the config", () => {
+describe(".env next to the config", () => {
   test("is read first, so that the config sees it, and completes the variables that were given", async () => {
     await write({
       "sub/rowmill.config.ts": script,

@@ -51,7 +51,7 @@ const otherDialect = {
   accountText: (account: string) => `the other ${account}`,
 };
 
-const call = () => Promise.reject(new Error("nobody is called"));
+const call = () => Promise.reject(new Error("no provider is called"));
 const whole = {
   ...otherDialect,
   account: "workspace-1",

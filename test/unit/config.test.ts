@@ -437,6 +437,10 @@ describe("the database", () => {
       validateConfig({ pipelines }, { ...origin, databaseUrl: "mysql://a:s3cret@b" }),
     );
     expect(message).toContain("DATABASE_URL: found a URL that begins with mysql://");
+    const encoded = mistakesOf(() =>
+      validateConfig({ pipelines }, { ...origin, databaseUrl: "postgres://a:s3#cret@b/c" }),
+    );
+    expect(encoded.message).toContain(', or "embedded". In a password, write : / ? # [ ] @ % as %3A ');
     expect(message).not.toContain("s3cret");
   });
 });

@@ -4,7 +4,7 @@ import { judgeCreated, type CreatedBatch } from "../../src/model/batch/created-b
 function batch(id: string, changes: Partial<CreatedBatch> = {}): CreatedBatch {
   return { id, status: "in_progress", isOfThisCreate: true, createdAt: 100, ...changes };
 }
-const former = { isOfThisCreate: false };
+const earlier = { isOfThisCreate: false };
 
 const cases: readonly {
   what: string;
@@ -29,8 +29,8 @@ const cases: readonly {
     duplicates: ["b"],
   },
   {
-    what: "one of the present input before an older one of a former input",
-    listed: [batch("a", { ...former, createdAt: 1 }), batch("b")],
+    what: "one of the present input before an older one of an earlier input",
+    listed: [batch("a", { ...earlier, createdAt: 1 }), batch("b")],
     right: "b",
     duplicates: ["a"],
   },
@@ -41,19 +41,19 @@ const cases: readonly {
   },
   { what: "one that failed, of the present input", listed: [batch("a", { status: "failed" })], right: "a" },
   {
-    what: "none that failed, of a former input",
-    listed: [batch("a", { ...former, status: "failed" })],
+    what: "none that failed, of an earlier input",
+    listed: [batch("a", { ...earlier, status: "failed" })],
     right: null,
   },
-  { what: "one of a former input that runs all the same", listed: [batch("a", former)], right: "a" },
+  { what: "one of an earlier input that runs all the same", listed: [batch("a", earlier)], right: "a" },
   {
-    what: "not yet one of a former input that is being validated",
-    listed: [batch("a", { ...former, status: "validating" })],
+    what: "not yet one of an earlier input that is being validated",
+    listed: [batch("a", { ...earlier, status: "validating" })],
     right: null,
   },
   {
     what: "but when the last create can appear no more",
-    listed: [batch("a", { ...former, status: "validating" })],
+    listed: [batch("a", { ...earlier, status: "validating" })],
     mayAppear: false,
     right: "a",
   },

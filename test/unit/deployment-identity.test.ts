@@ -15,7 +15,7 @@ describe("The place of a ledger", () => {
     ["the database was renamed", { databaseName: "shop" }],
     ["the user may not ask for the identifier any more", { systemIdentifier: null }],
     ["the folder is mounted under another path", { folder: "/app/.rowmill/database" }],
-    ["the file system numbers again", { folderInode: "6" }],
+    ["the file system renumbers", { folderInode: "6" }],
     ["it is no embedded database any more", { folder: null, folderInode: null }],
   ])("is the same when %s", (_, change) => {
     expect(differenceOf(recorded, { ...recorded, ...change })).toBeNull();

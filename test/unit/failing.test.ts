@@ -53,7 +53,7 @@ describe("Answers that mostly fail", () => {
     expect(failuresAmong(last, [])).toHaveLength(ANSWERS_JUDGED);
   });
 
-  it("do not count where a person called their kind normal", () => {
+  it("do not count where you accepted their kind", () => {
     const last = answers({ refused: 14, invalid: 4, answered: 2 }, ["refused"]);
     expect(failuresAmong(last, last)).toEqual([]);
     const worse = answers({ refused: 4, invalid: 14, answered: 2 }, ["refused"]);

@@ -41,7 +41,7 @@ describe("an answer to a schema is found", () => {
   });
 });
 
-describe("an answer to a schema is refused", () => {
+describe("a search for an answer to a schema", () => {
   test.each<[string, string, string, object?]>([
     ["two that fit", `${x} or {"label":"y"}`, "2 different JSON objects that fit"],
     ["two that fit, one in a tool's arguments", x.replace("x", "y") + ".", "2 different", { calls: [x] }],
@@ -65,11 +65,11 @@ describe("an answer to a schema is refused", () => {
     ["a draft, where a tool was called instead", "", "label: ", { calls: ['{"city":"Paris"}'], reasoning: x }],
     ["too many", "{}".repeat(CANDIDATES_MAX + 1), `more than ${CANDIDATES_MAX} JSON objects`],
     ["a number", "42", "expected object"],
-  ])("%s", (_, text, message, beside) => {
+  ])("refuses %s", (_, text, message, beside) => {
     expect(labelled.parse(text, beside)).toEqual({ ok: false, message: expect.stringContaining(message) });
   });
 
-  test("in a time that grows with its length alone", () => {
+  test("ends in a time that grows with its length alone", () => {
     const million = 1_000_000;
     const repeated = (text: string) => text.repeat(Math.ceil(million / text.length));
     const hostile = [

@@ -125,7 +125,7 @@ describe("what was said is read from", () => {
       },
       { text: "x", reasoning: "hm" },
     ],
-    ["reasoning beside the words", { content: "x", reasoning_content: "hm" }, { text: "x", reasoning: "hm" }],
+    ["reasoning next to the words", { content: "x", reasoning_content: "hm" }, { text: "x", reasoning: "hm" }],
     ["reasoning alone", { content: null, reasoning: '{"a":1}' }, { text: "", reasoning: '{"a":1}' }],
     ["a tool call", { content: null, tool_calls: [call('{"a":1}')] }, { text: "", calls: ['{"a":1}'] }],
     ["a tool call with an object", { content: "", tool_calls: [call({ a: 1 })] }, { text: "", calls: ['{"a":1}'] }],
@@ -212,7 +212,7 @@ test.each<[string, unknown, string, string | null]>([
   ["a code that is a property of all objects", failure("constructor"), "transient", "constructor"],
   ["an error without a code", failure(null), "transient", null],
   ["neither response nor error", { custom_id: "17-1-0123456789ab" }, "transient", null],
-])("%s is %s", (_, line, kind, code) => {
+])("an output line with %s is read as it should be", (_, line, kind, code) => {
   expect(read(line)).toMatchObject({ kind, code, customId: "17-1-0123456789ab" });
 });
 

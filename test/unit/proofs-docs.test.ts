@@ -30,11 +30,14 @@ for (const { page, heading, rowsMin } of pages) {
       expect(rows.length).toBeGreaterThanOrEqual(rowsMin);
     });
 
-    it.each(rows)("names a test that is there: %s", async (row) => {
-      const [, file = "", name = ""] = reference.exec(row) ?? [];
-      const path = files.find((candidate) => basename(candidate) === file);
-      expect(path, `no test is named in: ${row}`).toBeDefined();
-      expect(await readFile(join(tests, path ?? ""), "utf8")).toContain(name);
-    });
+    it.each(rows.map((row) => ({ row, what: row.split("|")[1]?.trim() })))(
+      "names a test for: $what",
+      async ({ row }) => {
+        const [, file = "", name = ""] = reference.exec(row) ?? [];
+        const path = files.find((candidate) => basename(candidate) === file);
+        expect(path, `no test is named in: ${row}`).toBeDefined();
+        expect(await readFile(join(tests, path ?? ""), "utf8")).toContain(name);
+      },
+    );
   });
 }

@@ -23,7 +23,7 @@ describe("The room of the next batch", () => {
     ],
     ["is none where a file holds fewer than the least", { least: 60 }, { because: "tooFew" }],
     ["is none at the limit", { fresh: 0 }, { because: "limit" }],
-    ["counts what was asked before, beside the limit", { fresh: 2, again: 3, least: 5 }, { requests: 50 }],
+    ["counts rows that were asked before in addition to the limit", { fresh: 2, again: 3, least: 5 }, { requests: 50 }],
     ["is none where both together are fewer than the least", { fresh: 2, again: 2, least: 5 }, { because: "limit" }],
     ["is none without tokens for the least", { least: 5, tokens: { left: 49, each: 10 } }, { because: "noTokens" }],
     [

@@ -244,10 +244,10 @@ describe("A request", () => {
 
   it.each([
     ["no such row", null, "rowGone"],
-    ["the content that the ledger speaks of", "now", "rowAsKnown"],
-    ["the content whose answer still stands", "answered", "rowAsAnswered"],
+    ["the content that the ledger records", "now", "rowAsKnown"],
+    ["the content whose answer is still there", "answered", "rowAsAnswered"],
     ["another content", "other", "rowDiffers"],
-  ] as const)("sees in %s its event", (_, hash, event) => {
+  ] as const)("gets the right event from %s", (_, hash, event) => {
     expect(compareRow(known("waiting", { answeredHash: "answered" }), hash)).toBe(event);
   });
 

@@ -103,6 +103,11 @@ describe("A turn with a batch", () => {
     ["takes a shared batch back before its refusal counts", { isRefused: true, isShared: true }, "withdrawShared"],
     ["waits under a pause, even with a refused file", { isRefused: true, holds: ["person"] }, "wait"],
     ["waits under a pause, even for another account", { isOtherAccount: true, holds: ["person"] }, "wait"],
+    [
+      "takes an outdated batch back while it uploads, even with an open create, which no batch has in that state",
+      { state: "uploading", isCreateOpen: true, isOutdated: true },
+      "withdrawOutdated",
+    ],
     ["continues under a budget's pause", { holds: ["budget"] }, "create"],
   ])("%s", (_, facts, work) => {
     expect(decideTurn({ ...free, state: "submitting", ...facts }).work).toBe(work);

@@ -79,10 +79,7 @@ function endingOf({ requestId, attempt, tries, returns, room }: InFlight): Attem
   };
 }
 
-/**
- * @throws RowmillError `refused` for a batch of the account that is set, unless the provider does not have it for this
- * key.
- */
+/** @throws RowmillError `refused` for a batch of the present account, unless the provider does not have it */
 export async function refuseCollectable(project: Configured, batch: Batch): Promise<void> {
   const account = presentAccount(project, batch.pipeline);
   const { dialect } = choiceOf(project, batch.pipeline);

@@ -28,9 +28,7 @@ export interface OpenedForAdoption {
   readonly worker: LivingWorker | null;
 }
 
-/**
- * As `up` would. @throws RowmillError `refused` when a running worker has another definition, and would stop sending.
- */
+/** As `up` would. @throws RowmillError `refused` when a running worker, which would stop, has another definition */
 export async function openForAdoption(parts: ProjectParts, config: PipelineConfig): Promise<OpenedForAdoption> {
   const worker = await workerOf(parts.database, config);
   const context = await openProject({ ...parts, config: { ...parts.config, pipelines: [config] } });
@@ -186,9 +184,7 @@ export interface Adopted extends AdoptionCounts {
   readonly batchId: string;
 }
 
-/**
- * @throws RowmillError `refused` when, since then, it was adopted, its rows were taken, or the pipeline was changed.
- */
+/** @throws RowmillError `refused` when, by now, the batch or its rows were taken, or the pipeline was changed */
 export async function adoptBatch(context: WorkerContext, pipeline: Pipeline, adoption: Adoption): Promise<Adopted> {
   const billed = billedAs(pipeline, adoption.lines.model, adoption.batch);
   const bounds = await requestBounds(context, pipeline, billed.rates);

@@ -32,9 +32,7 @@ export interface NamedLines {
   readonly model: string | null;
 }
 
-/**
- * @throws RowmillError `usage` for a pattern that cannot be used, `refused` for a batch that this pipeline cannot read.
- */
+/** @throws RowmillError `usage` for an unusable pattern, `refused` for a batch that this pipeline cannot read */
 export async function readNamedLines(
   context: WorkerContext,
   pipeline: Pipeline,

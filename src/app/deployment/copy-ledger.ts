@@ -1,7 +1,4 @@
-/**
- * "The other database is still in use": this ledger gets a name of its own, withdraws what is not sent, and only reads
- * what is in flight. Asks no provider.
- */
+/** "The other database is still in use": withdraws what is not sent, and only reads what is in flight. */
 import * as counts from "../../store/requests/counts.js";
 import * as recovery from "../../store/ledger/recovery.js";
 import type { UnfinishedBatch } from "../../store/ledger/recovery.js";

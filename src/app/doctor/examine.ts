@@ -1,7 +1,4 @@
-/**
- * Owns the order of the doctor's checks and their time: one after another, each bounded, all within half a minute even
- * when nothing answers. Writes nothing.
- */
+/** Owns the order of the doctor's checks, each bounded, all within half a minute. Writes nothing. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { RowmillError } from "../../model/errors.js";
 import { notChecked, problem, type Finding } from "../../model/words/finding.js";

@@ -7,6 +7,7 @@ import { notChecked, ok, problem, warning, type Finding } from "../../model/word
 import { ADAPTERS } from "../../providers/adapters.js";
 import { known, type Check, type Look, type SeenProvider } from "./look.js";
 import { judgeClock } from "./machine-checks.js";
+import { priceAdvice } from "../open/bind-pipeline.js";
 import { accountsOf, promisesOf, type Account } from "../open/providers.js";
 
 const CALL_MS_MAX = 7_000;
@@ -95,18 +96,16 @@ function checkPrices(look: Look): readonly Finding[] {
   return unknown.length > 0 ? unknown.map(judgeUnpriced) : [ok("known for every model")];
 }
 
-const SET_PRICE = "Set the price in the config: request.price: { input: …, output: … }, in dollars per million tokens.";
-
-export function judgeUnpriced({ name, provider, request, budget }: PipelineConfig): Finding {
+export function judgeUnpriced(pipeline: PipelineConfig): Finding {
+  const { name, request, budget } = pipeline;
   const text = `${name}: Rowmill has no price for ${request.model}`;
-  const near = provider.dialect.nearModel(request.model, new Date());
-  const meant = near === null ? [] : [`Did you mean "${near}"? Change request.model in the config.`];
+  const advice = priceAdvice(pipeline);
   return budget === null
     ? warning(`${text}, so it cannot count costs, and every change waits for your approval.`, {
-        fixes: [...meant, SET_PRICE, `Or cap the pipeline with limit, and approve it: rowmill approve ${name}`],
+        fixes: [...advice, `Or cap the pipeline with limit, and approve it: rowmill approve ${name}`],
       })
     : problem(`${text}, so it cannot enforce a budget in dollars.`, {
-        fixes: [...meant, SET_PRICE, "Or remove budget, and cap the pipeline with limit."],
+        fixes: [...advice, "Or remove budget, and cap the pipeline with limit."],
       });
 }
 

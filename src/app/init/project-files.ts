@@ -46,10 +46,7 @@ export async function writeTsconfig(folder: string, config: string): Promise<boo
   return true;
 }
 
-/**
- * Adds a variable to `.env`, readable by its owner only. @throws RowmillError `usage` for a value that such a file
- * cannot hold.
- */
+/** Adds a variable to `.env`, private to its owner. @throws RowmillError `usage` for a value that it cannot hold */
 export async function writeVariable(folder: string, name: string, value: string): Promise<void> {
   const file = join(folder, ".env");
   const line = [value, `"${value}"`, `'${value}'`, `\`${value}\``]

@@ -86,18 +86,11 @@ export async function examineSource(database: Database, config: PipelineConfig):
   const { dialect } = config.provider;
   const rates = ratesFor(dialect, config.request, new Date());
   if (config.budget !== null && rates.price === null) {
-    const near = dialect.nearModel(config.request.model, new Date());
     throw new RowmillError(
       "config_invalid",
       `pipelines.${config.name}.budget: Rowmill has no price for "${config.request.model}", so it cannot ` +
         "enforce a budget in dollars.",
-      {
-        hints: [
-          ...(near === null ? [] : [`Did you mean "${near}"? Change request.model in the config.`]),
-          "Set the price in the config: request.price: { input: …, output: … }, in dollars per million tokens.",
-          "Or remove `budget`, and cap the pipeline with `limit`.",
-        ],
-      },
+      { hints: [...priceAdvice(config), "Or remove `budget`, and cap the pipeline with `limit`."] },
     );
   }
   const answer = compileAnswer(config.answer);
@@ -105,6 +98,15 @@ export async function examineSource(database: Database, config: PipelineConfig):
   requirePaths(config, table);
   await database.transaction((tx) => requirePredicate(tx, config, table), { readOnly: true });
   return { config, rates, answer, table };
+}
+
+/** For a model whose price Rowmill does not know. */
+export function priceAdvice({ provider, request }: PipelineConfig): readonly string[] {
+  const near = provider.dialect.nearModel(request.model, new Date());
+  return [
+    ...(near === null ? [] : [`Did you mean "${near}"? Change request.model in the config.`]),
+    "Set the price in the config: request.price: { input: …, output: … }, in dollars per million tokens.",
+  ];
 }
 
 /** The config's own check misses tables with two names. */

@@ -61,16 +61,19 @@ export async function installationSql(look: Look): Promise<InstallationScript> {
   return { text: scriptText(look, rights.user, sections), complete: parts.every((part) => part.complete) };
 }
 
-/** What the script makes must belong to the worker's user, who could not use or change it otherwise. */
+/**
+ * What the script makes must belong to the worker's user, who could not use or change it otherwise. In a transaction,
+ * because it locks tables, and half of it would be in the way of `up`; the grants before it may also be run alone.
+ */
 function asUser(user: string, sections: readonly Section[]): readonly Section[] {
   if (sections.every((section) => section.statements.every((statement) => statement.startsWith("--")))) return sections;
   return [
     {
-      title: `As "${user}", who will own everything below`,
-      statements: [`set role ${quoteIdentifier(user)}`],
+      title: `As "${user}", who will own everything below, in one transaction`,
+      statements: ["begin", `set role ${quoteIdentifier(user)}`],
     },
     ...sections,
-    { title: "As yourself again", statements: ["reset role"] },
+    { title: "As yourself again", statements: ["reset role", "commit"] },
   ];
 }
 

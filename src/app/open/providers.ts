@@ -37,9 +37,7 @@ export interface Account {
   readonly pipelines: readonly PipelineConfig[];
 }
 
-/**
- * Those that the pipelines ask, each once: the same account with the same key. @throws RowmillError `config_invalid`
- */
+/** Those that the pipelines ask: an account with one key once. @throws RowmillError `config_invalid` */
 export function accountsOf({ config, environment }: Configured): readonly Account[] {
   const accounts = new Map<string, Account>();
   for (const pipeline of config.pipelines) {

@@ -5,9 +5,7 @@ import type { SourceTable } from "../../sources/table/inspection.js";
 import { bisect } from "../../postgres/bisect.js";
 import { join, raw, sql, type Queryable } from "../../postgres/database.js";
 
-/**
- * A composite key: its parts as arguments, or one JSON array. @throws RowmillError `usage` for another number of parts.
- */
+/** A composite key: its parts, or one JSON array. @throws RowmillError `usage` for another number of parts */
 export function keyParts(given: readonly string[], columns: number | null): readonly string[] {
   const [only = ""] = given;
   const listed = given.length === 1 && columns !== 1 ? partsOfJson(only) : null;

@@ -160,15 +160,13 @@ async function retryOne(cli: Cli, options: RetryOptions, one: One): Promise<Retr
   const keys = options.key === undefined ? null : await spelled(database, pipeline, options.key);
   const meant: FailedRows = { pipelineId: pipeline.id, reasons: options.reason ?? null, keys };
   const others = keys === null ? [] : await notFailed(database, pipeline, keys);
-  const { kept: keptMax } = await failures.countFailed(database, meant, 0);
-  const progress = keptProgress(cli.terminal, pipeline.config.name, keptMax);
   const kept = await writeKept({
     database,
     pipeline,
     meant,
     account: pipeline.provider.account,
     signal,
-    onChunk: progress,
+    onChunk: await keptProgress(cli.terminal, database, { pipeline, meant }),
   });
   cli.terminal.endLive();
   // Before the question: Ctrl-C may answer it.
@@ -291,13 +289,18 @@ interface Retried {
   readonly left: readonly Left[];
 }
 
-/** Shows how many of at most `total` kept answers are written. */
-function keptProgress(terminal: Terminal, pipeline: string, total: number) {
+/** Shows how many of the kept answers are written. They are counted only where this is drawn: that reads them all. */
+async function keptProgress(
+  terminal: Terminal,
+  database: Database,
+  { pipeline: { config }, meant }: { pipeline: Pipeline; meant: FailedRows },
+): Promise<(tally: KeptTally) => void> {
+  if (!terminal.drawsOver || terminal.quiet) return () => undefined;
+  const { kept } = await failures.countFailed(database, meant, 0);
   const startedAtMs = performance.now();
-  return ({ written }: { readonly written: number }): void => {
-    if (!terminal.drawsOver || terminal.quiet) return;
-    const share = `${percentOf(written, total)} in ${formatWait(performance.now() - startedAtMs)}`;
-    terminal.live([`${pipeline}: ${formatCount(written)} of ${counted(total, "kept answer")} written, ${share}`]);
+  return ({ written }) => {
+    const share = `${percentOf(written, kept)} in ${formatWait(performance.now() - startedAtMs)}`;
+    terminal.live([`${config.name}: ${formatCount(written)} of ${counted(kept, "kept answer")} written, ${share}`]);
   };
 }
 

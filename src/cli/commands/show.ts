@@ -22,7 +22,7 @@ export async function runShow(
   });
   const { dialect } = choiceOf(project, story.pipeline);
   const style = { ...terminal, accountText: (account: string) => dialect.accountText(account) };
-  if (options.json) for (const line of JSON.stringify(story, undefined, 2).split("\n")) terminal.data(line);
+  if (options.json) terminal.data(JSON.stringify(story));
   else for (const line of renderStory(story, style)) terminal.quote(line);
   if (story.request !== null) return EXIT_STATUS.ok;
   if (!options.json)

@@ -45,7 +45,6 @@ export async function askYesNo(question: string, signal?: AbortSignal): Promise<
   }
 }
 
-/** True when exactly `word` was typed. */
 export async function askTyped(question: string, word: string): Promise<boolean> {
   const message = proseLine(`${question} Type "${word}" to confirm.`);
   return (await answerTo(({ text }) => text({ message, output }))) === word;
@@ -67,7 +66,6 @@ export async function askText(
   return meant(await answerTo(({ text }) => text({ message, initialValue, validate, output })));
 }
 
-/** A line that is masked while it is typed. */
 export async function askSecret(message: string): Promise<string> {
   return answerTo(({ password }) => password({ message, output }));
 }
@@ -85,7 +83,6 @@ function shown(question: string, choices: readonly Choice[]) {
   return { message: proseLine(question), options, maxItems: CHOICES_SHOWN_MAX, output };
 }
 
-/** One of these values. */
 export async function choose(question: string, choices: readonly Choice[]): Promise<string> {
   const first = choices[0] === undefined ? {} : { initialValue: choices[0].value };
   return answerTo(({ select }) => select({ ...shown(question, choices), ...first }));

@@ -15,15 +15,19 @@ export function invocationOf(
   return isOfProject || isBin || isNpx ? "npx rowmill" : "rowmill";
 }
 
+/** What our texts show after `rowmill` where it is no command's name. */
+const NO_COMMANDS = ["--help", "COMMAND"];
+
 /** Commands named in a text, as `invocation` spells them. `names`: of all commands, for "rowmill" is also a schema. */
 export function spellCommands(text: string, invocation: string, names: readonly string[]): string {
   if (invocation === "rowmill" || names.length === 0) return text;
-  return text.replace(new RegExp(`(?<![\\w./-]|npx )rowmill (?=(?:${names.join("|")})\\b)`, "g"), `${invocation} `);
+  const words = [...names, ...NO_COMMANDS].join("|");
+  return text.replace(new RegExp(`(?<![\\w./-]|npx )rowmill (?=(?:${words})\\b)`, "g"), `${invocation} `);
 }
 
 const INDENT = "  ";
 /** A command with its arguments, up to the end of a sentence: what is pasted should stand on one line. */
-const COMMAND = /(?:npx )?\browmill [a-z]+(?: \S+?)*?(?=[.;,)]?(?: |$)(?<=[.;,)] ?)|$)/g;
+const COMMAND = /(?:npx )?\browmill (?:[a-z]+|--help)(?: \S+?)*?(?=[.;,)]?(?: |$)(?<=[.;,)] ?)|$)/g;
 /** Stands for a space inside of a command while lines are broken. `oneLine` lets none through. */
 const JOINED = "\u0000";
 

@@ -76,10 +76,7 @@ const FRAME_MS = 100;
 const FRAMES = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"] as const;
 const ELAPSED_FROM_MS = 2_000;
 
-/**
- * Runs the work with `label` in a line of its own meanwhile, only where it takes longer than `SHOWN_AFTER_MS`. The work
- * itself must not draw there.
- */
+/** Shows `label` in a line of its own while the work takes longer than `SHOWN_AFTER_MS`. The work must not draw. */
 export async function withSpinner<T>(
   board: Pick<LiveBoard, "show" | "clear">,
   label: string,

@@ -38,10 +38,7 @@ export function adaptersIn(config: Pipelines | null): readonly Adapter[] {
   return ADAPTERS.filter(({ choice }) => asked.has(choice.dialect.name));
 }
 
-/**
- * Reads the variables. Those of providers that the config does not use are not checked.
- * @throws ConfigError (`config_invalid`) with every variable that cannot be used.
- */
+/** Checks only what the config uses. @throws ConfigError (`config_invalid`) with every variable that cannot be used */
 export function readEnvironment(variables: Variables, config: Pipelines | null = null): Environment {
   const problems = new Problems();
   const provider = readSetup(variables, { judged: adaptersIn(config), problems });

@@ -12,14 +12,14 @@ import { RowmillError } from "../../model/errors.js";
 import { thrownMessage } from "../../model/words/thrown-message.js";
 import { findJsonMistake } from "./json-position.js";
 
-/** For the whole evaluation, imports and top-level awaits included. */
+/** For the whole evaluation: imports, top-level awaits and a default export that is a promise. */
 const EVALUATION_MS_MAX = 30_000;
 
 const DEFAULT_EXPORT = "End it with `export default defineConfig({ … })`.";
 
 /** The file's default export, or the parsed JSON, unchecked. A config that hangs is stopped after `msMax`. */
 export async function evaluateConfig(file: string, msMax: number = EVALUATION_MS_MAX): Promise<unknown> {
-  return path.extname(file) === ".json" ? readJson(file) : runModule(file, msMax);
+  return path.extname(file) === ".json" ? readJson(file) : withDeadline(runModule(file), file, msMax);
 }
 
 async function readJson(file: string): Promise<unknown> {
@@ -32,12 +32,12 @@ async function readJson(file: string): Promise<unknown> {
   return JSON.parse(text);
 }
 
-async function runModule(file: string, msMax: number): Promise<unknown> {
-  const plain = await withDeadline(runPlainScript(file), file, msMax);
-  return exported(plain ?? (await runByJiti(file, msMax)), file);
+async function runModule(file: string): Promise<unknown> {
+  const plain = await runPlainScript(file);
+  return plain === null ? runByJiti(file) : plain.exported;
 }
 
-async function runByJiti(file: string, msMax: number): Promise<unknown> {
+async function runByJiti(file: string): Promise<unknown> {
   const jiti = (commonjs("jiti") as typeof import("jiti")).createJiti(file, {
     fsCache: false,
     // Each load reads the config again, and a module that failed must not stay half loaded.
@@ -46,11 +46,10 @@ async function runByJiti(file: string, msMax: number): Promise<unknown> {
     transformOptions: { retainLines: true },
   });
   try {
-    if (!(await isModule(file))) return await withDeadline(jiti.import(file), file, msMax);
+    if (!(await isModule(file))) return await exported(await jiti.import(file), file);
     // Otherwise jiti asks Node first, and a function's text, and so the hash, would depend on Node's finding `rowmill`.
     const options = { filename: file, async: true, forceTranspile: true };
-    const evaluation = Promise.resolve(jiti.evalModule(await readFile(file, "utf8"), options));
-    return await withDeadline(evaluation, file, msMax);
+    return await exported(await jiti.evalModule(await readFile(file, "utf8"), options), file);
   } catch (error) {
     if (error instanceof RowmillError) throw error;
     throw failureOf(error, file);
@@ -70,7 +69,8 @@ async function withDeadline<T>(evaluation: Promise<T>, file: string, msMax: numb
   }
 }
 
-function exported(loaded: unknown, file: string): unknown {
+/** The default export. One that is a promise, as of an async function, is awaited here, and may reject. */
+async function exported(loaded: unknown, file: string): Promise<unknown> {
   const isModule = typeof loaded === "object" && loaded !== null;
   if (isModule && Object.hasOwn(loaded, "default") && "default" in loaded) return loaded.default;
   // `module.exports = …` of a CommonJS config arrives as it is.
@@ -132,8 +132,8 @@ const ownFace = new URL("../../index.js", import.meta.url).href;
 
 let runs = 0;
 
-/** What the module exports, or null if jiti has to run it. */
-async function runPlainScript(file: string): Promise<unknown> {
+/** The default export, or null if jiti has to run it. */
+async function runPlainScript(file: string): Promise<{ readonly exported: unknown } | null> {
   try {
     const text = await readFile(file, "utf8");
     const [head = ""] = HEADING.exec(text) ?? [];
@@ -145,7 +145,7 @@ async function runPlainScript(file: string): Promise<unknown> {
     // A new name each time, because Node caches modules; named, because a stack would show the whole config.
     const name = `${pathToFileURL(file).href}?${runs}`;
     const module = Buffer.from(`${imports}${rest}\n//# sourceURL=${name}`).toString("base64");
-    return await import(`data:text/javascript;base64,${module}`);
+    return { exported: await exported(await import(`data:text/javascript;base64,${module}`), file) };
   } catch {
     return null;
   }

@@ -19,10 +19,7 @@ interface LoadOptions {
   readonly env: Record<string, string | undefined>;
 }
 
-/**
- * Loads and checks the project's config.
- * @throws RowmillError `config_not_found`, or `config_invalid` with every mistake (see `ConfigError`).
- */
+/** @throws RowmillError `config_not_found`, or `config_invalid` with every mistake (see `ConfigError`) */
 export async function loadConfig({ file, cwd, env }: LoadOptions): Promise<ProjectConfig> {
   const found = await findConfig(cwd, file ?? null);
   await completeFromDotenv(env, path.dirname(found));

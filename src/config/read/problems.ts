@@ -68,7 +68,7 @@ export function describe(value: unknown): string {
   if (typeof value === "bigint") return `${value}n (bigint)`;
   if (typeof value === "function") return "a function";
   if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list";
-  if (value instanceof Promise) return "a promise";
+  if (value instanceof Promise) return "a promise (await it)";
   return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
 

@@ -3,7 +3,7 @@ import type { DatabaseAddress } from "../../model/pipeline.js";
 import type { Place } from "./readers.js";
 
 const EXPECTED = 'a URL such as "postgres://user@host:5432/database", or "embedded"';
-const ENCODED = "in a password, write : / ? # [ ] @ % as %3A %2F %3F %23 %5B %5D %40 %25";
+const ENCODED = "In a password, write : / ? # [ ] @ % as %3A %2F %3F %23 %5B %5D %40 %25";
 
 /** The config's own key, else the variable `DATABASE_URL`. It is a mistake if neither is set. */
 export function readDatabase(place: Place, databaseUrl: string | null): DatabaseAddress {

@@ -8,7 +8,6 @@ import { formatDuration, parseDuration } from "../../model/duration.js";
 import { thrownMessage } from "../../model/words/thrown-message.js";
 import { childPath, describe, listWords, Problems } from "./problems.js";
 
-/** A value and where it stands. */
 export interface Place {
   readonly path: string;
   readonly value: unknown;
@@ -51,7 +50,10 @@ export function section<const Key extends string>(place: Place, keys: readonly K
 /** The value under a key. A config is a program: a getter may throw, which is a mistake at `path`. */
 function valueAt({ path, value, problems }: Place & { readonly value: object }, key: string): unknown {
   try {
-    return Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined;
+    const found: unknown = Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined;
+    // The promise itself is the mistake; if it also rejects, Node would end the process with that instead.
+    if (found instanceof Promise) found.catch(() => undefined);
+    return found;
   } catch (error) {
     problems.add(path, `cannot be read: ${thrownMessage(error)}`);
     return undefined;

@@ -19,10 +19,7 @@ export interface ConfigOrigin {
   readonly databaseUrl: string | null;
 }
 
-/**
- * The config that `definition` describes; `definition` is what `defineConfig` returned, or parsed JSON.
- * @throws ConfigError (`config_invalid`) with all mistakes.
- */
+/** `definition`: what `defineConfig` returned, or parsed JSON. @throws ConfigError (`config_invalid`) */
 export function validateConfig(definition: unknown, origin: ConfigOrigin): ProjectConfig {
   const problems = new Problems();
   const root: Place = { path: "", value: definition, problems };

@@ -122,7 +122,6 @@ function buildIndex(): Stems {
   return { words, stems };
 }
 
-/** The genres that one word indicates. */
 function genresOfWord(word: string): readonly string[] {
   const singular = word.endsWith("s") ? word.slice(0, -1) : word;
   const hits = new Set([...(INDEX.words.get(word) ?? []), ...(INDEX.words.get(singular) ?? [])]);

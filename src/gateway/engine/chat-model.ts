@@ -34,7 +34,6 @@ export function userTextOf(body: JsonObject): string {
   return isJsonObject(last) ? contentText(last["content"]) : "";
 }
 
-/** The text of a message's content. */
 export function contentText(content: Json | undefined): string {
   if (typeof content === "string") return content;
   if (!Array.isArray(content)) return "";

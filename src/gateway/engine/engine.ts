@@ -103,7 +103,6 @@ export class Engine {
     }
   }
 
-  /** The batch as replies show it. */
   show(record: BatchRecord): BatchObject {
     const { settings } = this.#parts;
     return settings.faults.showBatch(wireForm(record, settings.absentFileIds));

@@ -211,7 +211,6 @@ export function jsonBodyOf(
   return { refused: refusal(400, message) };
 }
 
-/** A path parameter. */
 export function pathParam(request: FastifyRequest, name: string): string {
   const { params } = request;
   const value =

@@ -1,7 +1,4 @@
-/**
- * Checks one line of an input file. Pure. Codes, params and messages were recorded at OpenAI, or else are assumed
- * (docs/gateway.md lists which).
- */
+/** Checks one line of an input file. Pure. docs/gateway.md lists which messages are assumed, not recorded at OpenAI. */
 import { isJsonObject, parseJson, type Json, type JsonObject } from "./json.js";
 import type { BatchInputError } from "./wire.js";
 

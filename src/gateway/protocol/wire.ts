@@ -4,7 +4,6 @@ import { z } from "zod";
 
 const ID_BYTES = 16;
 
-/** A random identifier in OpenAI's shape. */
 export function newId(prefix: "file-" | "batch_" | "req_" | "chatcmpl-"): string {
   return prefix + randomBytes(ID_BYTES).toString("hex");
 }
@@ -39,7 +38,6 @@ const inputErrorSchema = z.object({
   message: z.string(),
   param: z.string().nullable(),
 });
-/** Why an input file was refused. */
 export type BatchInputError = Readonly<z.infer<typeof inputErrorSchema>>;
 
 const instant = z.number().int().nullable();
@@ -123,7 +121,6 @@ export interface RefusalDetails {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** OpenAI's error envelope. */
 export function errorBody(message: string, details: RefusalDetails = {}): ErrorBody {
   const { type = "invalid_request_error", param = null, code = null } = details;
   return { error: { message, type, param, code } };
@@ -134,7 +131,6 @@ export const SERVER_ERROR = errorBody("The server had an error while processing 
   type: "server_error",
 });
 
-/** A refusal in OpenAI's envelope. */
 export function refusal(status: number, message: string, details: RefusalDetails = {}): Answer {
   return {
     kind: "json",

@@ -55,7 +55,6 @@ export class BatchStore {
     return numbered;
   }
 
-  /** Writes the record as it is now. */
   save(record: BatchRecord): void {
     writeJsonAtomic(join(this.#dir, `${record.batch.id}.json`), record);
     if (isTerminal(record.batch.status)) this.#running.delete(record);
@@ -81,7 +80,6 @@ export class BatchStore {
     }
   }
 
-  /** Unfinished batches. */
   listRunning(): BatchRecord[] {
     return [...this.#running];
   }

@@ -40,10 +40,7 @@ const STRICT_FORMATS = "date-time time date duration email hostname ipv4 ipv6 uu
 const NUMBER_KEYWORDS = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"] as const;
 const ARRAY_KEYWORDS = ["minItems", "maxItems"] as const;
 
-/**
- * Reads what zod accepts (`input`) or yields (`output`). Takes schemas of any copy of zod 4.
- * @throws Error when JSON schema has no word for a part of it.
- */
+/** What any zod 4 accepts (`input`) or yields (`output`). @throws Error for what JSON schema cannot express */
 export function readSchema(schema: z.ZodType, side: "input" | "output"): SchemaNode {
   const json = z.toJSONSchema(schema, {
     io: side,
@@ -87,7 +84,6 @@ export function strictSchema(node: SchemaNode): Json {
   }
 }
 
-/** Whether a node may be null. */
 export function acceptsNull(node: SchemaNode): boolean {
   return node.kind === "choice" ? node.of.some(acceptsNull) : node.kind === "null";
 }

@@ -41,10 +41,7 @@ export interface CompiledAnswer {
 const SCHEMA_NAME = "answer";
 const ISSUES_MAX = 5;
 
-/**
- * Compiles the answer; null: the text goes into one column.
- * @throws Error for a schema with `answerProblems`.
- */
+/** Null: the text goes into one column. @throws Error for a schema with `answerProblems` */
 export function compileAnswer(answer: AnswerSpec | null): CompiledAnswer {
   if (answer === null) return { schema: null, stored: null, columns: [TEXT_COLUMN], parse: parseText };
   return isFreeJson(answer) ? compiledFreeJson : compileSchema(answer);

@@ -102,11 +102,10 @@ export function decideTurn(facts: TurnFacts): TurnDecision {
   if (state === "settled" || state === "rejected" || state === "cancelled") return only("done");
   if (isOtherAccount && phase !== "unsent") return only("waitForAccount");
   if (isHeld(phase, holds)) return only("wait");
-  // The requests of a refused file end without asking any account.
-  if (isOtherAccount && !(isSending && isRefused)) return only("withdrawOtherAccount");
-  const comparesFirst = isSending && !isOtherAccount;
   const work = workOn(facts, phase);
-  return { work, comparesFirst, needsRoom: comparesFirst && phase === "unsent" && !isRefused };
+  // The requests of a refused file end without asking any account.
+  if (isOtherAccount) return only(isSending && isRefused ? work : "withdrawOtherAccount");
+  return { work, comparesFirst: isSending, needsRoom: isSending && phase === "unsent" && !isRefused };
 }
 
 function workOn({ state, isCreateOpen, isRefused, isShared, isOutdated }: TurnFacts, phase: BatchPhase): TurnWork {

@@ -1,6 +1,4 @@
-/**
- * Why a provider refuses a file, as its adapter reads the provider's codes and words, and what follows from it. Pure.
- */
+/** Why a provider refuses a file, in the words of no vendor, and what follows from it. Pure. */
 
 export type RefusalAbout =
   /** One line of the file. */

@@ -15,7 +15,6 @@ export function jsonObjectsIn(text: string, max: number): readonly string[] {
   return found;
 }
 
-/** The text is one object and nothing else. */
 export function isJsonObject(text: string): boolean {
   return text.startsWith("{") && endOfValue(text, 0) === text.length;
 }

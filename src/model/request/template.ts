@@ -45,10 +45,7 @@ export function compileMessage(
   return source.kind === "function" ? source.render : compileTemplate(source.text, role, jsonColumns);
 }
 
-/**
- * The problems of a template over the given columns, one sentence each.
- * A column is written `{{ Title }}`, `{{ ["My Column"] }}` or `{{ row["My Column"] }}`.
- */
+/** One sentence each. A column is written `{{ Title }}`, `{{ ["My Column"] }}` or `{{ row["My Column"] }}`. */
 export function templateProblems(text: string, columns: readonly string[]): readonly string[] {
   let parsed: Template[];
   try {
@@ -187,7 +184,6 @@ interface Reference {
   readonly path: readonly Segment[];
 }
 
-/** Every mention of a column in a template. */
 function references(parsed: Template[]): readonly Reference[] {
   return engine()
     .globalVariableSegmentsSync(parsed)

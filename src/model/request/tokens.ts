@@ -1,7 +1,4 @@
-/**
- * Bounds tokens by bytes, from a sample that the provider's own tokenizer counted. An error loses no data: each answer
- * brings its true usage. Pure.
- */
+/** Bounds tokens by bytes, from a counted sample. An error loses no data: each answer brings its true usage. Pure. */
 export interface TokenRatio {
   /** Tokens per byte over all samples together. */
   readonly mean: number;

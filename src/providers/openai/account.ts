@@ -34,10 +34,7 @@ export function accountVariables(account: string, present: string): readonly str
   return [...differing, "OPENAI_API_KEY"];
 }
 
-/**
- * Scheme, host and path, without a slash at the end.
- * @throws RowmillError `config_invalid` for what is not an http address, or holds a password.
- */
+/** Without a slash at the end. @throws RowmillError `config_invalid` for another address, or one with a password */
 export function cleanBaseUrl(text: string): string {
   let url: URL;
   try {

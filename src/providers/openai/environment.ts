@@ -25,7 +25,30 @@ export function variableProblems({ variable, proxies }: ProviderSetup): readonly
   const wrong = given === null ? null : baseUrlProblem(given);
   const baseUrl = given ?? OPENAI_BASE_URL_DEFAULT;
   const unusable = URL.canParse(baseUrl) ? proxyProblem(new URL(baseUrl), proxies) : null;
-  return [...(wrong === null ? [] : [{ name: "OPENAI_BASE_URL", ...wrong }]), ...(unusable === null ? [] : [unusable])];
+  return [
+    ...HEADER_VARIABLES.flatMap((name) => {
+      const problem = headerProblem(variable(name) ?? "");
+      return problem === null ? [] : [{ name, ...problem }];
+    }),
+    ...(wrong === null ? [] : [{ name: "OPENAI_BASE_URL", ...wrong }]),
+    ...(unusable === null ? [] : [unusable]),
+  ];
+}
+
+/** Each is sent as a header. */
+const HEADER_VARIABLES = ["OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"] as const;
+
+/** Null: a header can carry it. Never shows the value, which may be a key. */
+export function headerProblem(value: string): Omit<SettingProblem, "name"> | null {
+  // `fetch` removes the line break with which a file ends.
+  const [wrong] = /[^\t\x20-\x7e\x80-\xff]/.exec(value.replace(/[\t\r\n ]+$/, "")) ?? [];
+  if (wrong === undefined) return null;
+  const isControl = wrong < " " || wrong === "\x7f";
+  const what = /[\r\n]/.test(wrong) ? "a line break" : isControl ? "a control character" : "a special character";
+  return {
+    expected: "one line of plain text, exactly as the provider shows it",
+    found: `a value with ${what} (not shown, because it may be a secret)`,
+  };
 }
 
 /** Null: it can be used. Does not show a value that may hold a password. */

@@ -6,7 +6,7 @@ import type { ProviderChoice, ProviderSetup, SettingProblem } from "../../model/
 import { Secret } from "../../model/secret.js";
 import { openaiAccount } from "./account.js";
 import { openaiDialect } from "./dialect.js";
-import { baseUrlProblem } from "./environment.js";
+import { baseUrlProblem, headerProblem } from "./environment.js";
 
 /** Every option has a default. */
 export interface OpenAIConfig {
@@ -110,7 +110,13 @@ function readOptions(config: unknown): { given: Given; problems: readonly Settin
     });
     return null;
   };
-  const key = text("apiKey", "the key as text");
+  const header = (name: "apiKey" | "organization" | "project", what: string): string | null => {
+    const value = text(name, what);
+    const wrong = headerProblem(value ?? "");
+    if (wrong !== null) problems.push({ name, ...wrong });
+    return value;
+  };
+  const key = header("apiKey", "the key as text");
   const baseURL = text("baseURL", "a URL as text");
   const wrong = baseURL === null ? null : baseUrlProblem(baseURL);
   if (wrong !== null) problems.push({ name: "baseURL", ...wrong });
@@ -120,8 +126,8 @@ function readOptions(config: unknown): { given: Given; problems: readonly Settin
   const given = {
     apiKey: key === null ? null : new Secret(key),
     baseURL,
-    organization: text("organization", "its id as text"),
-    project: text("project", "its id as text"),
+    organization: header("organization", "its id as text"),
+    project: header("project", "its id as text"),
     allowHttp: typeof allowHttp === "boolean" ? allowHttp : null,
   };
   return { given, problems };

@@ -131,10 +131,7 @@ const CALLS_MAX = 100;
 const REASONING_NAMES = ["reasoning_content", "reasoning", "thinking"] as const;
 const REASONING_PARTS = new Set<unknown>(["thinking", "reasoning"]);
 
-/**
- * Content as text, as a list of parts or as the object itself; tool calls and the older function call. `said` null: it
- * says nothing at all, not even a blank text.
- */
+/** Content as text, parts or the object itself; tool calls, also the older one. `said` null: not even a blank text. */
 export function readMessage(message: Json | null): { readonly said: Said | null; readonly refusal: string | null } {
   const content = message?.["content"];
   // Nearly always a text, and no list of parts.

@@ -22,10 +22,11 @@ import { guarded, pauseWhenFailing } from "../guard.js";
 const BATCHES_MAX = 20;
 const RESERVE_SLACK = 1.25;
 
-/** `target`: it has to be checked first. */
+/** `approval`: the definition has to be approved first; `target`: the target has to be checked first. */
 type PlanOutcome =
-  { readonly batchId: string; readonly requests: number } | { readonly why: "notDue" | "approval" | "target" };
-const NOT_DUE: PlanOutcome = { why: "notDue" };
+  | { readonly kind: "planned"; readonly batchId: string; readonly requests: number }
+  | { readonly kind: "notDue" | "approval" | "target" };
+const NOT_DUE: PlanOutcome = { kind: "notDue" };
 
 export interface Flushing {
   /** Send all that waits, whatever the threshold. */
@@ -46,7 +47,7 @@ export async function runPlanner(context: WorkerContext, flush: boolean): Promis
 export async function planPipeline(context: WorkerContext, pipeline: Pipeline, flushing: Flushing): Promise<number> {
   for (let made = 0; made < BATCHES_MAX; made++) {
     const outcome = await guarded(context, pipeline, () => planApproved(context, pipeline, flushing));
-    if (outcome === null || "why" in outcome) {
+    if (outcome?.kind !== "planned") {
       await context.step("plan.clearFlush", () => pipelines.clearSpentFlush(context.database, pipeline.id));
       return made;
     }
@@ -61,7 +62,7 @@ export async function planPipeline(context: WorkerContext, pipeline: Pipeline, f
 /** The first batch of a definition needs an approval: a cheap one is approved here, any other waits for you. */
 async function planApproved(context: WorkerContext, pipeline: Pipeline, flushing: Flushing): Promise<PlanOutcome> {
   const outcome = await planOnce(context, pipeline, flushing);
-  if (!("why" in outcome) || outcome.why !== "approval") return outcome;
+  if (outcome.kind !== "approval") return outcome;
   const approval = await approvalOf(context, pipeline);
   return approval.kind === "cheap" ? planOnce(context, pipeline, flushing) : outcome;
 }
@@ -78,7 +79,7 @@ async function planOnce(context: WorkerContext, pipeline: Pipeline, flushing: Fl
       context.database.transaction((tx) => planInTransaction(context, tx, { ...flushing, pipeline, bounds })),
     );
   const outcome = await plan();
-  if (!("why" in outcome) || outcome.why !== "target") return outcome;
+  if (outcome.kind !== "target") return outcome;
   await pipeline.checkTarget();
   return plan();
 }
@@ -107,11 +108,11 @@ async function planInTransaction(context: WorkerContext, tx: Queryable, planning
     flush: (flush || row.flushAt !== null) && !waits,
   });
   if (!decision.plan || facts.ready < requestsMin) return NOT_DUE;
-  if (row.approvedHash !== row.definitionHash) return { why: "approval" };
+  if (row.approvedHash !== row.definitionHash) return { kind: "approval" };
   const room = await findRoom(context, tx, { ...planning, ready: facts.ready });
   if (room === null) return NOT_DUE;
   // The check takes a transaction of its own.
-  if (!(await pipeline.isTargetChecked(tx))) return { why: "target" };
+  if (!(await pipeline.isTargetChecked(tx))) return { kind: "target" };
   if (row.pauseKind === "budget") await pipelines.resume(tx, pipeline.id, "budget");
   return createBatch(context, tx, { ...planning, room, because: decision.because });
 }
@@ -318,5 +319,5 @@ async function createBatch(
     because: planning.because,
   });
   await wake.schedule(tx, batchId, 0);
-  return { batchId, requests: count };
+  return { kind: "planned", batchId, requests: count };
 }

@@ -64,25 +64,30 @@ function unknownMeans({ pipeline }: Submitting): "again" | "ask" {
   return pipeline.config.reconcile.unknown ?? (pipeline.provider.recovery.exclusive ? "again" : "ask");
 }
 
-/** After a resume, the next look takes the batch for not created. */
+/** After a resume, the next look takes the batch for not created. Until it can ask, it looks at the same pace. */
 async function ask(turn: Submitting, reason: string): Promise<Next> {
-  await pauseToAsk(turn, reason);
+  await pauseToAsk(turn, { reason, whileUnasked: null });
   return { next: "wait", delayMs: LOOK_PAUSE_MS };
 }
 
-/** Pauses and notes in the batch that you were asked: the next look after a resume acts on that. */
-export function pauseToAsk(
-  { context, pipeline, lease }: Turn,
-  reason: string,
-  underAnotherPause?: batches.BatchFields,
-): Promise<void> {
+interface Question {
+  readonly reason: string;
+  /** Recorded in the batch where the question could not be asked; null: nothing. */
+  readonly whileUnasked: batches.BatchFields | null;
+}
+
+/**
+ * Pauses and notes in the batch that you were asked: the next look after a resume acts on that. A pipeline has one
+ * pause: under another one you do not see this question, so a resume does not answer it, and the next look asks again.
+ */
+export function pauseToAsk({ context, pipeline, lease }: Turn, { reason, whileUnasked }: Question): Promise<void> {
   return context.step("turn.pause", () =>
     context.database.transaction(async (tx) => {
       await pipelines.lock(tx, pipeline.id);
       if (!(await batches.holds(tx, lease))) return;
       const asked = await pipelines.pause(tx, pipeline.id, { kind: "provider", reason });
-      const fields = asked ? { told: true } : underAnotherPause;
-      if (fields !== undefined) await batches.update(tx, lease, fields);
+      const fields = asked ? { told: true } : whileUnasked;
+      if (fields !== null) await batches.update(tx, lease, fields);
     }),
   );
 }

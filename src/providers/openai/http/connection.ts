@@ -203,10 +203,7 @@ interface CallPlan {
   readonly signal?: AbortSignal | undefined;
 }
 
-/**
- * `run` must hand its signal to the SDK and read the reply to its end; it runs once a try.
- * @throws what `ErrorReader` makes
- */
+/** `run` hands its signal to the SDK, reads the whole reply, and runs once a try. @throws what `ErrorReader` makes */
 type Caller = <T>(plan: CallPlan, run: (signal: AbortSignal) => Promise<T>) => Promise<T>;
 
 export function caller(errors: ErrorReader, backoffMs: number): Caller {

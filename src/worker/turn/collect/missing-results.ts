@@ -70,11 +70,11 @@ async function missPending(turn: Collecting, { pending }: ResultsEnd, left: numb
   );
 }
 
-/** After a resume the next look believes what is missing. While another pause counts, this one waits for its end. */
+/** After a resume the next look believes what is missing. Until it can ask, it looks less and less often. */
 async function pauseForResults(turn: Collecting, reason: string): Promise<Next> {
   const { context, pipeline, batch } = turn;
   const delayMs = pollDelayMs(batch.polls, pipeline.config.polling, context.random());
-  await pauseToAsk(turn, reason, { polls: batch.polls + 1 });
+  await pauseToAsk(turn, { reason, whileUnasked: { polls: batch.polls + 1 } });
   return { next: "wait", delayMs };
 }
 
