@@ -112,7 +112,7 @@ export interface RequestSpec<Column extends string> {
    * needs it for a model whose price Rowmill does not know. Default: the known price.
    */
   readonly price?: PriceSpec;
-  /** The longest answer, in tokens. Whole number from 1. Default: 1024. */
+  /** The longest answer that you allow, in tokens. Whole number from 1. Default: 1024. */
   readonly maxOutputTokens?: number;
   /** Randomness, 0 to 2, sent as `temperature`. Default: the provider's. */
   readonly temperature?: number;
@@ -201,14 +201,14 @@ export interface PipelineSpec<Column extends string, Key extends string, Schema 
   /** A hard cap on spending. Default: none. */
   readonly budget?: BudgetSpec;
   /**
-   * The estimate, in US dollars, above which the first batch of a new or changed pipeline waits for your approval. 0
+   * The likely cost, in US dollars, above which the first batch of a new or changed pipeline waits for your approval. 0
    * asks every time. Default: 1.
    */
   readonly approveAboveUsd?: number;
   /**
-   * What a changed definition (a new prompt, model, schema, …) does to rows that have answers: `"reask"` asks them again,
-   * `"newOnly"` leaves them and uses it for new and changed rows, `"keep"` also counts them as answered by it. `"ask"`
-   * asks you, and acts as `"newOnly"` until you decide. Default: `"ask"`.
+   * What a changed definition (prompt, model, schema, …) does to rows that have answers: `"reask"` asks them again,
+   * `"newOnly"` keeps their answers, `"keep"` also counts them as answered by it; new and changed rows get it in any case.
+   * `"ask"` asks you, and acts as `"newOnly"` until you decide. Default: `"ask"`.
    */
   readonly onChange?: "ask" | "reask" | "newOnly" | "keep";
   /**

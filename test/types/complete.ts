@@ -40,6 +40,8 @@ const movies = pipeline({
   },
   budget: { usd: 5, per: "day" },
   approveAboveUsd: 1,
+  onChange: "ask",
+  dedupe: true,
   limit: 5000,
   polling: { min: "15s", max: "5m" },
   files: { keep: false },

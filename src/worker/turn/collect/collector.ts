@@ -232,7 +232,7 @@ function unnamed(
 }
 
 interface Attributed {
-  /** By request: all lines that name it or that it shares, in the file's order. Attempt and content decide which one counts. */
+  /** By request: all lines that name it or that it shares, in the file's order; attempt and content decide. */
   readonly outcomes: Outcomes;
   /** Lines about no request of the batch. */
   readonly unknown: number;
