@@ -5,9 +5,10 @@
 import type { BudgetPeriod } from "../../model/pipeline.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
+import { triedNanoUsd } from "../tries/tried-cost.js";
 
 export interface Spending {
-  /** In the period; a cost counts on the day of its batch's submission (UTC). */
+  /** In the period, by batches and tries; a cost counts on the day of its batch's submission (UTC). */
   readonly spentNanoUsd: number;
   /** By batches in flight, whenever they were planned. */
   readonly reservedNanoUsd: number;
@@ -44,7 +45,9 @@ export async function spending(
       from rowmill.batches b
       where b.pipeline_id = ${pipelineId}
         and ${inPeriod(period)}),
-      0)::float8 as "spentNanoUsd",
+      0)::float8
+      + coalesce(${triedNanoUsd(sql`(select name from rowmill.pipelines where id = ${pipelineId})`, period.per)},
+        0)::float8 as "spentNanoUsd",
       coalesce((
         select sum(b.reserved_nano_usd)
         from rowmill.batches b

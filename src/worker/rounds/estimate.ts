@@ -82,8 +82,8 @@ export function encoderFor(
   });
 }
 
-function sizesOf({ read }: Pick<Sampling, "read">, { id, definitionHash }: Asking): Promise<OutputSizes | null> {
-  return estimates.outputSizes(read, id, definitionHash);
+function sizesOf({ read }: Pick<Sampling, "read">, { config, definitionHash }: Asking): Promise<OutputSizes | null> {
+  return estimates.outputSizes(read, { pipeline: config.name, definitionHash });
 }
 
 /** What one line may need: its input tokens, and all the room for its answer. */

@@ -159,7 +159,7 @@ function judgeAnswer({ pipeline, asked }: Judging, { request, lines, row, presen
       detail: tooLargeText(present.hash),
     });
   const { cells } = present;
-  const checked = check(pipeline, asked.answer ?? pipeline.answer, {
+  const checked = checkAnswer(pipeline, asked.answer ?? pipeline.answer, {
     said: outcome,
     cells: cells ?? {},
   });
@@ -193,7 +193,7 @@ function judgeGone(
   if (source.onGone === "drop" || hash === null || asked.answer === null) return dropped(null);
   if (outcome.kind !== "text") return dropped(detailOf(pipeline, outcome));
   const cells = Object.fromEntries(source.columns.map((name) => [name, null]));
-  const checked = check(pipeline, asked.answer, { said: outcome, cells });
+  const checked = checkAnswer(pipeline, asked.answer, { said: outcome, cells });
   if ("message" in checked) return dropped(checked.message);
   const known = { ...paid, hash, fingerprint, rowGone: true };
   if (typeof asked.target !== "string") return { facts: { ...known, outcome: "answeredGone" }, cells: checked.cells };
@@ -237,15 +237,16 @@ function detailOf({ config }: Judge, outcome: NamedOutcome): string | null {
 }
 
 /** What was paid for, to show to you. */
-function textOf(outcome: AnswerOutcome): string | null {
+export function textOf(outcome: AnswerOutcome): string | null {
   if (outcome.kind !== "text") return "text" in outcome ? outcome.text : null;
   const { text, calls = [], reasoning } = outcome;
   if (calls.length > 0) return [text, ...calls].filter((part) => part.trim() !== "").join("\n");
   return text.trim() === "" ? (reasoning ?? text) : text;
 }
 
-function check(
-  pipeline: Judge,
+/** By its schema and `validate`, with the row as it is. */
+export function checkAnswer(
+  pipeline: Pick<Pipeline, "config">,
   answer: CompiledAnswer,
   { said, cells }: { said: Said; cells: RowCells },
 ): { cells: Readonly<Record<string, Json>> } | { message: string } {
@@ -255,7 +256,7 @@ function check(
   return problem === null ? { cells: parsed.cells } : { message: problem };
 }
 
-function validate(pipeline: Judge, value: unknown, cells: RowCells): string | null {
+function validate(pipeline: Pick<Pipeline, "config">, value: unknown, cells: RowCells): string | null {
   if (pipeline.config.validate === null) return null;
   let found: unknown;
   try {
