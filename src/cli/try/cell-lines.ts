@@ -56,5 +56,14 @@ function valueLines(
 
 /** JSON, so that a text differs from a number. */
 export function jsonCells(cells: Readonly<Record<string, Json>>): Named[] {
-  return Object.entries(cells).map(([name, value]) => ({ name, value: JSON.stringify(value) }));
+  return Object.entries(cells).map(([name, value]) => ({ name, value: shownValue(value) }));
+}
+
+/** On one line, with spaces at which it can be broken. */
+export function shownValue(value: Json): string {
+  // Line breaks in texts are escaped by then.
+  return JSON.stringify(value, undefined, 1)
+    .replaceAll(/([[{])\n */g, "$1")
+    .replaceAll(/\n *([\]}])/g, "$1")
+    .replaceAll(/\n */g, " ");
 }

@@ -1,15 +1,18 @@
 /** The tables of `try --list` and `try --compare`. Pure. */
 import type { ComparedRow, ComparedTries, Totals } from "../../app/try/compare-tries.js";
+import type { Difference } from "../../app/try/differing.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import { proseLine } from "../../model/words/one-line.js";
 import type { ListedTry, Try, TryAnswer } from "../../store/tries/tries.js";
 import { renderTable } from "../screen/lay-out.js";
-import { counted, fit, fitKey, formatCount, formatTime } from "../screen/text.js";
-import { cellLines, type Named } from "./cell-lines.js";
+import { counted, fit, fitKey, formatCount } from "../screen/text.js";
+import { cellLines, shownValue, type Named } from "./cell-lines.js";
 import { latencyText, outcomeText, usageParts } from "./row-text.js";
 
 const WORDS_MAX = 40;
 const VALUE_LINES = 3;
+/** Of an instant in ISO format, down to the minute. */
+const MINUTES = 16;
 
 /** With what differs from the config of now; null: the config no longer has its pipeline. */
 export interface Listed {
@@ -19,24 +22,27 @@ export interface Listed {
 
 export function listLines(tries: readonly Listed[], columns: number): string[] {
   const isOfMany = new Set(tries.map(({ listed }) => listed.pipeline)).size > 1;
+  const isAccepted = tries.some(({ listed }) => listed.accepted > 0);
   const header = [
     { title: "try", align: "right" },
     ...(isOfMany ? [{ title: "pipeline", align: "left" } as const] : []),
-    { title: "when", align: "left" },
+    { title: "when (UTC)", align: "left" },
     { title: "model", align: "left" },
     { title: "differs in", align: "left" },
     { title: "rows", align: "right" },
     { title: "ok", align: "right" },
+    ...(isAccepted ? [{ title: "accepted", align: "right" } as const] : []),
     { title: "cost", align: "right" },
   ] as const;
   const rows = tries.map(({ listed, differs }) => [
     String(listed.no),
     ...(isOfMany ? [listed.pipeline] : []),
-    formatTime(listed.askedAt),
+    listed.askedAt.toISOString().slice(0, MINUTES).replace("T", " "),
     fit(listed.model, WORDS_MAX),
     fit(differsText(differs), WORDS_MAX),
     formatCount(listed.rows),
-    listed.accepted === 0 ? formatCount(listed.answered) : `${listed.answered} (${listed.accepted} accepted)`,
+    formatCount(listed.answered),
+    ...(isAccepted ? [listed.accepted === 0 ? "" : formatCount(listed.accepted)] : []),
     listed.costNanoUsd === null ? "unknown" : formatUsd(listed.costNanoUsd),
   ]);
   return renderTable(header, rows, columns);
@@ -67,9 +73,8 @@ export function rowTitleOf({ key, differences }: ComparedRow): string {
 export function rowLinesOf({ a, b, differences }: ComparedRow, columns: number): string[] {
   const shown = { columns, linesMax: VALUE_LINES };
   return [a, b].flatMap((answer) => {
-    const value = (one: { readonly before: unknown; readonly after: unknown }) =>
-      answer === a ? one.before : one.after;
-    const fields: Named[] = (differences ?? []).map((one) => ({ name: one.field, value: JSON.stringify(value(one)) }));
+    const value = (one: Difference) => (answer === a ? one.before : one.after);
+    const fields: Named[] = (differences ?? []).map((one) => ({ name: one.field, value: shownValue(value(one)) }));
     return [
       ...cellLines(`try ${answer.try}`, [{ name: "", value: usageText(answer) }], shown),
       ...cellLines("", differences === null ? problemOf(answer) : fields, shown),
@@ -82,7 +87,7 @@ function usageText(answer: TryAnswer): string {
 }
 
 function problemOf({ detail, cells }: TryAnswer): Named[] {
-  const value = detail ?? (cells === null ? null : JSON.stringify(cells));
+  const value = detail ?? (cells === null ? null : shownValue(cells));
   return value === null ? [] : [{ name: "", value }];
 }
 

@@ -6,7 +6,7 @@ import { differing } from "../../app/try/differing.js";
 import type { Before } from "../../app/try/compare-with.js";
 import type { TryAnswer } from "../../store/tries/tries.js";
 import { fitKey, formatCount } from "../screen/text.js";
-import { cellLines, jsonCells, type Named } from "./cell-lines.js";
+import { cellLines, jsonCells, shownValue, type Named } from "./cell-lines.js";
 
 /** Lines of one value. */
 const INPUT_LINES = 2;
@@ -78,7 +78,7 @@ function beforeLines({ answer, before }: ShownRow, columns: number): string[] {
   const label = before.from === "target" ? "target" : `try ${before.from}`;
   const different: Named[] = differing(before.cells, answer.cells).map((one) => ({
     name: one.field,
-    value: JSON.stringify(one.before),
+    value: shownValue(one.before),
   }));
   const shown = different.length === 0 ? [{ name: "", value: "the same answer" }] : different;
   return cellLines(label, shown, { columns, linesMax: ANSWER_LINES });

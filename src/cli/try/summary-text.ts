@@ -66,10 +66,18 @@ function allRowsText({ rows, answersCounted, likelyNanoUsd, likelyNanoUsdEach }:
   return `All ${counted(rows, "row")} by batch: estimated ${formatUsd(likelyNanoUsd)} (${from})`;
 }
 
+const KEYS_NAMED_MAX = 3;
+
+/** Where their keys need no quotes. */
+function sameRows(pipeline: string, keys: readonly string[]): string {
+  const isPlain = keys.length <= KEYS_NAMED_MAX && keys.every((key) => /^\w[\w.,:-]{0,39}$/.test(key));
+  return `rowmill try ${pipeline}${isPlain ? keys.map((key) => ` --key ${key}`).join("") : ""}`;
+}
+
 function nextLines({ pipeline, model, overridden, tried, registered }: Ended): string[] {
   if (isUnanswered(tried)) return [];
-  if (tried.answers.every(({ outcome }) => outcome !== "answered"))
-    return [`Change what is wrong, then try again: rowmill try ${pipeline}`];
+  const failed = tried.answers.filter(({ outcome }) => outcome !== "answered").map(({ key }) => key);
+  if (failed.length > 0) return [`Change what is wrong, then try again: ${sameRows(pipeline, failed)}`];
   const changes = [
     ...(overridden.model === true ? [`request.model to "${model}"`] : []),
     ...(overridden.prompt === undefined ? [] : [`request.user to the text of ${overridden.prompt}`]),
