@@ -101,7 +101,7 @@ function tryCommand(cli: Cli): Command {
   const random = new Option("--random", "any rows instead of the first ones by their key").conflicts("key");
   const accept = new Option(
     "--accept [try]",
-    "write the answers of this try to the target, so that no batch asks again",
+    "write the answers of this try, or of the last one, to the target; no batch asks them again",
   );
   const list = new Option("--list", "list earlier tries");
   const compare = new Option("--compare <tries...>", "compare two tries, row by row").argParser(numbers);

@@ -118,7 +118,7 @@ describeDatabases(
       const { no } = await tryRows(project, notes(), { choice: { rows: 6 } });
       await upWithoutSending();
       const both = await Promise.all([acceptRows(project, notes(), no), acceptRows(project, notes(), no)]);
-      expect(both.map(({ accepted }) => accepted.length).sort()).toEqual([0, 6]);
+      expect(both.map(({ accepted }) => accepted.length).toSorted((a, b) => a - b)).toEqual([0, 6]);
       expect(both.flatMap(({ left }) => left.map(({ why }) => why))).toEqual(Array(6).fill("already"));
     });
 

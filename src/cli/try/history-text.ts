@@ -49,7 +49,7 @@ export function listLines(tries: readonly Listed[], columns: number): string[] {
 }
 
 function differsText(differs: readonly string[] | null): string {
-  if (differs === null) return "not in the config";
+  if (differs === null) return "not in config";
   return differs.length === 0 ? "nothing" : differs.join(", ");
 }
 
