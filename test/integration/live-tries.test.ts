@@ -12,7 +12,7 @@ import { createMovies, insertMovies, executions } from "../support/movies.js";
 import { createNotes, insertNotes, outcomes, plain, requests } from "../support/notes.js";
 import { quick } from "../support/movies-pipeline.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
-import { acceptRows, tryRows } from "../support/try-rows.js";
+import { acceptRows, gatewayProvider, tryRows } from "../support/try-rows.js";
 
 const { signal } = new AbortController();
 
@@ -259,6 +259,45 @@ describeDatabases(
       expect(answers.every(({ outcome }) => outcome === "answered")).toBe(true);
       expect(answers.length).toBeLessThanOrEqual(4);
       expect(answers.length + notAsked).toBe(20);
+    });
+
+    it("is refused where the provider has no live endpoint, before anything is kept", async () => {
+      await createNotes(project, plain(1));
+      const provider = { ...gatewayProvider(project), answer: null };
+      await expect(tryRows(project, notes(), { provider })).rejects.toMatchObject({
+        code: "refused",
+        message: "OpenAI is set up without a live endpoint to try rows on.",
+      });
+      expect(await project.rows(sql`select no from rowmill.tries`)).toEqual([]);
+    });
+
+    it("of a model without a price is kept and accepted at an unknown cost", async () => {
+      await createNotes(project, plain(2));
+      const asked = notes({ request: { model: "nobody-knows", maxOutputTokens: 100, user: "{{ body }}" } });
+      const { no, answers } = await tryRows(project, asked);
+      expect(answers.map(({ costNanoUsd, reservedNanoUsd }) => [costNanoUsd, reservedNanoUsd])).toEqual([
+        [null, 0],
+        [null, 0],
+      ]);
+      await sweepAll(await project.worker(asked), signal);
+      expect(await acceptRows(project, asked, no)).toEqual({ accepted: ["1", "2"], left: [] });
+      expect(await project.rows(sql`select unpriced, cost_nano_usd::int as cost from rowmill.batches`)).toEqual([
+        { unpriced: 2, cost: 0 },
+      ]);
+    });
+
+    it("is accepted into the rows of the source where that is the target, and no sweep asks them again", async () => {
+      await createNotes(project, plain(3));
+      await project.run(sql`alter table public.notes add column summary text, add column touched timestamptz`);
+      const asked = notes({ target: { table: "notes" } });
+      const worker = await project.worker(asked);
+      await sweepAll(worker, signal);
+      const { no } = await tryRows(project, asked);
+      expect(await acceptRows(project, asked, no)).toEqual({ accepted: ["1", "2", "3"], left: [] });
+      await project.drain(worker);
+      await sweepAll(worker, signal);
+      expect(await executions(project)).toEqual([]);
+      expect(await project.rows(sql`select id from public.notes where summary is null`)).toEqual([]);
     });
 
     it("keeps its numbers and loses its texts after 30 days, and cannot be accepted then", async () => {

@@ -43,6 +43,10 @@ export async function showComparison(
   const { terminal } = project;
   return withExistingLedger(project, async ({ database }) => {
     const [a, b] = [await knownTry(database, first), await knownTry(database, second)];
+    if (a.pipeline !== b.pipeline)
+      throw new RowmillError("usage", `Try ${a.no} is of ${a.pipeline}, and try ${b.no} of ${b.pipeline}.`, {
+        hints: ["See all tries: rowmill try --list"],
+      });
     const compared = compareTries(await tries.answersOf(database, a.no), await tries.answersOf(database, b.no));
     if (compared.rows.length === 0)
       throw new RowmillError("refused", `Try ${a.no} and try ${b.no} have no row in common.`, {
