@@ -361,6 +361,28 @@ describeDatabases(
       expect(now?.nano).toBeLessThanOrEqual(400_000);
     });
 
+    it("holds with tries beside planners, whichever reserves first", async () => {
+      await createNotes(project, plain(60));
+      const asked = notes({ budget: { usd: 0.0008, per: "total" }, batch: { maxRequests: 5 } });
+      const workers = [await project.worker(asked), await project.worker(asked)];
+      for (const worker of workers) await sweepAll(worker, signal);
+      const [row] = await project.rows<{ id: number }>(sql`select id from rowmill.pipelines`);
+      for (let round = 0; round < 4; round++) {
+        await Promise.all([
+          ...workers.map((worker) => project.round(worker)),
+          tryRows(project, asked, { choice: { rows: 10, random: true } }),
+          tryRows(project, asked, { choice: { rows: 10, random: true } }),
+        ]);
+        const of = { per: "total" as const, runId: null, account: "" };
+        const sum = await project.database.transaction((tx) => spending(tx, row?.id ?? 0, of));
+        expect(sum.spentNanoUsd + sum.reservedNanoUsd).toBeLessThanOrEqual(800_000);
+      }
+      const [counts] = await project.rows(sql`
+        select (select count(*) from rowmill.batches) > 0 as batches,
+          (select count(*) from rowmill.try_answers) > 0 as tried`);
+      expect(counts).toEqual({ batches: true, tried: true });
+    });
+
     it("of $0.05 holds 1,000 films in one batch once one try has taught the size of the answers", async () => {
       await createMovies(project);
       await insertMovies(project);
