@@ -68,17 +68,22 @@ create table rowmill.definitions (
   definition_hash text not null,
   -- What the user's config said, without functions. Never a secret.
   definition jsonb not null,
-  -- Of its last answers: how many were counted, and their output tokens, from which the output limit of the next requests is learned.
-  answers_counted integer not null default 0,
-  output_tokens_mean real,
-  output_tokens_p99 integer,
   -- What zod takes, as JSON schema, from which src/model/answer/stored-answer.ts makes a schema again. Null: plain text. As text, since the order of
   -- the fields counts.
   answer_schema json,
   registered_at timestamptz not null default now(),
-  primary key (pipeline_id, definition_hash),
-  constraint counted_answers_have_sizes check ((answers_counted > 0) = (output_tokens_mean is not null)
-    and (answers_counted > 0) = (output_tokens_p99 is not null))
+  primary key (pipeline_id, definition_hash)
+);
+
+-- Of the last answers to a definition, in batches and tries: how many were counted, and their output tokens, from which the output limit of
+-- the next requests is learned. By the pipeline's name, since a try may come before its first `up`.
+create table rowmill.output_sizes (
+  pipeline text not null,
+  definition_hash text not null,
+  answers integer not null check (answers > 0),
+  mean real not null,
+  p99 integer not null,
+  primary key (pipeline, definition_hash)
 );
 
 -- By which failures a definition's pipeline does not pause, because a person said that so many of them are normal.
@@ -432,6 +437,69 @@ create table rowmill.kept_answers (
   kept_at timestamptz not null default now()
 );
 create index kept_answers_by_batch on rowmill.kept_answers (batch, kept_at, request_id);
+
+-- Questions that were asked live before a batch: `rowmill try`. By the pipeline's name, since it may not be registered yet.
+create table rowmill.tries (
+  no integer generated always as identity primary key,
+  pipeline text not null,
+  -- Of what was asked, with what the options changed.
+  definition_hash text not null,
+  -- {"model": true, "prompt": "its file"}: what the options changed.
+  overridden jsonb not null default '{}',
+  -- The messages as the config or the file says them: a template, or a function's source text.
+  system text,
+  prompt text not null,
+  provider text not null,
+  account text not null,
+  model text not null,
+  endpoint text not null,
+  -- Live prices, as in `batches.price`. Null: not known.
+  price jsonb,
+  rows integer not null check (rows > 0),
+  asked_at timestamptz not null default now()
+);
+create index tries_by_pipeline on rowmill.tries (pipeline, no);
+
+-- A row is there before its call is made, so that money which may have been spent is never forgotten.
+create table rowmill.try_answers (
+  try integer not null references rowmill.tries (no) on delete cascade,
+  place integer not null,
+  key text not null,
+  content_hash bytea not null,
+  -- Null, as the messages: nothing was sent.
+  fingerprint bytea,
+  system text,
+  prompt text,
+  -- The most output tokens that its answer could have.
+  room integer not null,
+  -- What the call may cost, until its cost is known. It counts as spent: also where the call's process died.
+  reserved_nano_usd bigint not null default 0 check (reserved_nano_usd >= 0),
+  -- `answered`, `invalid`, `truncated`, `refused`; `empty`, `unrenderable`, `tooLarge`: not sent; `failed`: certainly not executed; `unknown`:
+  -- may have been executed. Null: on its way, or its process died.
+  outcome text,
+  detail text,
+  -- Until retention ends, as the messages and the cells.
+  answer text,
+  -- What the provider gave, to be judged again.
+  reply json,
+  -- By the answer's fields. Null: not answered.
+  cells json,
+  answered_by text,
+  input_tokens integer not null default 0,
+  cached_input_tokens integer not null default 0,
+  output_tokens integer not null default 0,
+  cost_nano_usd bigint,
+  latency_ms integer,
+  asked_at timestamptz not null default now(),
+  -- When the answer became a result, in the batch that has its cost since then.
+  accepted_at timestamptz,
+  batch integer,
+  primary key (try, place),
+  unique (try, key),
+  constraint cost_is_known_or_reserved check (cost_nano_usd is null or reserved_nano_usd = 0),
+  constraint accepted_has_batch check ((accepted_at is null) = (batch is null))
+);
+create index try_answers_with_text on rowmill.try_answers (asked_at) where prompt is not null or answer is not null;
 
 create table rowmill.batch_events (
   id bigint generated always as identity primary key,

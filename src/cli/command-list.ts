@@ -15,7 +15,7 @@ type Build = (cli: Cli) => Command;
 
 export const COMMAND_GROUPS = [
   ["Get started:", [demoCommand, initCommand, doctorCommand]],
-  ["Run:", [upCommand, approveCommand, flushCommand, sweepCommand]],
+  ["Run:", [upCommand, tryCommand, approveCommand, flushCommand, sweepCommand]],
   ["Inspect:", [statusCommand, showCommand, failuresCommand]],
   ["Fix:", [retryCommand, cancelCommand, pauseCommand, resumeCommand]],
   ["Advanced:", [adoptCommand, deploymentCommand, gatewayCommand, uninstallCommand]],
@@ -87,6 +87,46 @@ function upCommand(cli: Cli): Command {
     .option(...QUIET_OPTION)
     .action(run(cli, async () => (await import("./commands/up.js")).runUp));
   return withProject(up);
+}
+
+function tryCommand(cli: Cli): Command {
+  const collect = (text: string, before: readonly string[] = []) => [...before, text];
+  const numbers = (text: string, before: readonly number[] = []) => [...before, parseNumber(text)];
+  const asking = ["rows", "key", "where", "random", "model", "promptFile"];
+  const rows = new Option("-n, --rows <number>", "how many rows; default: 5, or all of --key").argParser(parseNumber);
+  const key = new Option(
+    "--key <key>",
+    "only the row with this key; a JSON array for a composite key; can be repeated",
+  );
+  const random = new Option("--random", "any rows instead of the first ones by their key").conflicts("key");
+  const accept = new Option(
+    "--accept [try]",
+    "write the answers of this try, or of the last one, to the target; no batch asks them again",
+  );
+  const list = new Option("--list", "list earlier tries");
+  const compare = new Option("--compare <tries...>", "compare two tries, row by row").argParser(numbers);
+  const tried = command("try", "try movies", "try movies --prompt-file new.txt --key 42", "try movies --accept")
+    .description("Ask a few rows live, now, before a batch: shows answers, problems, cost, and what changed.")
+    .argument("[pipeline]", "default: the only one of the config")
+    .addOption(rows.conflicts("key"))
+    .option("--where <sql>", "only rows that match this SQL condition")
+    .addOption(key.argParser(collect))
+    .addOption(random)
+    .option("--model <name>", "ask this model instead")
+    .option("--prompt-file <file>", "use the text of this file as the template request.user")
+    .addOption(accept.argParser(parseNumber).conflicts([...asking, "list", "compare"]))
+    .addOption(list.conflicts([...asking, "compare"]))
+    .addOption(compare.conflicts(asking))
+    .option(...YES_OPTION)
+    .option(...JSON_OPTION)
+    .action(run(cli, async () => (await import("./commands/try.js")).runTry));
+  return withProject(tried);
+}
+
+function parseNumber(text: string): number {
+  const number = Number(text);
+  if (/^\d{1,9}$/.test(text) && number > 0) return number;
+  throw new InvalidArgumentError("Expected a whole number from 1 on.");
 }
 
 function approveCommand(cli: Cli): Command {

@@ -373,6 +373,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor --audit${unlessServer
   holds        5. one provider batch belongs to one batch
   holds        5. no batch of ours is taken for a second one
   holds        6. an ended batch reserves nothing
+  holds        6. accepted answers of tries are counted once, in their batch
   violated     6. every attempt that used tokens of a batch with a price has its cost
                - films 1 attempt 1
   violated     6. every attempt costs what its batch's own price says

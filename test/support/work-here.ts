@@ -29,7 +29,7 @@ export function answerHere(project: CliProject): Promise<void> {
   return withContext(project, (context) => drain([context], signal));
 }
 
-async function withContext(
+export async function withContext(
   { folder, env }: CliProject,
   work: (context: WorkerContext) => Promise<void>,
 ): Promise<void> {

@@ -119,8 +119,6 @@ describe("a correct config", () => {
       approveAboveUsd: 0,
       onChange: "keep",
       dedupe: true,
-      onChange: "ask",
-      dedupe: false,
       limit: 9,
       polling: { min: "10ms", max: "10ms" },
       files: { keep: true },

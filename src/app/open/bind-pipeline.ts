@@ -198,9 +198,48 @@ export async function bindPipeline(database: Database, examined: Examined, provi
     }),
   );
   const skipBefore = await ensureInstalled(database, config, { row, table });
+  return boundPipeline(database, examined, { provider, id: row.id, targetTable, skipBefore });
+}
+
+/**
+ * The pipeline as it is registered, for a command that writes results beside the workers. Registers, makes and installs
+ * nothing.
+ * @throws RowmillError `refused` where the target is not as the config says
+ */
+export function joinPipeline(
+  database: Database,
+  examined: Examined,
+  { provider, row }: { readonly provider: Provider; readonly row: pipelines.PipelineRow },
+): Pipeline {
+  const { config, plan } = examined;
+  if (!plan.exists || plan.table === null || plan.statements.length > 0)
+    throw new RowmillError(
+      "refused",
+      `The target ${config.target.table} is not as the config of ${config.name} says.`,
+      {
+        hints: ["Make or change it: rowmill up"],
+      },
+    );
+  const skipBefore = config.source.existing === "skip" ? row.installedSnapshot : null;
+  return boundPipeline(database, examined, { provider, id: row.id, targetTable: plan.table, skipBefore });
+}
+
+interface Bound {
+  readonly provider: Provider;
+  readonly id: number;
+  readonly targetTable: TargetTable;
+  readonly skipBefore: string | null;
+}
+
+function boundPipeline(
+  database: Database,
+  examined: Examined,
+  { provider, id, targetTable, skipBefore }: Bound,
+): Pipeline {
+  const { config, table, wanted, plan } = examined;
   let { signature } = plan;
   const pipeline: Pipeline = {
-    ...askingOf(examined, provider, { id: row.id, skipBefore }),
+    ...askingOf(examined, provider, { id, skipBefore }),
     target: createTableTarget(targetTable),
     targetFor: async (client, asked) => {
       // Qualified: this connection's search path may find another table.
@@ -217,7 +256,7 @@ export async function bindPipeline(database: Database, examined: Examined, provi
     sourceFor: async (client, columns) => {
       const { qualified } = pipeline.table;
       const asked = await inspectTable(client, { ...config.source, table: qualified, columns });
-      return sourceOf(config, row.id, { table: asked, skipBefore });
+      return sourceOf(config, id, { table: asked, skipBefore });
     },
   };
   return pipeline;

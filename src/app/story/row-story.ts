@@ -4,7 +4,7 @@
  */
 import { compileAnswer } from "../../model/answer/answer.js";
 import { RowmillError } from "../../model/errors.js";
-import type { PipelineConfig, RowCells } from "../../model/pipeline.js";
+import type { Json, PipelineConfig, RowCells } from "../../model/pipeline.js";
 import { shownJson } from "../../sources/table/shown-cells.js";
 import { readColumns } from "../../sources/table/columns.js";
 import { findRelation, inspectTable, type SourceTable } from "../../sources/table/inspection.js";
@@ -23,7 +23,7 @@ export type RowNow =
   | { readonly state: "unknown"; readonly reason: string };
 
 export type ResultNow =
-  | { readonly state: "present"; readonly cells: Readonly<Record<string, unknown>> }
+  | { readonly state: "present"; readonly cells: Readonly<Record<string, Json>> }
   | { readonly state: "absent" }
   | { readonly state: "unknown"; readonly reason: string };
 
@@ -103,7 +103,7 @@ async function readRow(
 }
 
 /** Only the columns that this pipeline writes: the table may be your own. */
-async function readResult(
+export async function readResult(
   tx: Queryable,
   wanted: { table: SourceTable; config: PipelineConfig; parts: readonly string[] },
 ): Promise<ResultNow> {
@@ -129,12 +129,12 @@ async function readResult(
   );
   const columns = await readColumns(tx, relation.oid, [...written, "rowmill_at", "rowmill_model"]);
   const cellsNow = join(columns.map((column) => shownJson("t", column)));
-  const row = await tx.first<{ cells: unknown[] }>(sql`
+  const row = await tx.first<{ cells: Json[] }>(sql`
     select pg_catalog.json_build_array(variadic array[${cellsNow}]::pg_catalog.json[]) as cells
     from ${raw(relation.from)} t
     where ${where}`);
   if (row === null) return { state: "absent" };
-  const cells = Object.fromEntries(columns.map((column, index) => [column.name, row.cells[index]]));
+  const cells = Object.fromEntries(columns.map((column, index) => [column.name, row.cells[index] ?? null]));
   const empty = Object.values(cells).every((value) => value === null);
   return empty ? { state: "absent" } : { state: "present", cells };
 }

@@ -44,6 +44,8 @@ export const BATCH_BEGINNINGS = {
   planned: "planned",
   /** You gave it to a pipeline: other code had created it at the provider. */
   adopted: "running",
+  /** You accepted answers of a try: its requests end in the same transaction. */
+  accepted: "settled",
 } as const satisfies Readonly<Record<string, BatchState>>;
 
 export type BatchMove = BatchState | "impossible";

@@ -15,7 +15,7 @@ import { CHAT_ENDPOINT, openaiEncoder } from "./encoder.js";
 import { diagnose, servesDemo } from "./diagnose.js";
 import { deleteFile, findInputs, inspectFile, uploadInput } from "./files.js";
 import { openaiInputs } from "./inputs.js";
-import { readCompletion } from "./outcome.js";
+import { readLive } from "./outcome.js";
 import { fileIdOf, refsOf } from "./refs.js";
 import { readResults } from "./results.js";
 import { asRecord, type WireFile } from "./wire.js";
@@ -80,7 +80,7 @@ async function answerLive(
   const plan = { what: "ask the model", timeoutMs: timeouts.callMs, unrepeatable: true, ...options };
   const path = CHAT_ENDPOINT.slice("/v1".length);
   const reply = await call(plan, (signal) => client.post<unknown>(path, { body, signal }));
-  return readCompletion("live", asRecord(reply));
+  return readLive(asRecord(reply));
 }
 
 /** An input file's name says its batch and its content, so that a crashed worker's file is found. */

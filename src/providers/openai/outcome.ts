@@ -37,8 +37,17 @@ export function readOutcome(line: string): AnswerOutcome {
   }
   const response = asRecord(entry["response"]);
   const outcome = outcomeOf(customId, response, asRecord(entry["error"]));
-  const isDemo = asRecord(response?.["body"])?.["system_fingerprint"] === DEMO_FINGERPRINT;
-  return isDemo ? { ...outcome, demo: true } : outcome;
+  return isOfDemo(asRecord(response?.["body"])) ? { ...outcome, demo: true } : outcome;
+}
+
+function isOfDemo(body: Json | null): boolean {
+  return body?.["system_fingerprint"] === DEMO_FINGERPRINT;
+}
+
+/** The body of one live call's reply. */
+export function readLive(body: Json | null): AnswerOutcome {
+  const outcome = readCompletion("live", body);
+  return isOfDemo(body) ? { ...outcome, demo: true } : outcome;
 }
 
 function outcomeOf(customId: string, response: Json | null, error: Json | null): AnswerOutcome {
@@ -79,7 +88,7 @@ function noAnswer(customId: string, kind: NoAnswerKind, detail: Json | null, oth
   return { kind, customId, code, message: short(textOf(detail?.["message"]) ?? otherwise) };
 }
 
-export function readCompletion(customId: string, body: Json | null): AnswerOutcome {
+function readCompletion(customId: string, body: Json | null): AnswerOutcome {
   const choices = body?.["choices"];
   const choice = Array.isArray(choices) ? asRecord(choices[0]) : null;
   const { said, refusal } = readMessage(asRecord(choice?.["message"]));

@@ -5,9 +5,10 @@
 import type { BudgetPeriod } from "../../model/pipeline.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
+import { triedNanoUsd } from "../tries/tried-cost.js";
 
 export interface Spending {
-  /** In the period; a cost counts on the day of its batch's submission (UTC). */
+  /** In the period, by batches and tries; a cost counts on the day of its batch's submission (UTC). */
   readonly spentNanoUsd: number;
   /** By batches in flight, whenever they were planned. */
   readonly reservedNanoUsd: number;
@@ -29,7 +30,8 @@ export async function spending(
     costs as (
       select nano_usd from paid
       union all select u.cost_nano_usd from rowmill.usage u join paid b on b.no = u.batch
-      union all select s.reserved_nano_usd from rowmill.duplicate_batches s join paid b on b.id = s.batch_id)
+      union all select s.reserved_nano_usd from rowmill.duplicate_batches s join paid b on b.id = s.batch_id
+      union all select ${triedNanoUsd(sql`(select name from rowmill.pipelines where id = ${pipelineId})`, period.per)})
     select (select coalesce(sum(nano_usd), 0) from costs)::float8 as "spentNanoUsd",
       coalesce(sum(b.reserved_nano_usd), 0)::float8 as "reservedNanoUsd",
       (count(*) filter (where b.account = ${period.account}))::int as "batchesInFlight"

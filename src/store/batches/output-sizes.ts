@@ -2,45 +2,67 @@
 import type { OutputSizes } from "../../model/request/output-limit.js";
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
 
-/** The last batches of the definition whose answers are counted, and how many of each. */
+/** The last batches of the definition whose answers are counted, and how many of each and of its tries. */
 const SIZED_BATCHES = 5;
 const SIZED_ANSWERS = 2_000;
 
-/** Null: none of the definition's answers was counted yet. */
-export function sizesOf(client: Reader, pipelineId: number, definitionHash: string): Promise<OutputSizes | null> {
-  return client.first<OutputSizes>(sql`
-    select answers_counted as answers, output_tokens_mean as mean, output_tokens_p99 as p99
-    from rowmill.definitions
-    where pipeline_id = ${pipelineId}
-      and definition_hash = ${definitionHash}
-      and answers_counted > 0`);
+/** What a pipeline asks; it may not be registered yet. */
+export interface AskedAs {
+  readonly pipeline: string;
+  readonly definitionHash: string;
 }
 
-/** Counts the definition's last answers again; before its batch ends, so that the next plan knows them. */
-export async function learn(tx: Queryable, pipelineId: number, definitionHash: string): Promise<void> {
+/** Null: none of the definition's answers was counted yet. */
+export function sizesOf(client: Reader, { pipeline, definitionHash }: AskedAs): Promise<OutputSizes | null> {
+  return client.first<OutputSizes>(sql`
+    select answers, mean, p99
+    from rowmill.output_sizes
+    where pipeline = ${pipeline}
+      and definition_hash = ${definitionHash}`);
+}
+
+/**
+ * Counts the definition's last answers again: after a try, and before a batch ends, so that the next plan knows them.
+ * An accepted answer of a try is counted with its batch.
+ */
+export async function learn(tx: Queryable, { pipeline, definitionHash }: AskedAs): Promise<void> {
   await tx.run(sql`
     with last as (
-      select no
-      from rowmill.batches
-      where pipeline_id = ${pipelineId}
-        and definition_hash = ${definitionHash}
-        and state in ('collecting', 'settled')
-      order by settled_at desc nulls first
+      select b.no
+      from rowmill.batches b
+      join rowmill.pipelines p on p.id = b.pipeline_id
+      where p.name = ${pipeline}
+        and b.definition_hash = ${definitionHash}
+        and b.state in ('collecting', 'settled')
+      order by b.settled_at desc nulls first
       limit ${SIZED_BATCHES}),
-    sizes as (
-      select count(*)::int as answers, avg(a.output_tokens) as mean,
-        percentile_disc(0.99) within group (order by a.output_tokens) as p99
+    answers as (
+      select a.output_tokens
       from last
       cross join lateral (
         select output_tokens
         from rowmill.attempts
         where batch = last.no
           and output_tokens > 0
-        limit ${SIZED_ANSWERS}) a)
-    update rowmill.definitions d
-    set answers_counted = s.answers, output_tokens_mean = s.mean, output_tokens_p99 = s.p99
-    from sizes s
-    where d.pipeline_id = ${pipelineId}
-      and d.definition_hash = ${definitionHash}
-      and s.answers > 0`);
+        limit ${SIZED_ANSWERS}) a
+      union all (
+        select a.output_tokens
+        from rowmill.tries t
+        join rowmill.try_answers a on a.try = t.no
+        where t.pipeline = ${pipeline}
+          and t.definition_hash = ${definitionHash}
+          and a.accepted_at is null
+          and a.output_tokens > 0
+        order by a.try desc
+        limit ${SIZED_ANSWERS})),
+    sizes as (
+      select count(*)::int as answers, avg(output_tokens) as mean,
+        percentile_disc(0.99) within group (order by output_tokens) as p99
+      from answers)
+    insert into rowmill.output_sizes as o (pipeline, definition_hash, answers, mean, p99)
+    select ${pipeline}, ${definitionHash}, answers, mean, p99
+    from sizes
+    where answers > 0
+    on conflict (pipeline, definition_hash) do update
+    set answers = excluded.answers, mean = excluded.mean, p99 = excluded.p99`);
 }

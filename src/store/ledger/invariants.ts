@@ -266,6 +266,22 @@ const INVARIANTS: readonly Invariant[] = [
   },
   {
     number: 6,
+    title: "accepted answers of tries are counted once, in their batch",
+    query: `
+      select 'batch ' || t.batch || ' has ' || coalesce(b.requests::text, 'no') || ' requests for ' || t.n
+        || ' answers, at ' || coalesce(b.cost_nano_usd::text, 'nothing') || ', not ' || t.cost as violation
+      from (
+        select batch, count(*) as n, coalesce(sum(cost_nano_usd), 0) as cost
+        from rowmill.try_answers
+        where batch is not null
+        group by batch) t
+      left join rowmill.batches b on b.no = t.batch
+      where b.no is null
+        or b.requests <> t.n
+        or b.cost_nano_usd <> t.cost`,
+  },
+  {
+    number: 6,
     title: "every attempt that used tokens of a batch with a price has its cost",
     query: `
       select ${requestOf("a.request_id")} || ' attempt ' || a.attempt as violation

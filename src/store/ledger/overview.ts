@@ -7,6 +7,7 @@ import { requireOwnLedger } from "./ledger-owners.js";
 import { UNNAMED_BY_PIPELINE, type UnnamedRows } from "../requests/refused-keys.js";
 import { hex } from "../requests/requests.js";
 import { shownText } from "../../postgres/shown-text.js";
+import { TRIED_NANO_USD } from "../tries/tried-cost.js";
 import { PAUSE_KIND_VALUE, PAUSE_REASON_VALUE, type PauseKind } from "../pipelines/pipelines.js";
 import { WORKER_SILENCE_MS } from "./workers.js";
 
@@ -99,7 +100,7 @@ export interface MoneyOverview {
   readonly inputTokens: number;
   readonly cachedInputTokens: number;
   readonly outputTokens: number;
-  /** 1e-9 US dollars; batches that were lost count at what was reserved for them. */
+  /** 1e-9 US dollars; batches that were lost count at what was reserved for them. With tries. */
   readonly spentNanoUsd: number;
   /** The same as live requests, by each batch's own share of the live price. */
   readonly liveNanoUsd: number;
@@ -111,13 +112,22 @@ export interface MoneyOverview {
 /** One per pipeline. */
 export async function moneyOverviews(client: Queryable): Promise<MoneyOverview[]> {
   return client.rows<MoneyOverview>(sql`
-    select p.id as "pipelineId", coalesce(r.input, 0) + coalesce(u.input, 0) as "inputTokens",
-      coalesce(r.cached, 0) + coalesce(u.cached, 0) as "cachedInputTokens",
-      coalesce(r.output, 0) + coalesce(u.output, 0) as "outputTokens",
-      coalesce(r.cost, 0) + coalesce(u.cost, 0) + coalesce(s.cost, 0) as "spentNanoUsd",
-      coalesce(r.live, 0) + coalesce(u.live, 0) + coalesce(s.live, 0) as "liveNanoUsd",
-      coalesce(r.reserved, 0) as "reservedNanoUsd", coalesce(r.unpriced, 0) + coalesce(u.unpriced, 0) as unpriced
+    select p.id as "pipelineId", coalesce(r.input, 0) + coalesce(u.input, 0) + coalesce(t.input, 0) as "inputTokens",
+      coalesce(r.cached, 0) + coalesce(u.cached, 0) + coalesce(t.cached, 0) as "cachedInputTokens",
+      coalesce(r.output, 0) + coalesce(u.output, 0) + coalesce(t.output, 0) as "outputTokens",
+      coalesce(r.cost, 0) + coalesce(u.cost, 0) + coalesce(s.cost, 0) + coalesce(t.cost, 0) as "spentNanoUsd",
+      coalesce(r.live, 0) + coalesce(u.live, 0) + coalesce(s.live, 0) + coalesce(t.cost, 0) as "liveNanoUsd",
+      coalesce(r.reserved, 0) as "reservedNanoUsd",
+      coalesce(r.unpriced, 0) + coalesce(u.unpriced, 0) + coalesce(t.unpriced, 0) as unpriced
     from rowmill.pipelines p
+    left join (
+      select t.pipeline, sum(a.input_tokens)::float8 as input, sum(a.cached_input_tokens)::float8 as cached,
+        sum(a.output_tokens)::float8 as output, ${TRIED_NANO_USD}::float8 as cost,
+        count(*) filter (where a.cost_nano_usd is null and a.input_tokens > 0)::int as unpriced
+      from rowmill.tries t
+      join rowmill.try_answers a on a.try = t.no
+      where a.accepted_at is null
+      group by t.pipeline) t on t.pipeline = p.name
     left join (
       select b.pipeline_id, sum(u.input_tokens)::float8 as input, sum(u.cached_input_tokens)::float8 as cached,
         sum(u.output_tokens)::float8 as output, sum(u.cost_nano_usd)::float8 as cost,

@@ -77,8 +77,8 @@ export function encoderFor(
   return provider.encoder({ model, parameters, maxOutputTokens, schema, tokensPerByte: ratio.max * RATIO_MARGIN });
 }
 
-function sizesOf({ read }: Pick<Sampling, "read">, { id, definitionHash }: Asking): Promise<OutputSizes | null> {
-  return outputSizes.sizesOf(read, id, definitionHash);
+function sizesOf({ read }: Pick<Sampling, "read">, { config, definitionHash }: Asking): Promise<OutputSizes | null> {
+  return outputSizes.sizesOf(read, { pipeline: config.name, definitionHash });
 }
 
 /** What one line may need: its input tokens, and all the room for its answer. */

@@ -7,13 +7,14 @@ import * as deployment from "../../store/ledger/deployment.js";
 import * as attempts from "../../store/requests/attempts.js";
 import * as leftBehind from "../../store/ledger/left-behind.js";
 import * as refusedKeys from "../../store/requests/refused-keys.js";
+import * as tries from "../../store/tries/tries.js";
 import * as workers from "../../store/ledger/workers.js";
 import { lookOnce } from "./duplicates.js";
 import type { WorkerContext } from "../context.js";
 import { listSpools, removeSpool } from "../spool.js";
 
 const BATCHES_MAX = 50;
-/** Paid answers that could not be used are kept this long; their attempts stay. */
+/** Paid answers that could not be used, and the texts of tries, are kept this long; attempts and tries stay. */
 const UNUSED_ANSWER_DAYS = 30;
 const ANSWERS_MAX = 1_000;
 const JOBS_MAX = 1_000;
@@ -40,7 +41,9 @@ async function cleanLedger(database: Database): Promise<void> {
   await refusedKeys.forgetFormerRefusals(database);
   await workers.removeSpentJobs(database, JOBS_MAX);
   await workers.removeSpentQueues(database, JOBS_MAX);
-  await attempts.forgetUnusedAnswers(database, { olderThanDays: UNUSED_ANSWER_DAYS, max: ANSWERS_MAX });
+  const old = { olderThanDays: UNUSED_ANSWER_DAYS, max: ANSWERS_MAX };
+  await attempts.forgetUnusedAnswers(database, old);
+  await tries.forgetTexts(database, old);
 }
 
 /** What cannot be deleted now is tried again in the next round. */

@@ -7,6 +7,7 @@ import { contentsOf, type SourceRow } from "../../../sources/source.js";
 import { sql, type Queryable } from "../../../postgres/database.js";
 import * as attempts from "../../../store/requests/attempts.js";
 import * as inFlight from "../../../store/batches/in-flight.js";
+import type { BatchName } from "../../../store/batches/in-flight.js";
 import * as keptAnswers from "../../../store/batches/kept-answers.js";
 import * as requests from "../../../store/requests/requests.js";
 import type { Asked } from "./asked.js";
@@ -134,8 +135,13 @@ async function readContents(
 
 type Contents = ReadonlyMap<string, SourceRow>;
 
-async function writeAccepted(
-  { pipeline, batch, asked: { target } }: Collecting,
+/** Ends these requests, and writes the results of those that the ledger moved. @throws NotHeld */
+export async function writeAccepted(
+  {
+    pipeline,
+    batch,
+    asked: { target },
+  }: { readonly pipeline: Pipeline; readonly batch: BatchName; readonly asked: Pick<Asked, "target"> },
   tx: Queryable,
   { accepted, others, again, trial, at }: Omit<JudgedChunk, "left"> & Pick<ChunkOfLines, "trial" | "at">,
 ): Promise<void> {

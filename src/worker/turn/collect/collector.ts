@@ -215,7 +215,8 @@ function waitForRows(turn: Collecting, read: batches.ResultsRead, { refs }: Resu
 /** Before the batch ends, so that a waiting command sees the pause. Locks the pipeline before the batch. */
 async function lookAtAnswers(tx: Queryable, { pipeline, batch }: Collecting): Promise<void> {
   const row = await pipelines.lock(tx, pipeline.id);
-  await outputSizes.learn(tx, pipeline.id, batch.definitionHash);
+  const { definitionHash } = batch;
+  await outputSizes.learn(tx, { pipeline: pipeline.config.name, definitionHash });
   if (row?.definitionHash === pipeline.definitionHash) await pauseWhenFailing(tx, pipeline);
 }
 

@@ -152,7 +152,7 @@ function judgeAnswer({ pipeline, asked }: Judging, { request, lines, row, presen
   if (present.cells === null && pipeline.config.validate !== null)
     return ended({ ...known, answer: textOf(outcome), outcome: "tooLarge", detail: tooLargeText(present.hash) });
   const { cells } = present;
-  const checked = check(pipeline, asked.answer ?? pipeline.answer, { said: outcome, cells: cells ?? {} });
+  const checked = checkAnswer(pipeline, asked.answer ?? pipeline.answer, { said: outcome, cells: cells ?? {} });
   if ("message" in checked) {
     // Some servers do not say that they cut an answer off.
     const isCut = outcome.usage.outputTokens >= (request.room ?? Infinity) && isShortRoom(pipeline, request);
@@ -183,7 +183,7 @@ function judgeGone(
   if (source.onGone === "drop" || hash === null || asked.answer === null) return dropped(null);
   if (outcome.kind !== "text") return dropped(detailOf(pipeline, outcome));
   const cells = Object.fromEntries(source.columns.map((name) => [name, null]));
-  const checked = check(pipeline, asked.answer, { said: outcome, cells });
+  const checked = checkAnswer(pipeline, asked.answer, { said: outcome, cells });
   if ("message" in checked) return dropped(checked.message);
   const known = { ...paid, hash, fingerprint, rowGone: true };
   if (typeof asked.target !== "string") return { facts: { ...known, outcome: "answeredGone" }, cells: checked.cells };
@@ -222,16 +222,16 @@ function detailOf({ config }: Judge, outcome: NamedOutcome): string | null {
 }
 
 /** What was paid for, to show to you. */
-function textOf(outcome: AnswerOutcome): string | null {
+export function textOf(outcome: AnswerOutcome): string | null {
   if (outcome.kind !== "text") return "text" in outcome ? outcome.text : null;
   const { text, calls = [], reasoning } = outcome;
   if (calls.length > 0) return [text, ...calls].filter((part) => part.trim() !== "").join("\n");
   return text.trim() === "" ? (reasoning ?? text) : text;
 }
 
-/** `isRows`: it fits the schema, and its row's own check refuses it. */
-function check(
-  pipeline: Judge,
+/** By its schema and `validate`, with the row as it is. `isRows`: it fits the schema, and its own row refuses it. */
+export function checkAnswer(
+  pipeline: Pick<Pipeline, "config">,
   answer: CompiledAnswer,
   { said, cells }: { said: Said; cells: RowCells },
 ): { cells: Readonly<Record<string, Json>> } | { message: string; isRows: boolean } {
@@ -241,7 +241,7 @@ function check(
   return problem === null ? { cells: parsed.cells } : { message: problem, isRows: true };
 }
 
-function validate(pipeline: Judge, value: unknown, cells: RowCells): string | null {
+function validate(pipeline: Pick<Pipeline, "config">, value: unknown, cells: RowCells): string | null {
   if (pipeline.config.validate === null) return null;
   let found: unknown;
   try {
