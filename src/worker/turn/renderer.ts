@@ -4,6 +4,7 @@
  * the queue. Nothing is spent yet: after a crash the batch is rendered again.
  */
 import { formatCustomId } from "../../model/request/custom-id.js";
+import { dollars } from "../../model/provider/pricing.js";
 import {
   addLine,
   NOTHING_PACKED,
@@ -25,19 +26,16 @@ import type { Encoder } from "../../model/provider/provider.js";
 import { firstAttempt, type Pipeline } from "../context.js";
 import { pause } from "../guard.js";
 import { encoderFor, lineBound, requestBounds, type RequestBounds } from "../rounds/estimate.js";
-import { dollars, resumesText } from "../rounds/planner.js";
+import { resumesText } from "../rounds/planner.js";
 import { endingOf, withdraw, type EndingFacts } from "./ending.js";
-import { fileLimits, type FileLimits } from "../rounds/file-limits.js";
+import { fileLimits, overWhole, type WholeLimits } from "../rounds/file-limits.js";
 import { DraftLines, openSpool, type SpoolWriter } from "../spool.js";
 import { AGAIN, DONE, LOST, moveBatch, type BatchIn, type Next, type Turn } from "./turn.js";
 import { userCodeTimer } from "../user-code.js";
 
 type Planned = Turn<BatchIn<"planned">>;
 
-interface Limits extends PackingLimits, FileLimits {
-  /** The account's own limit; null: none was learned. */
-  readonly tokensWhole: number | null;
-}
+type Limits = PackingLimits & WholeLimits;
 
 /** Everything about the batch that lives in memory: a few numbers. */
 interface Progress {
@@ -330,24 +328,6 @@ function refusalOf(
   }
   progress.full = true;
   return "full";
-}
-
-/** Why no batch can ever hold this line; null: some can. */
-function overWhole(pipeline: Planned["pipeline"], size: LineSize, limits: Limits): string | null {
-  const { budget } = pipeline.config;
-  if (size.bytes > limits.bytesMax)
-    return `The request has ${size.bytes} bytes; a batch file may have at most ${limits.bytesMax}.`;
-  if (limits.tokensWhole !== null && size.tokens > limits.tokensWhole) {
-    return (
-      `The request may need ${size.tokens} tokens; ` +
-      `the account may have at most ${limits.tokensWhole} enqueued for this model.`
-    );
-  }
-  if (budget === null || size.nanoUsd <= budget.usd * 1e9) return null;
-  return (
-    `The request may cost ${dollars(size.nanoUsd)}, ` +
-    `more than the whole budget of $${budget.usd} per ${budget.per}.`
-  );
 }
 
 async function finish(
