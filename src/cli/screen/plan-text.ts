@@ -113,16 +113,19 @@ function restLines({ rows }: AskingPlan): string[] {
   return shown.length === 0 ? [] : [`  Not sent: ${shown.join(", ")}`];
 }
 
-function definitionLines({ definition }: AskingPlan): string[] {
+function definitionLines({ definition, rows: { inFlight } }: AskingPlan): string[] {
   const { state, compared, asksAgain, likelyNanoUsd } = definition;
-  const what = state === "changed" ? "Your edit of the definition" : "The definition, changed since these answers,";
-  if (compared === null) return state === "changed" ? ["  Your edit of the definition asks no answered row again"] : [];
+  const isEdited = state === "changed";
+  const what = isEdited ? "Your edit of the definition" : "The definition, changed since these answers,";
+  const later =
+    isEdited && inFlight > 0 ? `; the ${counted(inFlight, "row")} in flight too, once they are answered` : "";
+  if (compared === null) return isEdited ? [`  ${what} asks no answered row again${later}`] : [];
+  // A sweep that has not ended compares answers of the same definition too.
+  if (!isEdited && asksAgain === 0) return [];
   const by = compared.read < compared.of ? ` (${sampleText(compared)})` : "";
   const cost = likelyNanoUsd === null || asksAgain === 0 ? "" : `, about ${formatUsd(likelyNanoUsd)}`;
   const rows = asksAgain === 0 ? "no row" : counted(asksAgain, "row");
-  // A sweep that has not ended compares answers of the same definition too.
-  if (state === "unchanged" && asksAgain === 0) return [];
-  return [`  ${what} asks ${rows} again${cost}${by}`];
+  return [`  ${what} asks ${rows} again${cost}${by}${later}`];
 }
 
 function sendingLines(asking: AskingPlan): string[] {
