@@ -210,7 +210,7 @@ function budgetLines({ budget }: AskingPlan): string[] {
   const used = `${formatUsd(spentNanoUsd)} spent, ${formatUsd(reservedNanoUsd)} reserved`;
   const left = `${formatUsd(leftNanoUsd)} left`;
   return [
-    `  Budget: $${usd} ${period}: ${used}, ${left}; ${stops ? "it stops these rows before the last" : "likely enough"}`,
+    `  Budget: $${usd} ${period}: ${used}, ${left}; ${stops ? "likely not enough for these rows" : "likely enough"}`,
   ];
 }
 
