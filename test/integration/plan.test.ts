@@ -4,6 +4,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { describeDatabases, newestKinds } from "../support/databases.js";
 import { serverKind, unlessServer } from "../support/cli.js";
 import { pipeline, z } from "../../src/index.js";
+import * as planned from "../../src/store/requests/planned-rows.js";
 import { createNotes, insertNotes, notesPipeline, plain } from "../support/notes.js";
 import { askingOf, everythingIn, planHere } from "../support/plan-here.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
@@ -113,6 +114,26 @@ describeDatabases(
       const back = askingOf(await planHere(project, { notes: notesPipeline() }));
       expect(back.rows).toEqual({ ...NOTHING, send: 0, answered: 7, failed: 1 });
       await project.check();
+    });
+
+    it("samples the records where there are more than it reads", async () => {
+      await createNotes(project, plain(40));
+      const worker = await project.worker({ notes: notesPipeline() });
+      await project.round(worker, { flush: false });
+      const [pipelineId = 0] = worker.pipelines.keys();
+      const waiting = await planned.waitingReasons(project.database, pipelineId, { waiting: 40, max: 40 });
+      expect(waiting).toEqual({ read: 40, fresh: 40, changed: 0, redefined: 0, again: 0 });
+      const some = await planned.waitingReasons(project.database, pipelineId, { waiting: 40_000, max: 10 });
+      expect(some.fresh).toBe(some.read);
+      expect(some.read).toBeLessThan(20);
+      await project.drain(worker);
+      const all = await planned.askedRequests(project.database, pipelineId, { asked: 40, max: 40 });
+      expect(new Set(all.map(({ key }) => key)).size).toBe(40);
+      const few = await planned.askedRequests(project.database, pipelineId, { asked: 12, max: 10 });
+      expect(few).toHaveLength(10);
+      expect(all.map(({ fingerprint }) => fingerprint)).toEqual(
+        expect.arrayContaining(few.map(({ fingerprint }) => fingerprint)),
+      );
     });
 
     it("respects limit, existing rows, and a budget that is nearly spent", async () => {

@@ -31,9 +31,8 @@ export async function planHere(
   });
   const provider = createOpenAIProvider({ apiKey: "test", baseURL: project.gateway.url });
   const database = openDatabase(connectionOptions({ kind: "server", url }, environment));
-  const { signal } = new AbortController();
   try {
-    const parts = { config, database, providers: () => provider, requestsShown, signal };
+    const parts = { config, database, providers: () => provider, requestsShown };
     return await readPlan(parts, config.pipelines);
   } finally {
     await database.close();

@@ -374,7 +374,7 @@ describe("The text of a plan", () => {
       pipelines: [{ name: "films", findings: [], setup: null, asking: edited }],
     });
     expect(lines.slice(0, 7)).toEqual([
-      "films: up to 503 rows would go out",
+      "films: up to about 503 rows would go out",
       "  new               500  never asked",
       "  changed content     2  answered before the row changed",
       "  another try         1  asked before, without an answer that counts",

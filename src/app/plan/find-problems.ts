@@ -173,9 +173,10 @@ export function keylessFinding(rows: number, reason: string): Finding {
 }
 
 export function demoFinding(name: string, rows: number): Finding {
+  const have = rows === 1 ? "has" : "have";
   return warning(
-    `${counted(rows, "row")} got an answer of the demo model. rowmill up asks them again if the provider of your ` +
-      "config is a real one; they are not counted here.",
-    { fixes: [`See how many rows of ${name} then wait, and what they cost, before you approve: rowmill up`] },
+    `${counted(rows, "row")} ${have} an answer of the demo model. If the provider of your config is a real one, ` +
+      "rowmill up asks them again, also those that are not counted here.",
+    { fixes: [`rowmill up shows how many rows of ${name} then wait and what they cost, and asks first.`] },
   );
 }

@@ -35,7 +35,6 @@ export interface PlanParts {
   readonly providers: OpenedProviders;
   /** Of each pipeline. */
   readonly requestsShown: number;
-  readonly signal: AbortSignal;
 }
 
 /** Of the pipelines `wanted`, in the config's order. */
@@ -44,10 +43,7 @@ export async function readPlan(parts: PlanParts, wanted: readonly PipelineConfig
   const { ledger, findings } = await lookAtLedger(database);
   const place: Place = { database, ledger, pipelines: config.pipelines };
   const plans: PipelinePlan[] = [];
-  for (const pipeline of wanted) {
-    parts.signal.throwIfAborted();
-    plans.push(await planOne(parts, place, pipeline));
-  }
+  for (const pipeline of wanted) plans.push(await planOne(parts, place, pipeline));
   return { findings, ledger, pipelines: plans };
 }
 

@@ -10,7 +10,6 @@ import type { Finding } from "../../model/words/finding.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { loadProject, unknownPipeline, type Project } from "../project.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { listenForInterruption } from "../screen/interruption.js";
 import { planLines } from "../screen/plan-text.js";
 
 export interface PlanOptions extends ProjectOptions {
@@ -23,20 +22,13 @@ export async function runPlan(cli: Cli, name: string | undefined, options: PlanO
   const { terminal } = cli;
   const project = await loadProject(terminal, options.config);
   const wanted = wantedPipelines(project, name);
-  const interruption = listenForInterruption(() => terminal.note("Stopping after the current pipeline."));
-  try {
-    const plan = await terminal.during("Looking at your rows", () =>
-      readHere(project, { wanted, requestsShown: options.requests, signal: interruption.signal }),
-    );
-    if (options.json) terminal.data(JSON.stringify(planObject(plan)));
-    else {
-      for (const { text, quoted } of planLines(plan, terminal)) terminal[quoted ? "quote" : "print"](text);
-      terminal.note("Nothing was sent or changed. To send: rowmill up");
-    }
-    return statusOf(plan);
-  } finally {
-    interruption.dispose();
+  const plan = await terminal.during("Looking at your rows", () => readHere(project, wanted, options.requests));
+  if (options.json) terminal.data(JSON.stringify(planObject(plan)));
+  else {
+    for (const { text, quoted } of planLines(plan, terminal)) terminal[quoted ? "quote" : "print"](text);
+    terminal.note("Nothing was sent or changed. To send: rowmill up");
   }
+  return statusOf(plan);
 }
 
 function wantedPipelines({ config }: Project, name: string | undefined): readonly PipelineConfig[] {
@@ -46,13 +38,11 @@ function wantedPipelines({ config }: Project, name: string | undefined): readonl
   throw unknownPipeline(name, known, `the config ${config.file}`);
 }
 
-interface Looking {
-  readonly wanted: readonly PipelineConfig[];
-  readonly requestsShown: number;
-  readonly signal: AbortSignal;
-}
-
-async function readHere({ config, environment }: Project, looking: Looking): Promise<ProjectPlan> {
+async function readHere(
+  { config, environment }: Project,
+  wanted: readonly PipelineConfig[],
+  requestsShown: number,
+): Promise<ProjectPlan> {
   if (!(await hasDatabase(config)))
     throw new RowmillError("not_found", "The embedded database does not exist yet, so it has no rows to plan.", {
       hints: ["Create it with your tables: rowmill init --embedded --sql FILE", "Or let Rowmill create it: rowmill up"],
@@ -60,7 +50,7 @@ async function readHere({ config, environment }: Project, looking: Looking): Pro
   const providers = await openProviders({ config, environment: withoutKey(environment) });
   const opened = await openProjectDatabase(config, environment);
   try {
-    return await readPlan({ config, database: opened.database, providers, ...looking }, looking.wanted);
+    return await readPlan({ config, database: opened.database, providers, requestsShown }, wanted);
   } finally {
     await opened.close();
   }

@@ -52,9 +52,11 @@ function pipelineLines(plan: PipelinePlan, ledger: LedgerSetup, { bold }: Style)
 function headline(asking: AskingPlan | null): string {
   if (asking === null) return "nothing can be planned yet";
   const { send, arrived, counted: how } = asking.rows;
+  const { state, compared } = asking.definition;
   if (send === 0) return "no row would go out";
-  const most = arrived > 0 || asking.definition.state === "unknown" ? "up to " : how === "estimated" ? "about " : "";
-  return `${most}${counted(send, "row")} would go out`;
+  const isMost = arrived > 0 || state === "unknown";
+  const isAbout = how === "estimated" || (compared !== null && compared.read < compared.of);
+  return `${isMost ? "up to " : ""}${isAbout ? "about " : ""}${counted(send, "row")} would go out`;
 }
 
 function askingLines(name: string, asking: AskingPlan): string[] {
@@ -137,11 +139,16 @@ function sendingLines(asking: AskingPlan): string[] {
     `  Batches: ${batchesText(asking)}`,
     ...laterLines(asking),
     `  Start: ${startText(asking)}`,
-    `  Tokens: ${tokens}${measured.read < measured.of ? `, ${sampleText(measured)}` : ""}`,
+    `  Tokens: ${tokens}${measuredText(measured)}`,
     `  Cost: ${cost}`,
     ...budgetLines(asking),
     `  Approval: ${approvalText(asking)}`,
   ];
+}
+
+function measuredText(measured: Sampled): string {
+  if (measured.read === 0) return ", a guess: no row could be measured";
+  return measured.read < measured.of ? `, ${sampleText(measured)}` : "";
 }
 
 const LIMITS: Readonly<Record<BatchLimit, string>> = {
@@ -278,5 +285,5 @@ function partLines(label: string, text: string): string[] {
     ...head.map(proseLine),
     ...(left > 0 ? [`… ${counted(left, "more character")}; whole with --json`] : []),
   ];
-  return shown.map((line, at) => `    ${(at === 0 ? label : "").padEnd("system".length)}  ${line}`);
+  return shown.map((line, at) => `    ${(at === 0 ? label : "").padEnd("system".length)}  ${line}`.trimEnd());
 }
