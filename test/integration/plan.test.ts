@@ -212,13 +212,23 @@ it.skipIf(serverKind === "embedded")(
     try {
       await createNotes(project, plain(3));
       await project.database.pool.query(
-        `create role ${role} login password 'secret'; grant select on public.notes to ${role};
+        `create role ${role} login password 'secret';
          alter role ${role} set default_transaction_read_only = on`,
       );
       const url = new URL(project.url);
       url.username = role;
       url.password = "secret";
       const reading = { url: url.href };
+      const blind = await planHere(project, { notes: notesPipeline() }, reading);
+      expect(blind.pipelines[0]).toMatchObject({
+        asking: null,
+        findings: [
+          { text: `The user "${role}" may not read or create triggers on "public"."notes".` },
+          { text: `The user "${role}" may not create "public"."note_summaries".` },
+        ],
+      });
+
+      await project.database.pool.query(`grant select on public.notes to ${role}`);
       const before = await planHere(project, { notes: notesPipeline() }, reading);
       expect(askingOf(before).rows).toMatchObject({ send: 3, fresh: 3 });
       expect(before.findings.map(({ text }) => text)).toEqual([
