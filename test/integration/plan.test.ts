@@ -260,3 +260,22 @@ it.skipIf(serverKind === "embedded")(
     }
   },
 );
+
+it.skipIf(serverKind === "embedded")(
+  `A table that another session has locked is named, and not waited for${unlessServer}`,
+  async () => {
+    const project = await startProject(serverKind, { empty: true });
+    try {
+      await createNotes(project, plain(3));
+      const plan = await project.database.transaction(async (tx) => {
+        await tx.run(sql`lock table public.notes in access exclusive mode`);
+        return planHere(project, { notes: notesPipeline() });
+      });
+      expect(plan.pipelines).toMatchObject([
+        { name: "notes", asking: null, findings: [{ level: "problem", text: expect.stringContaining("lock") }] },
+      ]);
+    } finally {
+      await project.close();
+    }
+  },
+);

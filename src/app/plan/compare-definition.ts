@@ -8,6 +8,7 @@ import type { AskedRequest } from "../../store/requests/planned-rows.js";
 import * as requests from "../../store/requests/requests.js";
 import { currentFingerprint, type Asking } from "../../worker/context.js";
 import type { Sampled } from "./pipeline-plan.js";
+import { reading } from "./reading.js";
 
 /** Rows that are compared; of more, as many by chance. */
 export const COMPARED_MAX = 5_000;
@@ -43,10 +44,7 @@ interface Tally {
 
 /** `asked`: how many there are. Counts are scaled to all of them. */
 export async function compareDefinition(database: Database, pipeline: Asking, asked: number): Promise<Compared> {
-  const chosen = await database.transaction(
-    (tx) => planned.askedRequests(tx, pipeline.id, { asked, max: COMPARED_MAX }),
-    { readOnly: true },
-  );
+  const chosen = await reading(database, (tx) => planned.askedRequests(tx, pipeline.id, { asked, max: COMPARED_MAX }));
   const tally: Tally = {
     read: 0,
     answered: 0,
@@ -61,10 +59,10 @@ export async function compareDefinition(database: Database, pipeline: Asking, as
   const isLate = () => tally.read > 0 && performance.now() - startedAt > COMPARE_MS_MAX;
   for (let start = 0; start < chosen.length && !isLate(); start += PAGE_ROWS) {
     const page = chosen.slice(start, start + PAGE_ROWS);
-    await database.transaction((tx) => comparePage(tx, { pipeline, page, tally, isLate }), { readOnly: true });
+    await reading(database, (tx) => comparePage(tx, { pipeline, page, tally, isLate }));
   }
   const room = pipeline.config.request.maxOutputTokens;
-  const cut = await database.transaction((tx) => requests.cutShort(tx, tally.same, room), { readOnly: true });
+  const cut = await reading(database, (tx) => requests.cutShort(tx, tally.same, room));
   return scaled({ ...tally, failed: tally.failed + cut.length }, asked, chosen.length);
 }
 

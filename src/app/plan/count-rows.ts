@@ -7,6 +7,7 @@ import type { WaitingReasons } from "../../store/requests/planned-rows.js";
 import * as requests from "../../store/requests/requests.js";
 import type { Asking } from "../../worker/context.js";
 import { compareDefinition, type Compared } from "./compare-definition.js";
+import { reading } from "./reading.js";
 
 /** Waiting requests whose reasons are read; of more, about as many by chance. */
 const WAITING_READ_MAX = 5_000;
@@ -47,15 +48,15 @@ const NOTHING: RowFacts = {
 export async function countRows(database: Database, pipeline: Asking, row: PipelineRow | null): Promise<RowFacts> {
   if (row === null) return countUnrecorded(database, pipeline, NOTHING);
   const { id, config, definitionHash } = pipeline;
-  const { facts, swept } = await database.transaction(
-    async (tx) => ({ facts: await recorded(tx, pipeline), swept: await planned.sweptDefinition(tx, id) }),
-    { readOnly: true },
-  );
+  const { facts, swept } = await reading(database, async (tx) => ({
+    facts: await recorded(tx, pipeline),
+    swept: await planned.sweptDefinition(tx, id),
+  }));
   const isWhole = swept !== null && row.uninstalledAt === null;
   const counted = isWhole ? facts : await countUnrecorded(database, pipeline, facts);
   const asked = facts.answered + facts.failed + redefinedOf(facts);
   const compared = swept === definitionHash || asked === 0 ? null : await compareDefinition(database, pipeline, asked);
-  const limited = config.limit === null ? 0 : await requests.countAsked(database, id);
+  const limited = config.limit === null ? 0 : await reading(database, (tx) => requests.countAsked(tx, id));
   return { ...counted, compared, asked: limited };
 }
 
@@ -84,15 +85,12 @@ export function redefinedOf({ waiting, reasons }: Pick<RowFacts, "waiting" | "re
 
 /** Before the first sweep has ended: its arrivals are rows of the source too. */
 async function countUnrecorded(database: Database, { source, config }: Asking, facts: RowFacts): Promise<RowFacts> {
-  const { rows, how } = await database.transaction(
-    async (tx) => {
-      const exact = await source.countRows(tx);
-      return exact === null
-        ? ({ rows: await source.estimateRows(tx), how: "estimated" } as const)
-        : ({ rows: exact, how: "exactly" } as const);
-    },
-    { readOnly: true },
-  );
+  const { rows, how } = await reading(database, async (tx) => {
+    const exact = await source.countRows(tx);
+    return exact === null
+      ? ({ rows: await source.estimateRows(tx), how: "estimated" } as const)
+      : ({ rows: exact, how: "exactly" } as const);
+  });
   const known = facts.waiting + facts.inFlight + facts.answered + facts.failed + facts.skipped;
   const unrecorded = Math.max(0, rows - known);
   const isSkipped = config.source.existing === "skip" && facts === NOTHING;

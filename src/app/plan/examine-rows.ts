@@ -22,6 +22,7 @@ import {
 import { overWhole, type WholeLimits } from "../../worker/rounds/file-limits.js";
 import type { RowFacts } from "./count-rows.js";
 import type { PlannedRequest } from "./pipeline-plan.js";
+import { reading } from "./reading.js";
 
 /** Rows that are rendered to find those that cannot be asked. */
 const ROWS_MAX = 500;
@@ -86,14 +87,12 @@ export async function examineRows(database: Database, pipeline: Asking, facts: E
     read: 0,
     measured: null,
   };
-  let left: readonly string[] = await database.transaction((tx) => chooseKeys(tx, pipeline, facts.rows), {
-    readOnly: true,
-  });
+  let left: readonly string[] = await reading(database, (tx) => chooseKeys(tx, pipeline, facts.rows));
   const startedAt = performance.now();
   const isLate = () => examining.read > 0 && performance.now() - startedAt > EXAMINE_MS_MAX;
   while (left.length > 0 && !isLate()) {
     const keys = left;
-    const read = await database.transaction((tx) => pipeline.source.readRows(tx, keys), { readOnly: true });
+    const read = await reading(database, (tx) => pipeline.source.readRows(tx, keys));
     for (const row of inOrder(read.rows, keys)) if (!isLate()) await examineRow(examining, row);
     left = read.left;
   }

@@ -17,6 +17,7 @@ import { examineSource, refuseKept, wantedTarget, type ExaminedSource } from "..
 import { readsTargetOf } from "../open/open-project.js";
 import type { RowFault } from "./examine-rows.js";
 import type { LedgerSetup, SetupPlan } from "./pipeline-plan.js";
+import { reading } from "./reading.js";
 
 /** Of a statement that looks at the catalogue. */
 const STATEMENT_MS_MAX = 6_000;
@@ -133,7 +134,7 @@ function targetOf({ qualified, exists, statements }: TargetPlan): SetupPlan["tar
 }
 
 function readOnly<T>(database: Database, work: (tx: Queryable) => Promise<T>): Promise<T> {
-  return database.transaction(work, { readOnly: true, statementTimeoutMs: STATEMENT_MS_MAX });
+  return reading(database, work, STATEMENT_MS_MAX);
 }
 
 function toFix(findings: readonly Finding[]): readonly Finding[] {

@@ -24,6 +24,7 @@ import { decidePlan, type MoneyFacts } from "./decide-plan.js";
 import { examineRows } from "./examine-rows.js";
 import { demoFinding, findProblems, foundIn, keylessFinding, rowFindings, type Place } from "./find-problems.js";
 import type { AskingPlan, LedgerSetup, PipelinePlan, ProjectPlan } from "./pipeline-plan.js";
+import { reading } from "./reading.js";
 
 /** Rows without a key are counted for so long; the doctor takes longer. */
 const KEYLESS_MS_MAX = 2_000;
@@ -49,19 +50,16 @@ export async function readPlan(parts: PlanParts, wanted: readonly PipelineConfig
 
 /** @throws RowmillError `refused` for a ledger of an earlier version */
 async function lookAtLedger(database: Database): Promise<{ ledger: LedgerSetup; findings: readonly Finding[] }> {
-  return database.transaction(
-    async (tx) => {
-      const known = await knownLedger(() => overview.ledgerExists(tx));
-      if (typeof known !== "boolean") return { ledger: "foreign", findings: [known] };
-      if (known && (await migrations.pendingMigrations(tx)).length > 0)
-        throw new RowmillError("refused", "The ledger in this database is from an earlier version of Rowmill.", {
-          hints: ["Upgrade it: rowmill up"],
-        });
-      if (known) return { ledger: "ready", findings: [] };
-      return { ledger: "missing", findings: judgeDatabaseRights(await readDatabaseRights(tx)) };
-    },
-    { readOnly: true },
-  );
+  return reading(database, async (tx) => {
+    const known = await knownLedger(() => overview.ledgerExists(tx));
+    if (typeof known !== "boolean") return { ledger: "foreign", findings: [known] };
+    if (known && (await migrations.pendingMigrations(tx)).length > 0)
+      throw new RowmillError("refused", "The ledger in this database is from an earlier version of Rowmill.", {
+        hints: ["Upgrade it: rowmill up"],
+      });
+    if (known) return { ledger: "ready", findings: [] };
+    return { ledger: "missing", findings: judgeDatabaseRights(await readDatabaseRights(tx)) };
+  });
 }
 
 /** The finding where another role owns it: reading it would run that role's code. */
@@ -149,26 +147,23 @@ function readMoney(database: Database, pipeline: Asking): Promise<MoneyFacts> {
   const { id, config, provider, definitionHash } = pipeline;
   const { account } = provider;
   const { model } = config.request;
-  return database.transaction(
-    async (tx) => {
-      const limits = await money.learnedLimits(tx, account, model);
-      // A budget per run starts with the next `up`.
-      const period = { per: config.budget?.per ?? "total", runId: null, account };
-      return {
-        sizes: await estimates.outputSizes(tx, id, definitionHash),
-        learned: await estimates.lineMaxima(tx, id),
-        limits,
-        file: fileLimits(pipeline, limits),
-        reservedTokens: await money.reservedTokens(tx, account, model),
-        spending: await money.spending(tx, id, period),
-      };
-    },
-    { readOnly: true },
-  );
+  return reading(database, async (tx) => {
+    const limits = await money.learnedLimits(tx, account, model);
+    // A budget per run starts with the next `up`.
+    const period = { per: config.budget?.per ?? "total", runId: null, account };
+    return {
+      sizes: await estimates.outputSizes(tx, id, definitionHash),
+      learned: await estimates.lineMaxima(tx, id),
+      limits,
+      file: fileLimits(pipeline, limits),
+      reservedTokens: await money.reservedTokens(tx, account, model),
+      spending: await money.spending(tx, id, period),
+    };
+  });
 }
 
 async function keyless(database: Database, { source }: Asking): Promise<readonly Finding[]> {
-  const found = await database.transaction((tx) => source.countKeyless(tx, KEYLESS_MS_MAX), { readOnly: true });
+  const found = await reading(database, (tx) => source.countKeyless(tx, KEYLESS_MS_MAX));
   return found === null || found.rows === 0 ? [] : [keylessFinding(found.rows, found.reason)];
 }
 
