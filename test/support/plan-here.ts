@@ -46,7 +46,7 @@ export function askingOf(plan: ProjectPlan): AskingPlan {
   return only.asking;
 }
 
-/** The catalog, and every row of our schemas and of `public` with its place and transaction, as one text. */
+/** The catalog without roles, which the tests of a server share, and every row of our schemas and of `public` with its place and transaction, as one text. */
 export async function everythingIn(database: Database): Promise<string> {
   const catalog = await database.rows(sql`
     select 'table' as what, c.oid::text, n.nspname || '.' || c.relname as name, c.relkind::text as detail
@@ -56,13 +56,12 @@ export async function everythingIn(database: Database): Promise<string> {
     union all select 'schema', oid::text, nspname, nspacl::text from pg_namespace where nspname !~ '^pg_(toast_)?temp'
     union all select 'function', oid::text, proname, md5(prosrc) from pg_proc
     union all select 'trigger', oid::text, tgname, tgenabled::text from pg_trigger
-    union all select 'role', oid::text, rolname, rolconfig::text from pg_roles where rolname like 'rowmill%'
     order by 1, 2`);
   const tables = await database.rows<{ name: string; kind: string }>(sql`
     select c.oid::regclass::text as name, c.relkind::text as kind
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname in ('rowmill', 'rowmill_worker', 'public', '_private_jobs')
+    where n.nspname in ('rowmill', 'rowmill_worker', 'public')
       and c.relkind in ('r', 'S')
     order by 1`);
   const rows: unknown[] = [];
