@@ -54,7 +54,7 @@ const films = pipeline({
     model: ${JSON.stringify(model)},
     temperature: 0.1,
     maxOutputTokens: ${maxOutputTokens},
-    system: ${JSON.stringify(system)},
+    system: process.env.BENCH_SYSTEM ?? ${JSON.stringify(system)},
     user: "{{ title }}: {{ description }}",
   },
   answer: z.object({ categories: z.array(z.string()), summary: z.string() }),

@@ -7,6 +7,7 @@ import { runGrowth } from "./growth.js";
 import { runIdle } from "./idle.js";
 import { runLatency } from "./latency.js";
 import { runMill } from "./mill-report.js";
+import { runPlan } from "./plan.js";
 import { runProfile } from "./profile.js";
 import { runRescues } from "./rescue.js";
 import { runSmoke } from "./smoke.js";
@@ -34,6 +35,7 @@ const commands: Readonly<Record<string, BenchCommand>> = {
     sizes: true,
   },
   profile: { what: "where the time of one mill goes, by function and by statement", run: runProfile },
+  plan: { what: "seconds of rowmill plan, before the first up and with an edited prompt", run: runPlan },
   triggers: { what: "your writes with the triggers ÷ without", run: runTriggers },
   stages: { what: "each stage by itself ÷ a bulk insert", run: runStages },
   idle: {

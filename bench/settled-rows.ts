@@ -92,7 +92,7 @@ function copies(rows: number, batchRequests: number): readonly string[] {
         answered_fingerprint, n::text from rowmill.requests, ${each}`,
     `insert into rowmill.attempts (request_id, batch, at, attempt, room, ending, tries, outcome, model,
       ${sums.join(", ")})
-      select r.id, r.batch, at, a.attempt, room, ending, a.tries, outcome, model, ${sums.join(", ")}
+      select r.id, r.batch, at, a.attempt, a.room, ending, a.tries, outcome, model, ${sums.join(", ")}
       from rowmill.attempts a join rowmill.requests r on r.id <> a.request_id order by r.id`,
     `insert into rowmill.counts (pipeline_id, succeeded) select id, ${added} from rowmill.pipelines`,
     `insert into rowmill.usage (pipeline_id, hour, succeeded, ${sums.join(", ")})

@@ -7,6 +7,8 @@ import { withLogLevel, withProject, type Cli } from "./cli.js";
 
 const GATEWAY_PORT = 4_477;
 const PORT_MAX = 65_535;
+const REQUESTS_SHOWN = 3;
+const REQUESTS_SHOWN_MAX = 20;
 const JSON_OPTION = ["--json", "print one JSON object, for programs"] as const;
 const QUIET_OPTION = ["-q, --quiet", "hide progress; results, questions and problems still appear"] as const;
 const YES_OPTION = ["-y, --yes", "do not ask"] as const;
@@ -15,7 +17,7 @@ type Build = (cli: Cli) => Command;
 
 export const COMMAND_GROUPS = [
   ["Get started:", [demoCommand, initCommand, doctorCommand]],
-  ["Run:", [upCommand, tryCommand, approveCommand, flushCommand, sweepCommand]],
+  ["Run:", [upCommand, planCommand, tryCommand, approveCommand, flushCommand, sweepCommand]],
   ["Inspect:", [statusCommand, showCommand, failuresCommand]],
   ["Fix:", [retryCommand, cancelCommand, pauseCommand, resumeCommand]],
   ["Advanced:", [adoptCommand, deploymentCommand, gatewayCommand, uninstallCommand]],
@@ -87,6 +89,22 @@ function upCommand(cli: Cli): Command {
     .option(...QUIET_OPTION)
     .action(run(cli, async () => (await import("./commands/up.js")).runUp));
   return withProject(up);
+}
+
+function planCommand(cli: Cli): Command {
+  const plan = command("plan", "plan movies", "plan --requests 0 --json")
+    .description("Show what up would send and why, its cost, and what is wrong. Sends and changes nothing.")
+    .argument("[pipeline]", "default: all")
+    .option("--requests <number>", "show this many requests of each pipeline, 0 to 20", parseRequests, REQUESTS_SHOWN)
+    .option(...JSON_OPTION)
+    .action(run(cli, async () => (await import("./commands/plan.js")).runPlan));
+  return withProject(plan);
+}
+
+function parseRequests(text: string): number {
+  const requests = Number(text);
+  if (/^\d+$/.test(text) && requests <= REQUESTS_SHOWN_MAX) return requests;
+  throw new InvalidArgumentError(`The number is a whole number from 0 to ${REQUESTS_SHOWN_MAX}.`);
 }
 
 function tryCommand(cli: Cli): Command {

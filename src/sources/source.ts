@@ -92,6 +92,8 @@ export interface Source {
   sampleKeys(tx: Queryable, sample: { readonly max: number; readonly random: boolean }): Promise<string[] | null>;
   /** Rows that match; null: there was no time to count them. */
   countRows(tx: Queryable): Promise<number | null>;
+  /** About how many, by the database's statistics. Reads no row. */
+  estimateRows(tx: Queryable): Promise<number>;
   /** One row's cells for display, long ones cut; null: there is no such row. */
   readShown(tx: Queryable, key: string): Promise<RowCells | null>;
   /** Compares the next rows in key order with the ledger. Writes nothing. */
@@ -102,8 +104,8 @@ export interface Source {
     cursor: readonly string[] | null,
     rowsMax: number,
   ): Promise<{ rows: AskedRow[]; cursor: readonly string[] | null }>;
-  /** Rows to be asked that have a null in their key; null: there was no time to count them. */
-  countKeyless(tx: Queryable): Promise<KeylessRows | null>;
+  /** Rows to be asked that have a null in their key; null: there was no time to count them, 30 seconds by default. */
+  countKeyless(tx: Queryable, timeoutMs?: number): Promise<KeylessRows | null>;
   /** Of these ledger keys, those without a row. */
   missingKeys(tx: Queryable, keys: readonly string[]): Promise<string[]>;
   /** A key's parts in the ledger's spelling. */

@@ -83,16 +83,8 @@ export async function examinePipeline(database: Database, config: PipelineConfig
  * @throws RowmillError `config_invalid` or `source_unsupported`
  */
 export async function examineSource(database: Database, config: PipelineConfig): Promise<ExaminedSource> {
-  const { dialect } = config.provider;
-  const rates = ratesFor(dialect, config.request, new Date());
-  if (config.budget !== null && rates.price === null) {
-    throw new RowmillError(
-      "config_invalid",
-      `pipelines.${config.name}.budget: Rowmill has no price for "${config.request.model}", so it cannot ` +
-        "enforce a budget in dollars.",
-      { hints: [...priceAdvice(config), "Or remove `budget`, and cap the pipeline with `limit`."] },
-    );
-  }
+  const rates = ratesFor(config.provider.dialect, config.request, new Date());
+  if (config.budget !== null && rates.price === null) throw withoutPrice(config);
   const answer = compileAnswer(config.answer);
   const table = await database.transaction((tx) => inspectTable(tx, config.source), { readOnly: true });
   requirePaths(config, table);
@@ -109,8 +101,17 @@ export function priceAdvice({ provider, request }: PipelineConfig): readonly str
   ];
 }
 
+function withoutPrice(config: PipelineConfig): RowmillError {
+  return new RowmillError(
+    "config_invalid",
+    `pipelines.${config.name}.budget: Rowmill has no price for "${config.request.model}", so it cannot ` +
+      "enforce a budget in dollars.",
+    { hints: [...priceAdvice(config), "Or remove `budget`, and cap the pipeline with `limit`."] },
+  );
+}
+
 /** The config's own check misses tables with two names. */
-async function refuseKept(
+export async function refuseKept(
   client: Queryable,
   { name, source, target }: PipelineConfig,
   table: SourceTable,
@@ -157,6 +158,15 @@ export async function previewPipeline(
   provider: Provider,
 ): Promise<Asking> {
   const row = (await overview.ledgerExists(database)) ? await pipelines.byName(database, examined.config.name) : null;
+  return previewOf(examined, provider, row);
+}
+
+/** `row`: null where the ledger does not know the pipeline. */
+export function previewOf(
+  examined: ExaminedSource,
+  provider: Provider,
+  row: Pick<pipelines.PipelineRow, "id" | "installedSnapshot"> | null,
+): Asking {
   const skipBefore = examined.config.source.existing === "skip" ? (row?.installedSnapshot ?? null) : null;
   return askingOf(examined, provider, { id: row?.id ?? 0, skipBefore });
 }

@@ -98,13 +98,16 @@ async function settleChange({ allowChange }: ProjectParts, pipeline: PipelineCon
 
 /** For what never calls the provider, though it may make requests to compare them. */
 export function openWithoutKey(parts: ProjectParts): Promise<WorkerContext> {
-  const { environment } = parts;
-  const provider = { ...environment.provider, offline: true } as const;
-  return openProject({ ...parts, environment: { ...environment, provider } });
+  return openProject({ ...parts, environment: withoutKey(parts.environment) });
+}
+
+/** In which providers need no key, since no one calls them. */
+export function withoutKey(environment: Environment): Environment {
+  return { ...environment, provider: { ...environment.provider, offline: true } };
 }
 
 /** Its source is another pipeline's target, which may not exist before that one is bound. */
-function readsTargetOf(pipeline: PipelineConfig, all: readonly PipelineConfig[]): boolean {
+export function readsTargetOf(pipeline: PipelineConfig, all: readonly PipelineConfig[]): boolean {
   return all.some((other) => other !== pipeline && sameTable(other.target.table, pipeline.source.table));
 }
 

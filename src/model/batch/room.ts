@@ -39,6 +39,14 @@ export function isEnough({ left, each }: Purse, requests: number): boolean {
   return left >= requests * each;
 }
 
+/** Lines differ from the average: some slack, and one line more for small batches. Rendering gives the rest back. */
+const RESERVE_SLACK = 1.25;
+
+/** What a batch of this many requests takes out of the purse. `most`: the most that one line needed so far. */
+export function reservation(requests: number, { left, each }: Purse, most: number): number {
+  return Math.ceil(Math.min(left, Math.max((requests * RESERVE_SLACK + 1) * each, most)));
+}
+
 function requestsOf({ left, each }: Purse): number {
   return each === 0 ? Infinity : Math.floor(left / each);
 }

@@ -111,6 +111,11 @@ export function formatUsd(nanoUsd: number): string {
   return `${sign}$${digits.length < "0.00".length ? usd.toFixed(2) : digits}`;
 }
 
+/** `$0.000123`: to compare small sums with each other. */
+export function dollars(nanoUsd: number): string {
+  return `$${(nanoUsd / NANO_PER_USD).toFixed(6)}`;
+}
+
 function stepAt(price: ModelPrice, from: number): PriceStep {
   const input = picoAt(price["input_mtok"], from) ?? 0;
   return {

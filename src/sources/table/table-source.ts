@@ -22,10 +22,11 @@ export function createTableSource(table: SourceTable, options: TableSourceOption
     readRows: (tx, keys) => readRows(tx, parts, keys),
     sampleKeys: (tx, sample) => sampleKeys(tx, parts, sample),
     countRows: (tx) => countRows(tx, parts),
+    estimateRows: (tx) => estimateRows(tx, parts),
     readShown: (tx, key) => readShown(tx, parts, key),
     compareChunk: (tx, place, rowsMax) => compareChunk(tx, parts, place, rowsMax),
     askedChunk: (tx, cursor, rowsMax) => askedChunk(tx, parts, cursor, rowsMax),
-    countKeyless: (tx) => countKeyless(tx, table, parts),
+    countKeyless: (tx, timeoutMs) => countKeyless(tx, table, { parts, timeoutMs }),
     missingKeys: (tx, keys) => missingKeys(tx, parts, keys),
     spellKey: (keyParts) => spellKey(keyParts, table.key.length),
   };
@@ -78,8 +79,27 @@ async function countRows(tx: Queryable, parts: TableParts): Promise<number | nul
   return counted?.rows ?? null;
 }
 
+interface Explained {
+  readonly "QUERY PLAN": readonly { readonly Plan: { readonly "Plan Rows": number } }[];
+}
+
+async function estimateRows(tx: Queryable, parts: TableParts): Promise<number> {
+  const explained = await tx.first<Explained>(
+    parts.statement(sql`
+      explain (format json)
+      select
+      from ${parts.from} s
+      where ${parts.keyNotNull} and ${parts.matches} and not ${parts.existedBefore}`),
+  );
+  return explained?.["QUERY PLAN"][0]?.Plan["Plan Rows"] ?? 0;
+}
+
 /** No page in key order reaches them. */
-async function countKeyless(tx: Queryable, table: SourceTable, parts: TableParts): Promise<KeylessRows | null> {
+async function countKeyless(
+  tx: Queryable,
+  table: SourceTable,
+  { parts, timeoutMs = COUNT_TIMEOUT_MS }: { readonly parts: TableParts; readonly timeoutMs: number | undefined },
+): Promise<KeylessRows | null> {
   const names = table.nullableKey.map(quoteIdentifier);
   const isNull = names.map((name) => `${name} is null`).join(" or ");
   const isWhole = names.map((name) => `${name} is not null`).join(" and ");
@@ -87,7 +107,7 @@ async function countKeyless(tx: Queryable, table: SourceTable, parts: TableParts
     `A key column is null, so the row has no key. Fill it in: select * from ${table.from} where ${isNull}; ` +
     `To leave such rows out on purpose, add to source.where: ${isWhole}`;
   if (names.length === 0) return { rows: 0, example: null, reason };
-  const found = await boundedRead(tx, COUNT_TIMEOUT_MS, () =>
+  const found = await boundedRead(tx, timeoutMs, () =>
     tx.first<{ rows: number; example: string | null }>(
       parts.statement(sql`
       select pg_catalog.count(*)::pg_catalog.float8 as rows, pg_catalog.min(${parts.keyParts}) as example

@@ -22,7 +22,7 @@ import * as money from "../../store/batches/money.js";
 import * as queue from "../../store/requests/queue.js";
 import { firstAttempt, type Asking, type RowSample, type WorkerContext } from "../context.js";
 
-const SAMPLE_ROWS = 100;
+export const SAMPLE_ROWS = 100;
 /** How long a sample is used: the contents of a table seldom change their nature within minutes. */
 const SAMPLE_AGE_MAX_MS = 300_000;
 const RATIO_MARGIN = 1.1;
@@ -54,7 +54,24 @@ type Sampling = Pick<WorkerContext, "database" | "read" | "step" | "memory">;
 export async function requestBounds(context: Sampling, pipeline: Asking, rates: Rates): Promise<RequestBounds> {
   const sample = await sampleOf(context, pipeline);
   const learned = await money.lineMaxima(context.read, pipeline.id);
-  const room = outputLimit(await sizesOf(context, pipeline), pipeline.config.request);
+  return boundsOf(pipeline, { sample, learned, sizes: await sizesOf(context, pipeline), rates });
+}
+
+export interface BoundsFacts {
+  readonly sample: RowSample;
+  /** The most expensive line so far that did not fit its reservation. */
+  readonly learned: { readonly tokens: number; readonly nanoUsd: number };
+  /** Null before the definition's first answer. */
+  readonly sizes: OutputSizes | null;
+  readonly rates: Rates;
+}
+
+/** Pure. */
+export function boundsOf(
+  { config }: Pick<Asking, "config">,
+  { sample, learned, sizes, rates }: BoundsFacts,
+): RequestBounds {
+  const room = outputLimit(sizes, config.request);
   const line = lineBound(rates, { tokens: sample.meanBound, room });
   return {
     tokensEach: line.tokens,
@@ -127,7 +144,8 @@ export async function estimateAgain(
   return estimateOf(pipeline, { sample, sizes: await sizesOf(context, pipeline), rows });
 }
 
-function estimateOf(
+/** What this many rows like those of the sample would cost. Pure. */
+export function estimateOf(
   { config, answer, rates }: Asking,
   { sample, sizes, rows }: { readonly sample: RowSample; readonly sizes: OutputSizes | null; readonly rows: number },
 ): Estimate {
@@ -174,7 +192,11 @@ async function sampleOf(context: Sampling, pipeline: Asking): Promise<RowSample>
 type SampleKeys = (tx: Queryable) => Promise<readonly string[]>;
 
 async function takeSample(context: Sampling, pipeline: Asking, keysOf: SampleKeys): Promise<RowSample> {
-  const requests = await sampleRequests(context, pipeline, keysOf);
+  return measureRequests(pipeline, await sampleRequests(context, pipeline, keysOf));
+}
+
+/** Calls no one: a provider counts tokens here. */
+export async function measureRequests(pipeline: Asking, requests: readonly ModelRequest[]): Promise<RowSample> {
   const prompts = requests.map(promptOf);
   const starts = prompts.map((prompt) => prompt.slice(0, SAMPLE_CHARACTERS_MAX));
   const { model } = pipeline.config.request;

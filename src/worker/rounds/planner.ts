@@ -3,7 +3,8 @@
  * money and tokens left. Batch, reservations and wake-up are one transaction: a crash leaves all of it or nothing.
  */
 import { randomUUID } from "node:crypto";
-import { roomFor, type NoRoom, type RoomFacts } from "../../model/batch/room.js";
+import { dollars } from "../../model/provider/pricing.js";
+import { reservation, roomFor, type NoRoom, type RoomFacts } from "../../model/batch/room.js";
 import { decidePlanning, isFilling } from "../../model/batch/schedule.js";
 import * as batches from "../../store/batches/batches.js";
 import * as wake from "../../store/ledger/wake.js";
@@ -15,12 +16,11 @@ import * as requests from "../../store/requests/requests.js";
 import { approvalOf } from "./approval.js";
 import type { Pipeline, WorkerContext } from "../context.js";
 import { requestBounds, type RequestBounds } from "./estimate.js";
-import { fileLimits, requestsMax, type FileLimits } from "./file-limits.js";
+import { fileLimits, requestsInFile, requestsMax, type FileLimits } from "./file-limits.js";
 import { guarded, pauseWhenFailing } from "../guard.js";
 
 /** Batches of one pipeline in one round; the next round makes more. */
 const BATCHES_MAX = 20;
-const RESERVE_SLACK = 1.25;
 
 /** `approval`: the definition has to be approved first; `target`: the target has to be checked first. */
 type PlanOutcome =
@@ -174,15 +174,13 @@ async function roomFacts(
 ): Promise<Facts> {
   const { config, provider } = pipeline;
   const least = provider.limits.requestsMin;
-  const bytesMax = Math.min(file.bytesMax, file.bytesGuess ?? Infinity);
   const fresh =
     config.limit === null ? Infinity : Math.max(0, config.limit - (await requests.countAsked(tx, pipeline.id)));
   const reserved = tokensMax === null ? 0 : await money.reservedTokens(tx, provider.account, config.request.model);
   return {
     least,
     ready,
-    // Rendering gives back what does not fit, which leaves an attempt each time.
-    inFile: Math.min(file.requestsMax, Math.max(1, Math.floor(bytesMax / bounds.bytesEach))),
+    inFile: requestsInFile(file, bounds.bytesEach),
     fresh,
     again: fresh < least ? await pipelines.countWaitingAgain(tx, pipeline.id) : 0,
     tokens: { left: (tokensMax ?? Infinity) - reserved, each: bounds.tokensEach },
@@ -274,15 +272,6 @@ export function resumesText(pipeline: string): string {
   return `Rowmill resumes automatically when the budget has room again. ${now}`;
 }
 
-export function dollars(nanoUsd: number): string {
-  return `$${(nanoUsd / 1e9).toFixed(6)}`;
-}
-
-/** Lines differ from the average: some slack, and one line more for small batches. Rendering gives the rest back. */
-function reserve(requests: number, room: number, line: { each: number; most: number }): number {
-  return Math.ceil(Math.min(room, Math.max((requests * RESERVE_SLACK + 1) * line.each, line.most)));
-}
-
 async function createBatch(
   context: WorkerContext,
   tx: Queryable,
@@ -313,8 +302,8 @@ async function createBatch(
     windowHours: pipeline.provider.limits.windowHours,
     rates: pipeline.rates,
     requests: count,
-    reservedNanoUsd: reserve(count, room.nanoUsd, { each: bounds.nanoUsdEach, most: bounds.nanoUsdMost }),
-    reservedTokens: reserve(count, room.tokens, { each: bounds.tokensEach, most: bounds.tokensMost }),
+    reservedNanoUsd: reservation(count, { left: room.nanoUsd, each: bounds.nanoUsdEach }, bounds.nanoUsdMost),
+    reservedTokens: reservation(count, { left: room.tokens, each: bounds.tokensEach }, bounds.tokensMost),
     runId: context.runId,
     because: planning.because,
   });

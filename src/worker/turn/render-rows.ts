@@ -16,8 +16,7 @@ import { tooLargeText, type SourceRow } from "../../sources/source.js";
 import type { Request } from "../../store/batches/in-flight.js";
 import { firstAttempt } from "../context.js";
 import { lineBound } from "../rounds/estimate.js";
-import type { FileLimits } from "../rounds/file-limits.js";
-import { dollars } from "../rounds/planner.js";
+import { overWhole, type WholeLimits } from "../rounds/file-limits.js";
 import { DraftLines, type SpoolWriter } from "../spool.js";
 import { userCodeTimer } from "../user-code.js";
 import type { EndingFacts } from "./ending.js";
@@ -25,10 +24,7 @@ import type { BatchIn, Turn } from "./turn.js";
 
 export type Planned = Turn<BatchIn<"planned">>;
 
-export interface Limits extends PackingLimits, FileLimits {
-  /** The account's own limit; null: none was learned. */
-  readonly tokensWhole: number | null;
-}
+export type Limits = PackingLimits & WholeLimits;
 
 /** Everything about the batch that lives in memory. */
 export interface Progress {
@@ -191,22 +187,4 @@ function refusalOf(
   }
   progress.full = true;
   return "full";
-}
-
-/** Why no batch can ever hold this line; null: some can. */
-function overWhole(pipeline: Planned["pipeline"], size: LineSize, limits: Limits): string | null {
-  const { budget } = pipeline.config;
-  if (size.bytes > limits.bytesMax)
-    return `The request has ${size.bytes} bytes; a batch file may have at most ${limits.bytesMax}.`;
-  if (limits.tokensWhole !== null && size.tokens > limits.tokensWhole) {
-    return (
-      `The request may need ${size.tokens} tokens; ` +
-      `the account may have at most ${limits.tokensWhole} enqueued for this model.`
-    );
-  }
-  if (budget === null || size.nanoUsd <= budget.usd * 1e9) return null;
-  return (
-    `The request may cost ${dollars(size.nanoUsd)}, ` +
-    `more than the whole budget of $${budget.usd} per ${budget.per}.`
-  );
 }

@@ -4,6 +4,7 @@
  * the queue. Nothing is spent yet: after a crash the batch is rendered again.
  */
 import { addLine, NOTHING_PACKED, type LineSize, type PackedSoFar } from "../../model/request/packing.js";
+import { dollars } from "../../model/provider/pricing.js";
 import * as batches from "../../store/batches/batches.js";
 import type { Queryable } from "../../postgres/database.js";
 import * as attempts from "../../store/requests/attempts.js";
@@ -14,7 +15,7 @@ import * as queue from "../../store/requests/queue.js";
 import type { Pipeline } from "../context.js";
 import { pause } from "../guard.js";
 import { encoderFor, requestBounds, type RequestBounds } from "../rounds/estimate.js";
-import { dollars, resumesText } from "../rounds/planner.js";
+import { resumesText } from "../rounds/planner.js";
 import { endingOf, withdraw } from "./ending.js";
 import { fileLimits } from "../rounds/file-limits.js";
 import {
