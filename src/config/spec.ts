@@ -207,8 +207,8 @@ export interface PipelineSpec<Column extends string, Key extends string, Schema 
   readonly approveAboveUsd?: number;
   /**
    * What a changed definition (prompt, model, schema, …) does to rows that have answers: `"reask"` asks them again,
-   * `"newOnly"` keeps their answers, `"keep"` also counts them as answered by it; new and changed rows get it in any case.
-   * `"ask"` asks you, and acts as `"newOnly"` until you decide. Default: `"ask"`.
+   * `"newOnly"` keeps their answers, `"keep"` also counts them as answered by it. New and changed rows get it in any
+   * case. `"ask"` asks you, and acts as `"newOnly"` until you decide. Default: `"ask"`.
    */
   readonly onChange?: "ask" | "reask" | "newOnly" | "keep";
   /**

@@ -46,7 +46,10 @@ export function askingOf(plan: ProjectPlan): AskingPlan {
   return only.asking;
 }
 
-/** The catalog without roles, which the tests of a server share, and every row of our schemas and of `public` with its place and transaction, as one text. */
+/**
+ * The catalog without roles, which the tests of a server share, and every row of our schemas and of `public` with its
+ * place and transaction, as one text.
+ */
 export async function everythingIn(database: Database): Promise<string> {
   const catalog = await database.rows(sql`
     select 'table' as what, c.oid::text, n.nspname || '.' || c.relname as name, c.relkind::text as detail
