@@ -295,6 +295,15 @@ create table rowmill.batches (
   output_tokens bigint not null default 0,
   cost_nano_usd bigint not null default 0,
   unpriced integer not null default 0,
+  -- `rowmill cancel`: since when a person wants it cancelled, who that was, and whether what has no answer by then is dropped instead of
+  -- asked again. Written without the lease, and never taken back; the batch's next turn acts on it.
+  cancel_wanted_at timestamptz,
+  cancel_wanted_by text,
+  cancel_drops boolean not null default false,
+  -- The provider was asked to cancel it.
+  cancel_asked_at timestamptz,
+  -- What its answers would likely cost, as planned. Null: the price is not known, or other code planned it.
+  likely_nano_usd bigint check (likely_nano_usd >= 0),
   -- Given up by a person: what it may have cost, which counts as spent.
   lost_nano_usd bigint not null default 0 check (lost_nano_usd >= 0),
   -- One batch has at most one provider batch, and one provider batch belongs to one batch.
@@ -306,6 +315,8 @@ create table rowmill.batches (
   constraint results_read_when_done check (results_read is null or provider_done_at is not null),
   constraint ended_has_time check ((state in ('settled', 'rejected', 'cancelled')) = (settled_at is not null)),
   constraint ended_reserves_nothing check (settled_at is null or (reserved_nano_usd = 0 and reserved_tokens = 0)),
+  constraint cancel_has_person check ((cancel_wanted_at is null) = (cancel_wanted_by is null)),
+  constraint cancel_is_wanted check (cancel_wanted_at is not null or (not cancel_drops and cancel_asked_at is null)),
   constraint lost_is_given_up check (lost_nano_usd = 0 or state = 'cancelled'),
   constraint lease_is_whole check ((lease_token is null) = (lease_until is null))
 ) with (fillfactor = 70);

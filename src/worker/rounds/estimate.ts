@@ -37,6 +37,8 @@ const SHORT_ID = formatCustomId("1", 1, "0".repeat(12));
 export interface RequestBounds {
   readonly tokensEach: number;
   readonly nanoUsdEach: number;
+  /** What the average request likely costs, which is no bound. Null: the price is unknown. */
+  readonly likelyNanoUsdEach: number | null;
   /** Of the average line and its separator: no bound, but tells how many lines a batch file is likely to hold. */
   readonly bytesEach: number;
   /** Output tokens that each answer may have, as its request will say. */
@@ -53,11 +55,13 @@ type Sampling = Pick<WorkerContext, "database" | "read" | "step" | "memory">;
 export async function requestBounds(context: Sampling, pipeline: Asking, rates: Rates): Promise<RequestBounds> {
   const sample = await sampleOf(context, pipeline);
   const learned = await estimates.lineMaxima(context.read, pipeline.id);
-  const room = outputLimit(await sizesOf(context, pipeline), pipeline.config.request);
+  const sizes = await sizesOf(context, pipeline);
+  const room = outputLimit(sizes, pipeline.config.request);
   const line = lineBound(rates, { tokens: sample.meanBound, room });
   return {
     tokensEach: line.tokens,
     nanoUsdEach: line.nanoUsd,
+    likelyNanoUsdEach: costNanoUsd({ ...likelyUsage(pipeline, sample, sizes), cachedInputTokens: 0 }, rates, "batch"),
     bytesEach: sample.meanLineBytes,
     room,
     tokensMost: learned.tokens,
@@ -132,27 +136,37 @@ export async function estimateAgain(
   return estimateOf(pipeline, { sample, sizes: await sizesOf(context, pipeline), rows });
 }
 
+/** Of the average request. */
+function likelyUsage(
+  { config: { request }, answer }: Pick<Asking, "config" | "answer">,
+  sample: RowSample,
+  sizes: OutputSizes | null,
+): Pick<TokenUsage, "inputTokens" | "outputTokens"> {
+  return {
+    inputTokens: Math.ceil(sample.meanBytes * sample.ratio.mean) + FRAMING_TOKENS,
+    outputTokens: Math.ceil(likelyOutput(sizes, answer.schema, request)),
+  };
+}
+
 function estimateOf(
   { config, answer, rates }: Asking,
   { sample, sizes, rows }: { readonly sample: RowSample; readonly sizes: OutputSizes | null; readonly rows: number },
 ): Estimate {
   const { request, attempts: tries } = config;
-  const inputTokens = Math.ceil(sample.meanBytes * sample.ratio.mean) + FRAMING_TOKENS;
-  const outputTokens = likelyOutput(sizes, answer.schema, request);
+  const likely = likelyUsage({ config, answer }, sample, sizes);
   // Per row: prices may have steps by the tokens of one request.
   const cost = (usage: Pick<TokenUsage, "inputTokens" | "outputTokens">, tier: "batch" | "live") => {
     const each = costNanoUsd({ ...usage, cachedInputTokens: 0 }, rates, tier);
     return each === null ? null : each * rows;
   };
-  const likely = { inputTokens, outputTokens: Math.ceil(outputTokens) };
   const cap = cost({ inputTokens: sample.meanBound, outputTokens: request.maxOutputTokens }, "batch");
   return {
     rows,
     arrived: 0,
     tries,
     answersCounted: sizes?.answers ?? 0,
-    inputTokens: rows * inputTokens,
-    outputTokens: Math.round(rows * outputTokens),
+    inputTokens: rows * likely.inputTokens,
+    outputTokens: Math.round(rows * likelyOutput(sizes, answer.schema, request)),
     likelyNanoUsd: cost(likely, "batch"),
     capNanoUsd: cap === null ? null : cap * tries,
     liveNanoUsd: cost(likely, "live"),

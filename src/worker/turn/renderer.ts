@@ -71,7 +71,7 @@ export async function render(turn: Planned): Promise<Next> {
 }
 
 /** Takes out what an interrupted rendering put into the batch: it was not sent. False: the lease is lost. */
-async function undoEarlier({ context, batch, lease }: Planned): Promise<boolean> {
+export async function undoEarlier({ context, batch, lease }: Planned): Promise<boolean> {
   for (;;) {
     const undone = await context.step("render.undo", () =>
       context.database.transaction(async (tx) =>
@@ -381,6 +381,7 @@ async function finish(
     spoolSha256: file.sha256,
     reservedTokens: Math.ceil(packed.tokens),
     reservedNanoUsd: Math.ceil(packed.nanoUsd),
+    likelyNanoUsd: bounds.likelyNanoUsdEach === null ? null : bounds.likelyNanoUsdEach * packed.requests,
   });
   return moved ? AGAIN : LOST;
 }
