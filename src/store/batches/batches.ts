@@ -2,6 +2,7 @@
  * Batches: rows, moves and leases. Every move is guarded by the state it starts from and by the lease of its holder,
  * writes an event, and returns whether it won.
  */
+import type { CancelWish } from "../../model/batch/cancelling.js";
 import { moveBatch, type BatchEvent, type BatchState } from "../../model/batch/batch-transitions.js";
 import type { Json } from "../../model/pipeline.js";
 import type { Price, Rates } from "../../model/provider/pricing.js";
@@ -15,7 +16,7 @@ import { NO_DATA, type ProviderData } from "./provider-data.js";
 import { takeBack } from "../requests/queue.js";
 import { IS_UNDERSTOOD } from "../ledger/understood.js";
 
-export type { BatchFields };
+export type { BatchFields, CancelWish };
 
 export interface ResultsRead {
   readonly lines: number;
@@ -76,13 +77,6 @@ interface BatchBase {
   readonly heldFor: string | null;
   /** You want it cancelled; null: you do not. */
   readonly cancel: CancelWish | null;
-}
-
-export interface CancelWish {
-  /** What has no answer by then is dropped instead of asked again. */
-  readonly drops: boolean;
-  /** The provider was asked. */
-  readonly asked: boolean;
 }
 
 /** What was rendered for it. */
@@ -200,23 +194,6 @@ export async function get(client: Reader, id: string): Promise<Batch | null> {
     where b.id = ${id}
       and ${IS_UNDERSTOOD}`);
   return row && toBatch(row);
-}
-
-const NAMED_MAX = 5;
-
-/**
- * Batches whose id begins so, or whose provider batch is this. At most NAMED_MAX: enough to see that a name is
- * ambiguous.
- */
-export async function idsByName(client: Reader, name: string): Promise<string[]> {
-  const rows = await client.rows<{ id: string }>(sql`
-    select id
-    from rowmill.batches
-    where starts_with(id::text, ${name.toLowerCase()})
-      or provider_batch_id = ${name}
-    order by planned_at desc
-    limit ${NAMED_MAX}`);
-  return name === "" ? [] : rows.map((row) => row.id);
 }
 
 /** The right to act on one batch for LEASE_MS; every write of its holder requires the token. */

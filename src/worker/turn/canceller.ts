@@ -1,7 +1,7 @@
 /**
- * Does what `rowmill cancel` recorded. What was not sent goes back to the waiting rows, or is dropped; a batch that runs
- * is cancelled at the provider, and then polled and collected as any other: what is done is kept and paid. Every step may
- * be repeated: a crash after the provider's reply asks it once more, which changes nothing.
+ * Does what `rowmill cancel` recorded. What was not sent goes back to the waiting rows, or is dropped; a batch that
+ * runs is cancelled at the provider, then polled and collected as any other: what is done is kept and paid. Every step
+ * may be repeated: a crash after the provider's reply asks it once more, which changes nothing.
  */
 import { asSentence } from "../../model/words/as-sentence.js";
 import { ProviderError, type ProviderBatch } from "../../model/provider/provider.js";
@@ -9,9 +9,8 @@ import * as batches from "../../store/batches/batches.js";
 import type { Queryable } from "../../postgres/database.js";
 import * as queue from "../../store/requests/queue.js";
 import * as requests from "../../store/requests/requests.js";
-import { withdraw } from "./ending.js";
+import { undoRendering, withdraw } from "./ending.js";
 import { reported } from "./poller.js";
-import { undoEarlier } from "./renderer.js";
 import { AGAIN, DONE, LOST, moveBatch, type BatchIn, type Next, type Turn } from "./turn.js";
 
 const UNSENT = "cancelled with rowmill cancel before it was sent";
@@ -25,7 +24,7 @@ export function withdrawCancelled(
 /** planned → settled. Rows that are gone wait: the next look at them ends their requests. */
 export async function dropQueued(turn: Turn<BatchIn<"planned">>): Promise<Next> {
   const { context, batch } = turn;
-  if (!(await undoEarlier(turn))) return LOST;
+  if (!(await undoRendering(turn))) return LOST;
   for (let dropped = 0; ;) {
     turn.signal.throwIfAborted();
     const part = await context.step("cancel.drop", () => context.database.transaction((tx) => dropPart(turn, tx)));
@@ -66,7 +65,7 @@ async function dropPart(
 
 export async function cancelAtProvider(turn: Turn<BatchIn<"running">>): Promise<Next> {
   const { context, batch, lease } = turn;
-  const { seen, reason } = await context.step("cancel.ask", () => askProvider(turn));
+  const { seen, reason } = await askProvider(turn);
   const fields = { ...(seen === null ? {} : reported(seen)), polls: 0, cancelAsked: true } as const;
   const noted = await context.step("cancel.noted", () =>
     context.database.transaction(async (tx) => {
@@ -85,9 +84,10 @@ interface Asked {
   readonly reason: string;
 }
 
-async function askProvider({ pipeline, batch, signal }: Turn<BatchIn<"running">>): Promise<Asked> {
+async function askProvider({ context, pipeline, batch, signal }: Turn<BatchIn<"running">>): Promise<Asked> {
+  const { provider } = pipeline;
   try {
-    const seen = await pipeline.provider.cancel(batch.providerBatchId, { signal });
+    const seen = await context.step("cancel.ask", () => provider.cancel(batch.providerBatchId, { signal }));
     return { seen, reason: `the provider was asked to cancel it, and says ${seen.statusText}` };
   } catch (error) {
     if (!(error instanceof ProviderError) || (error.kind !== "refused" && error.kind !== "unsupported")) throw error;

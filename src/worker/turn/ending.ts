@@ -195,3 +195,16 @@ export async function withdraw(
   const ended = await endAll(turn.context, { ...turn, facts, event, reason });
   return ended === "lost" ? LOST : DONE;
 }
+
+/** Takes out what an interrupted rendering put into the batch: it was not sent. False: the lease is lost. */
+export async function undoRendering({ context, batch, lease }: Turn<BatchIn<"planned">>): Promise<boolean> {
+  for (;;) {
+    const undone = await context.step("render.undo", () =>
+      context.database.transaction(async (tx) =>
+        (await batches.holds(tx, lease)) ? inFlight.undoPart(tx, batch) : "lost",
+      ),
+    );
+    if (undone === "lost") return false;
+    if (!undone) return true;
+  }
+}

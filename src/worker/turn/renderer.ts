@@ -26,7 +26,7 @@ import { firstAttempt, type Pipeline } from "../context.js";
 import { pause } from "../guard.js";
 import { encoderFor, lineBound, requestBounds, type RequestBounds } from "../rounds/estimate.js";
 import { dollars, resumesText } from "../rounds/planner.js";
-import { endingOf, withdraw, type EndingFacts } from "./ending.js";
+import { endingOf, undoRendering, withdraw, type EndingFacts } from "./ending.js";
 import { fileLimits, type FileLimits } from "../rounds/file-limits.js";
 import { DraftLines, openSpool, type SpoolWriter } from "../spool.js";
 import { AGAIN, DONE, LOST, moveBatch, type BatchIn, type Next, type Turn } from "./turn.js";
@@ -50,7 +50,7 @@ interface Progress {
 
 export async function render(turn: Planned): Promise<Next> {
   const { context, pipeline, batch } = turn;
-  if (!(await undoEarlier(turn))) return LOST;
+  if (!(await undoRendering(turn))) return LOST;
   if (batch.definitionHash !== pipeline.definitionHash)
     return withdraw(turn, "the definition changed since it was planned");
   const bounds = await requestBounds(context, pipeline, batch.rates);
@@ -67,19 +67,6 @@ export async function render(turn: Planned): Promise<Next> {
   } catch (error) {
     await spool.abandon();
     throw error;
-  }
-}
-
-/** Takes out what an interrupted rendering put into the batch: it was not sent. False: the lease is lost. */
-export async function undoEarlier({ context, batch, lease }: Planned): Promise<boolean> {
-  for (;;) {
-    const undone = await context.step("render.undo", () =>
-      context.database.transaction(async (tx) =>
-        (await batches.holds(tx, lease)) ? inFlight.undoPart(tx, batch) : "lost",
-      ),
-    );
-    if (undone === "lost") return false;
-    if (!undone) return true;
   }
 }
 
