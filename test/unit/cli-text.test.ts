@@ -223,6 +223,7 @@ describe("A failure", () => {
     kept: 1_200,
     key: "-it's",
     message: "The database refused: bad\nfilms: 9 succeeded\u001b[2K.",
+    retryNanoUsd: 0,
     fix: fixOf("unwritable", { name: "films" }),
   };
   const style = { bold: (text: string) => text };
@@ -233,6 +234,7 @@ describe("A failure", () => {
       "  The database refused: bad\\nfilms: 9 succeeded\\x1b[2K.",
       "  Example: -it's: rowmill show films -- '-it'\\''s'",
       "  Hint: Change the target so that it accepts the answer. Then write the kept answer, at no cost: rowmill retry films --reason unwritable",
+      "  To retry: no cost",
     ]);
   });
 

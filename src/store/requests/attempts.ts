@@ -1,10 +1,11 @@
 /** Ends the attempts of requests in flight, chunk by chunk, and reads ended ones. */
+import { DROPPED } from "../../model/words/failure-fixes.js";
 import type { AttemptOutcome, Ending } from "../../model/words/what-next.js";
 import { bigIntArray, byteaArray, int4Array, int8Array, sideBySide, textArray } from "../../postgres/arrays.js";
 import { countChanges, type StateChanges } from "./counts.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 import type { BatchName } from "../batches/in-flight.js";
-import { DROPPED, DROPPED_TEXT, hiddenNumber, hiddenState } from "./requests.js";
+import { DROPPED_TEXT, hiddenNumber, hiddenState } from "./requests.js";
 import { enqueue } from "./queue.js";
 import type { RowSql } from "./row-sql.js";
 

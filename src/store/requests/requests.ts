@@ -4,6 +4,7 @@
  * hexadecimal here, bytes in SQL.
  */
 import type { RequestState } from "../../model/request/request-transitions.js";
+import { DROPPED } from "../../model/words/failure-fixes.js";
 import { int8Array } from "../../postgres/arrays.js";
 import { changesOf, countChanges } from "./counts.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
@@ -156,8 +157,6 @@ export async function renameMany(tx: Queryable, renames: readonly { id: string; 
       and r.state = 'batched'`);
 }
 
-/** The error code of a request that you dropped with its batch. */
-export const DROPPED = "dropped";
 export const DROPPED_TEXT = "You dropped it with its batch: rowmill cancel --drop.";
 
 /** Those that still wait, with the content that their rows have now. Returns their ids. */
