@@ -483,3 +483,67 @@ create table rowmill.workers (
   started_at timestamptz not null default now(),
   seen_at timestamptz not null default now()
 );
+
+-- For people who would rather query: these three are documented (docs/cli.md) and stay as they are; the tables may change. They read with the
+-- rights of whoever asks, where the server has that (PostgreSQL 15); on 14 with those of their owner.
+
+create view rowmill.progress as
+select p.name as pipeline, coalesce(c.waiting, 0)::bigint as waiting, coalesce(c.batched, 0)::bigint as in_batches,
+  coalesce(c.succeeded, 0)::bigint as succeeded, coalesce(c.failed, 0)::bigint as failed,
+  coalesce(c.cancelled, 0)::bigint as cancelled, coalesce(c.gone, 0)::bigint as gone, coalesce(b.open, 0)::bigint as open_batches,
+  b.oldest_submitted_at, coalesce(b.reserved / 1e9, 0)::numeric(20, 9) as reserved_usd, p.pause_kind as paused_by,
+  p.pause_reason as paused_because, p.target_table as answers_in
+from rowmill.pipelines p
+left join (
+  select pipeline_id, sum(waiting) as waiting, sum(batched) as batched, sum(succeeded) as succeeded, sum(failed) as failed,
+    sum(cancelled) as cancelled, sum(gone) as gone
+  from rowmill.counts
+  group by pipeline_id) c on c.pipeline_id = p.id
+left join (
+  select pipeline_id, count(*) as open, min(submitted_at) as oldest_submitted_at, sum(reserved_nano_usd) as reserved
+  from rowmill.batches
+  where settled_at is null
+  group by pipeline_id) b on b.pipeline_id = p.id
+where p.uninstalled_at is null;
+
+create view rowmill.failures as
+select p.name as pipeline, r.key, r.error_code as reason, r.error as message, r.tries, r.changed_at as failed_at, b.id as batch_id
+from rowmill.requests r
+join rowmill.pipelines p on p.id = r.pipeline_id
+left join rowmill.batches b on b.no = r.batch
+where r.state = 'failed'
+  or (r.state = 'cancelled' and r.error_code = 'dropped');
+
+create view rowmill.costs as
+select p.name as pipeline, b.model, b.provider, b.id as batch_id,
+  (coalesce(b.submitted_at, b.planned_at) at time zone 'UTC')::date as day, b.submitted_at, b.settled_at as ended_at, b.requests,
+  (b.succeeded + u.succeeded)::bigint as succeeded, (b.failed + u.failed)::bigint as failed,
+  (b.returned + u.returned)::bigint as returned, (b.input_tokens + u.input_tokens)::bigint as input_tokens,
+  (b.output_tokens + u.output_tokens)::bigint as output_tokens, (b.likely_nano_usd / 1e9)::numeric(20, 9) as estimated_usd,
+  (b.reserved_nano_usd / 1e9)::numeric(20, 9) as reserved_usd, (s.nano_usd / 1e9)::numeric(20, 9) as spent_usd,
+  (round(s.nano_usd / b.batch_factor) / 1e9)::numeric(20, 9) as live_usd,
+  ((round(s.nano_usd / b.batch_factor) - s.nano_usd) / 1e9)::numeric(20, 9) as saved_usd,
+  (b.unpriced + u.unpriced)::bigint as answers_without_price
+from rowmill.batches b
+join rowmill.pipelines p on p.id = b.pipeline_id
+cross join lateral (
+  select coalesce(sum(succeeded), 0) as succeeded, coalesce(sum(failed), 0) as failed, coalesce(sum(returned), 0) as returned,
+    coalesce(sum(input_tokens), 0) as input_tokens, coalesce(sum(output_tokens), 0) as output_tokens,
+    coalesce(sum(cost_nano_usd), 0) as cost_nano_usd, coalesce(sum(unpriced), 0) as unpriced
+  from rowmill.usage u
+  where u.batch = b.no
+    and b.settled_at is null) u
+cross join lateral (
+  select b.cost_nano_usd + u.cost_nano_usd + b.lost_nano_usd + coalesce(sum(d.reserved_nano_usd), 0) as nano_usd
+  from rowmill.duplicate_batches d
+  where d.batch_id = b.id) s;
+
+do $$
+begin
+  if current_setting('server_version_num')::int >= 150000 then
+    alter view rowmill.progress set (security_invoker = true);
+    alter view rowmill.failures set (security_invoker = true);
+    alter view rowmill.costs set (security_invoker = true);
+  end if;
+end
+$$;

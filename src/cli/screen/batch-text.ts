@@ -8,6 +8,15 @@ import { counted, formatCount, formatTime, formatWait, shortId } from "./text.js
 
 type Style = Pick<Terminal, "columns" | "bold" | "ago">;
 
+/** The widest table that fits is shown: without these, one list after the other. */
+const LEFT_OUT: readonly (readonly string[])[] = [
+  [],
+  ["provider's ID"],
+  ["provider's ID", "returned", "took"],
+  ["provider's ID", "returned", "took", "submitted"],
+  ["provider's ID", "returned", "took", "submitted", "failed", "done"],
+];
+
 const HEADER: readonly TableColumn[] = [
   { title: "batch", align: "left" },
   { title: "pipeline", align: "left" },
@@ -34,8 +43,19 @@ export function batchTable(batches: readonly ListedBatch[], style: Style): strin
     moneyWords(batch),
     batch.providerBatchId ?? "",
   ]);
-  const [first = "", ...rest] = renderTable(HEADER, rows, style.columns());
+  const [first = "", ...rest] = widestTable(rows, style.columns());
   return [first.startsWith("batch ") ? style.bold(first) : first, ...rest];
+}
+
+function widestTable(rows: readonly (readonly string[])[], columns: number): string[] {
+  for (const left of LEFT_OUT) {
+    const isShown = HEADER.map(({ title }) => !left.includes(title));
+    const shown = (row: readonly string[]) => row.filter((_, index) => isShown[index]);
+    const header = HEADER.filter((_, index) => isShown[index]);
+    const table = renderTable(header, rows.map(shown), columns);
+    if (table[0]?.startsWith("batch ") === true) return table;
+  }
+  return renderTable(HEADER, rows, columns);
 }
 
 /** Answered and accepted; while the provider works on it, what it says is done. */
@@ -121,15 +141,13 @@ export function logLines({ story, events, outcomes, place }: BatchLog, style: St
     ...errorsOf(story.providerErrors).map((text): [string, string] => ["error", text]),
   ];
   const shown = facts.flatMap(([title, text]) =>
-    text === null || text === "" ? [] : [`  ${title.padEnd(8)}  ${text}`],
+    text === null || text === "" ? [] : [`  ${title.padEnd(8)}  ${proseLine(text)}`],
   );
   const log = events.map(({ at, from, to, reason }) => {
     const move = from === null || from === to ? to : `${from} → ${to}`;
-    return `  ${formatTime(at)}  ${move}: ${reason}`;
+    return `  ${formatTime(at)}  ${proseLine(`${move}: ${reason}`)}`;
   });
-  return [style.bold(`batch ${id} of ${pipeline}`), ...shown, "", style.bold("events"), ...log].map((line) =>
-    line.startsWith(" ") ? `  ${proseLine(line.trimStart())}` : line,
-  );
+  return [style.bold(`batch ${id} of ${proseLine(pipeline)}`), ...shown, "", style.bold("events"), ...log];
 }
 
 function providerText({ providerBatchId, providerStatus, providerCounts, presumed }: BatchStory): string | null {

@@ -34,10 +34,19 @@ export function costTable(
   ];
   const rows = lines.map((line) => [...by.map((group) => keyText(group, line[group] ?? "")), ...figures(line)]);
   const sum = ["in all", ...by.slice(1).map(() => ""), ...figures(total)];
-  const [first = "", ...rest] = renderTable(header, [...rows, sum], style.columns());
+  const [first = "", ...rest] = narrowed(header, [...rows, sum], style.columns());
   const isTable = first.startsWith(`${by[0] ?? ""} `);
   const notes = total.unpriced === 0 ? [] : ["", unpricedNote(total.unpriced)];
   return [isTable ? style.bold(first) : first, ...rest, ...notes];
+}
+
+/** A narrow terminal shows the money only. */
+function narrowed(header: readonly TableColumn[], rows: readonly (readonly string[])[], columns: number): string[] {
+  const whole = renderTable(header, rows, columns);
+  if (whole[0]?.startsWith(`${header[0]?.title ?? ""} `) === true) return whole;
+  const isShown = header.map(({ title }) => title !== "batches" && title !== "requests");
+  const shown = <T>(row: readonly T[]) => row.filter((_, index) => isShown[index]);
+  return renderTable(shown(header), rows.map(shown), columns);
 }
 
 function keyText(group: CostGroup, key: string): string {
