@@ -41,6 +41,8 @@ const outcomes = [
   "tooLarge",
   "permanent",
   "unwritable",
+  "withdrawn",
+  "dropped",
   "stale",
   "expired",
   "cancelled",
