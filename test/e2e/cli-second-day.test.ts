@@ -170,7 +170,9 @@ describe.each(kinds)("The second day on %s", { timeout: 150_000 }, (kind) => {
     const canceled = await project.run("cancel", "films", "--drop", "--yes");
     expect(canceled).toMatchObject({ status: 0 });
     expect(canceled.stderr).toContain("No worker is running, so this command cancels it itself.");
-    expect(canceled.stdout).toMatch(/^Batch \w{8} of films is (?:being )?canceled/);
+    expect(canceled.stdout).toMatch(
+      /^Batch \w{8} of films is (?:being canceled at the provider|canceled, and what was answered is collected)\.\n$/,
+    );
     await answerHere(project);
     expect(await states()).toEqual({ cancelled: 3 });
     expect(await project.run("cancel", id)).toMatchObject({

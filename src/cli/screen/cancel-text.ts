@@ -69,10 +69,13 @@ export function outcomeOf({ batch, action }: Wanted, now: CancelCandidate): Canc
       return done("is being canceled already.");
     case "withdraw":
       return done(
-        hasEnded ? "is withdrawn. Nothing was sent, and nothing was spent." : "is withdrawn before it is sent.",
+        hasEnded ? "is withdrawn. Nothing was sent, and nothing was spent." : "will be withdrawn before it is sent.",
       );
     case "cancel":
-      return done(hasEnded ? "is canceled, and what was answered is collected." : "is being canceled at the provider.");
+      if (hasEnded) return done("is canceled, and what was answered is collected.");
+      return done(
+        now.cancel?.asked === true ? "is being canceled at the provider." : "will be canceled at the provider.",
+      );
     case "dropRest":
       return done("is being collected. Rows without an answer are dropped.");
   }

@@ -1,5 +1,5 @@
 /** What you want cancelled: recorded here, and done by the batch's next turn, whichever worker takes it. */
-import type { CancelFacts } from "../../model/batch/cancelling.js";
+import type { CancelFacts, CancelWish } from "../../model/batch/cancelling.js";
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
 import * as wake from "../ledger/wake.js";
 import { OPEN_OF } from "./in-flight.js";
@@ -8,6 +8,7 @@ import type { BatchState } from "../../model/batch/batch-transitions.js";
 
 export interface CancelCandidate extends CancelFacts {
   readonly id: string;
+  readonly cancel: CancelWish | null;
   readonly pipeline: string;
   readonly provider: string;
   readonly account: string;
@@ -32,7 +33,7 @@ export async function candidates(
   return client.rows<CancelCandidate>(sql`
     select b.id, p.name as pipeline, b.provider, b.account, b.provider_batch_id as "providerBatchId", b.state,
       b.create_intent_at is not null as "isCreateOpen", b.shared, b.presumed,
-      case when b.cancel_wanted_at is not null then json_build_object('drops', b.cancel_drops) end as cancel,
+      case when b.cancel_wanted_at is not null then json_build_object('drops', b.cancel_drops, 'asked', b.cancel_asked_at is not null) end as cancel,
       case
         when b.settled_at is not null then 0
         else ${OPEN_OF} + (select coalesce(sum(q.n), 0) from rowmill.queue q where q.batch = b.no)::int end as rows,
