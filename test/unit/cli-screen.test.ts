@@ -101,7 +101,8 @@ describe("On a terminal of 60 columns, no word is broken and no line is too long
     const screen = openScreen(COLUMNS);
     const failure = { pipeline: name, reason: "unwritable", rows: 12, kept: 1, key: "42", message } as const;
     const fix = fixOf("unwritable", { name });
-    for (const line of failureLines({ ...failure, fix, retryNanoUsd: 1_200_000 }, screen.terminal)) screen.terminal.print(line);
+    for (const line of failureLines({ ...failure, fix, retryNanoUsd: 1_200_000 }, screen.terminal))
+      screen.terminal.print(line);
     screen.terminal.quote(`  description  ${message}`);
     expect(broken(screen.text().replaceAll(/\u001b\[\d+m/g, ""), [name])).toEqual([]);
   });

@@ -198,7 +198,7 @@ function moneyText(story: BatchStory): string {
 
 function fileText({ lines, spoolBytes, adopted, shared, forgottenAt, settledAt }: BatchStory): string | null {
   const parts = [
-    ...(lines === null ? [] : [`${counted(lines, "line")}`]),
+    ...(lines === null ? [] : [counted(lines, "line")]),
     ...(spoolBytes === null ? [] : [`${formatCount(spoolBytes)} bytes`]),
     ...(adopted ? ["adopted: its files are yours"] : []),
     ...(shared ? ["another database has it too"] : []),

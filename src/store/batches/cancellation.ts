@@ -33,7 +33,9 @@ export async function candidates(
   return client.rows<CancelCandidate>(sql`
     select b.id, p.name as pipeline, b.provider, b.account, b.provider_batch_id as "providerBatchId", b.state,
       b.create_intent_at is not null as "isCreateOpen", b.shared, b.presumed,
-      case when b.cancel_wanted_at is not null then json_build_object('drops', b.cancel_drops, 'asked', b.cancel_asked_at is not null) end as cancel,
+      case
+        when b.cancel_wanted_at is not null
+          then json_build_object('drops', b.cancel_drops, 'asked', b.cancel_asked_at is not null) end as cancel,
       case
         when b.settled_at is not null then 0
         else ${OPEN_OF} + (select coalesce(sum(q.n), 0) from rowmill.queue q where q.batch = b.no)::int end as rows,
