@@ -148,8 +148,8 @@ describeDatabases(
         where from_state = to_state
         order by id`);
       expect(events.map(({ reason }) => reason)).toEqual([
-        "the test wants it cancelled",
-        "the test wants it cancelled, and its rows without an answer dropped",
+        "the test wants it canceled",
+        "the test wants it canceled, and its rows without an answer dropped",
         expect.stringMatching(/^the provider was asked to cancel it, and says cancell(?:ing|ed)$/),
       ]);
     });

@@ -73,7 +73,7 @@ export async function want(
       and (cancel_wanted_at is null or (${drops}::boolean and not cancel_drops))
     returning state`);
   if (row === null) return false;
-  const reason = `${by} wants it cancelled${drops ? ", and its rows without an answer dropped" : ""}`;
+  const reason = `${by} wants it canceled${drops ? ", and its rows without an answer dropped" : ""}`;
   await addBatchEvent(tx, id, { from: row.state, to: row.state, reason });
   await wake.schedule(tx, id, 0);
   return true;

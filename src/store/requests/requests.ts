@@ -157,7 +157,7 @@ export async function renameMany(tx: Queryable, renames: readonly { id: string; 
       and r.state = 'batched'`);
 }
 
-export const DROPPED_TEXT = "You dropped it with its batch: rowmill cancel --drop.";
+export const DROPPED_TEXT = "Dropped with its batch by rowmill cancel --drop.";
 
 /** Those that still wait, with the content that their rows have now. Returns their ids. */
 export async function dropWaiting(

@@ -13,7 +13,7 @@ import { undoRendering, withdraw } from "./ending.js";
 import { reported } from "./poller.js";
 import { AGAIN, DONE, LOST, moveBatch, type BatchIn, type Next, type Turn } from "./turn.js";
 
-const UNSENT = "cancelled with rowmill cancel before it was sent";
+const UNSENT = "canceled with rowmill cancel before it was sent";
 
 export function withdrawCancelled(
   turn: Turn<BatchIn<"planned"> | BatchIn<"uploading"> | BatchIn<"submitting">>,
