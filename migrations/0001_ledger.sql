@@ -307,6 +307,15 @@ create table rowmill.batches (
   output_tokens bigint not null default 0,
   cost_nano_usd bigint not null default 0,
   unpriced integer not null default 0,
+  -- `rowmill cancel`: since when a person wants it cancelled, who that was, and whether what has no answer by then is dropped instead of
+  -- asked again. Written without the lease, and never taken back; the batch's next turn acts on it.
+  cancel_wanted_at timestamptz,
+  cancel_wanted_by text,
+  cancel_drops boolean not null default false,
+  -- The provider was asked to cancel it.
+  cancel_asked_at timestamptz,
+  -- What its answers would likely cost, as planned. Null: the price is not known, or other code planned it.
+  likely_nano_usd bigint check (likely_nano_usd >= 0),
   -- Given up by a person: what it may have cost, which counts as spent.
   lost_nano_usd bigint not null default 0 check (lost_nano_usd >= 0),
   -- One batch has at most one provider batch, and one provider batch belongs to one batch.
@@ -318,6 +327,8 @@ create table rowmill.batches (
   constraint results_read_when_done check (results_read is null or provider_done_at is not null),
   constraint ended_has_time check ((state in ('settled', 'rejected', 'cancelled')) = (settled_at is not null)),
   constraint ended_reserves_nothing check (settled_at is null or (reserved_nano_usd = 0 and reserved_tokens = 0)),
+  constraint cancel_has_person check ((cancel_wanted_at is null) = (cancel_wanted_by is null)),
+  constraint cancel_is_wanted check (cancel_wanted_at is not null or (not cancel_drops and cancel_asked_at is null)),
   constraint lost_is_given_up check (lost_nano_usd = 0 or state = 'cancelled'),
   constraint lease_is_whole check ((lease_token is null) = (lease_until is null))
 ) with (fillfactor = 70);
@@ -553,3 +564,67 @@ create table rowmill.workers (
   started_at timestamptz not null default now(),
   seen_at timestamptz not null default now()
 );
+
+-- For people who would rather query: these three are documented (docs/cli.md) and stay as they are; the tables may change. They read with the
+-- rights of whoever asks, where the server has that (PostgreSQL 15); on 14 with those of their owner.
+
+create view rowmill.progress as
+select p.name as pipeline, coalesce(c.waiting, 0)::bigint as waiting, coalesce(c.batched, 0)::bigint as in_batches,
+  coalesce(c.succeeded, 0)::bigint as succeeded, coalesce(c.failed, 0)::bigint as failed,
+  coalesce(c.cancelled, 0)::bigint as cancelled, coalesce(c.gone, 0)::bigint as gone, coalesce(b.open, 0)::bigint as open_batches,
+  b.oldest_submitted_at, coalesce(b.reserved / 1e9, 0)::numeric(20, 9) as reserved_usd, p.pause_kind as paused_by,
+  p.pause_reason as paused_because, p.target_table as answers_in
+from rowmill.pipelines p
+left join (
+  select pipeline_id, sum(waiting) as waiting, sum(batched) as batched, sum(succeeded) as succeeded, sum(failed) as failed,
+    sum(cancelled) as cancelled, sum(gone) as gone
+  from rowmill.counts
+  group by pipeline_id) c on c.pipeline_id = p.id
+left join (
+  select pipeline_id, count(*) as open, min(submitted_at) as oldest_submitted_at, sum(reserved_nano_usd) as reserved
+  from rowmill.batches
+  where settled_at is null
+  group by pipeline_id) b on b.pipeline_id = p.id
+where p.uninstalled_at is null;
+
+create view rowmill.failures as
+select p.name as pipeline, r.key, r.error_code as reason, r.error as message, r.tries, r.changed_at as failed_at, b.id as batch_id
+from rowmill.requests r
+join rowmill.pipelines p on p.id = r.pipeline_id
+left join rowmill.batches b on b.no = r.batch
+where r.state = 'failed'
+  or (r.state = 'cancelled' and r.error_code = 'dropped');
+
+create view rowmill.costs as
+select p.name as pipeline, b.model, b.provider, b.id as batch_id,
+  (coalesce(b.submitted_at, b.planned_at) at time zone 'UTC')::date as day, b.submitted_at, b.settled_at as ended_at, b.requests,
+  (b.succeeded + u.succeeded)::bigint as succeeded, (b.failed + u.failed)::bigint as failed,
+  (b.returned + u.returned)::bigint as returned, (b.input_tokens + u.input_tokens)::bigint as input_tokens,
+  (b.output_tokens + u.output_tokens)::bigint as output_tokens, (b.likely_nano_usd / 1e9)::numeric(20, 9) as estimated_usd,
+  (b.reserved_nano_usd / 1e9)::numeric(20, 9) as reserved_usd, (s.nano_usd / 1e9)::numeric(20, 9) as spent_usd,
+  (round(s.nano_usd / b.batch_factor) / 1e9)::numeric(20, 9) as live_usd,
+  ((round(s.nano_usd / b.batch_factor) - s.nano_usd) / 1e9)::numeric(20, 9) as saved_usd,
+  (b.unpriced + u.unpriced)::bigint as answers_without_price
+from rowmill.batches b
+join rowmill.pipelines p on p.id = b.pipeline_id
+cross join lateral (
+  select coalesce(sum(succeeded), 0) as succeeded, coalesce(sum(failed), 0) as failed, coalesce(sum(returned), 0) as returned,
+    coalesce(sum(input_tokens), 0) as input_tokens, coalesce(sum(output_tokens), 0) as output_tokens,
+    coalesce(sum(cost_nano_usd), 0) as cost_nano_usd, coalesce(sum(unpriced), 0) as unpriced
+  from rowmill.usage u
+  where u.batch = b.no
+    and b.settled_at is null) u
+cross join lateral (
+  select b.cost_nano_usd + u.cost_nano_usd + b.lost_nano_usd + coalesce(sum(d.reserved_nano_usd), 0) as nano_usd
+  from rowmill.duplicate_batches d
+  where d.batch_id = b.id) s;
+
+do $$
+begin
+  if current_setting('server_version_num')::int >= 150000 then
+    alter view rowmill.progress set (security_invoker = true);
+    alter view rowmill.failures set (security_invoker = true);
+    alter view rowmill.costs set (security_invoker = true);
+  end if;
+end
+$$;

@@ -4,6 +4,7 @@
  */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { withLogLevel, withProject, type Cli } from "./cli.js";
+import { parseLimit, parseSince } from "./since.js";
 
 const GATEWAY_PORT = 4_477;
 const PORT_MAX = 65_535;
@@ -15,10 +16,13 @@ const YES_OPTION = ["-y, --yes", "do not ask"] as const;
 
 type Build = (cli: Cli) => Command;
 
+/** Of an option that can be repeated. */
+const collect = (text: string, before: readonly string[] = []) => [...before, text];
+
 export const COMMAND_GROUPS = [
   ["Get started:", [demoCommand, initCommand, doctorCommand]],
   ["Run:", [upCommand, planCommand, tryCommand, approveCommand, flushCommand, sweepCommand]],
-  ["Inspect:", [statusCommand, showCommand, failuresCommand]],
+  ["Inspect:", [statusCommand, showCommand, failuresCommand, batchesCommand, logCommand, costsCommand]],
   ["Fix:", [retryCommand, cancelCommand, pauseCommand, resumeCommand]],
   ["Advanced:", [adoptCommand, deploymentCommand, gatewayCommand, uninstallCommand]],
 ] as const satisfies readonly (readonly [heading: string, commands: readonly Build[]])[];
@@ -185,7 +189,7 @@ function statusCommand(cli: Cli): Command {
     .description("Show every pipeline and batch, what was spent, and what is paused and why.")
     .option("-w, --watch", "refresh until Ctrl-C; with --json, print one object per line when it changes")
     .option(...JSON_OPTION)
-    .action(run(cli, async () => (await import("./commands/status.js")).runStatus));
+    .action(run(cli, async () => (await import("./commands/inspect/status.js")).runStatus));
   return withProject(status);
 }
 
@@ -195,7 +199,7 @@ function showCommand(cli: Cli): Command {
     .argument("<pipeline>")
     .argument("<key...>", "the row's key; for a composite key all its parts, or one JSON array")
     .option(...JSON_OPTION)
-    .action(run(cli, async () => (await import("./commands/show.js")).runShow));
+    .action(run(cli, async () => (await import("./commands/inspect/show.js")).runShow));
   return withProject(show);
 }
 
@@ -203,18 +207,76 @@ function failuresCommand(cli: Cli): Command {
   const failures = command("failures", "failures movies")
     .description("Show why rows failed: each reason with its count, an example, and how to fix it.")
     .argument("[pipeline]", "default: all")
+    .option("--reason <reason>", "only rows that failed for this reason, such as invalid; can be repeated", collect)
+    .option("--key <key>", "only the row with this key; a JSON array for a composite key; can be repeated", collect)
+    .option("--where <sql>", "only rows for which this condition over their table holds: 'year > 2000'")
     .option(...JSON_OPTION)
-    .action(run(cli, async () => (await import("./commands/failures.js")).runFailures));
+    .action(run(cli, async () => (await import("./commands/inspect/failures.js")).runFailures));
   return withProject(failures);
 }
 
+const SHOWN_DEFAULT = 20;
+
+function batchesCommand(cli: Cli): Command {
+  const state = new Option("--state <state>", "only these: canceled by you, or with failures").choices([
+    "open",
+    "ended",
+    "cancelled",
+    "failed",
+  ]);
+  const batches = command("batches", "batches movies --state open", "batches --since 7d --limit 50")
+    .description("List batches, the newest first: counts, times, and what they cost.")
+    .argument("[pipeline]", "default: all")
+    .addOption(state)
+    .option("--since <time>", "only batches planned since then: 12h, 7d, or a day (UTC)", parseSince)
+    .option("--limit <number>", "at most this many", parseLimit, SHOWN_DEFAULT)
+    .option(...JSON_OPTION)
+    .action(run(cli, async () => (await import("./commands/inspect/batches.js")).runBatches));
+  return withProject(batches);
+}
+
+function logCommand(cli: Cli): Command {
+  const log = command("log", "log 3473fe9e")
+    .description("Show everything about one batch: its events, counts, money, files, and errors.")
+    .argument("<batch>", "its ID, or the beginning of it; or the provider's ID")
+    .option(...JSON_OPTION)
+    .action(run(cli, async () => (await import("./commands/inspect/log.js")).runLog));
+  return withProject(log);
+}
+
+function costsCommand(cli: Cli): Command {
+  const by = new Option(
+    "--by <group>",
+    "pipeline, model, day or batch; can be repeated (default: pipeline, model)",
+  ).argParser((text: string, before: readonly string[] = []) => [...before, ...groupOf(text)]);
+  const costs = command("costs", "costs", "costs movies --by day --since 30d")
+    .description("Show what was estimated, reserved and spent, and what batches saved against live requests.")
+    .argument("[pipeline]", "default: all")
+    .addOption(by)
+    .option("--since <time>", "only batches sent since then: 12h, 7d, or a day (UTC)", parseSince)
+    .option("--limit <number>", "at most this many lines; the sum has all", parseLimit, SHOWN_DEFAULT)
+    .option(...JSON_OPTION)
+    .action(run(cli, async () => (await import("./commands/inspect/costs.js")).runCosts));
+  return withProject(costs);
+}
+
+const COST_GROUPS = ["pipeline", "model", "day", "batch"];
+
+/** Several may stand in one option, separated by commas. */
+function groupOf(text: string): readonly string[] {
+  const groups = text.split(",").map((each) => each.trim());
+  const unknown = groups.find((group) => !COST_GROUPS.includes(group));
+  if (unknown === undefined) return groups;
+  throw new InvalidArgumentError(`Allowed choices are ${COST_GROUPS.join(", ")}.`);
+}
+
 function retryCommand(cli: Cli): Command {
-  const collect = (text: string, before: readonly string[] = []) => [...before, text];
   const retry = command("retry", "retry movies", "retry movies --reason truncated --yes")
     .description("Retry failed rows: write answers that your table refused, and send the other rows again. Asks first.")
     .argument("[pipeline]", "default: all")
     .option("--reason <reason>", "only rows that failed for this reason, such as unwritable; can be repeated", collect)
     .option("--key <key>", "only the row with this key; a JSON array for a composite key; can be repeated", collect)
+    .option("--where <sql>", "only rows for which this condition over their table holds: 'year > 2000'")
     .option(...YES_OPTION)
     .option(...QUIET_OPTION)
     .option(...JSON_OPTION)
@@ -223,10 +285,12 @@ function retryCommand(cli: Cli): Command {
 }
 
 function cancelCommand(cli: Cli): Command {
-  const cancel = command("cancel", "cancel --abandon 3473fe9e")
-    .description("Give up a batch that can no longer be collected. Its rows wait again.")
-    .argument("<batch>", "its ID, or the beginning of it, as status shows it; or the provider's ID")
-    .option("--abandon", "required: never collect this batch, and count its possible cost as spent")
+  const drop = new Option("--drop", "do not send its rows without an answer again");
+  const cancel = command("cancel", "cancel 3473fe9e", "cancel movies --drop")
+    .description("Cancel a batch, or all open batches of a pipeline. Answers that are done are kept.")
+    .argument("<batch|pipeline>", "a pipeline, or a batch: its ID, the beginning of it, or the provider's ID")
+    .addOption(drop.conflicts("abandon"))
+    .option("--abandon", "its account is gone: never collect this batch, and count its possible cost as spent")
     .option(...YES_OPTION)
     .option(...JSON_OPTION)
     .action(run(cli, async () => (await import("./commands/cancel.js")).runCancel));

@@ -51,6 +51,10 @@ export const STEP_NAMES = {
   "poll.note": "what the provider reported is written",
   "poll.move": "the provider is done: the batch moves, with the references to its results: one transaction",
 
+  "cancel.ask": "provider: cancels a batch that you want cancelled",
+  "cancel.noted": "it is written that the provider was asked: one transaction",
+  "cancel.drop": "rows queued for a batch that you cancelled are dropped: one transaction",
+
   "collect.read": "provider: the next lines of its results",
   "collect.chunk": "a chunk of answers: endings, attempts and target rows, or that answers are kept: one transaction",
   "collect.prove": "it is written that a presumed batch is ours",

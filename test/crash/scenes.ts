@@ -5,8 +5,11 @@
 import { randomUUID } from "node:crypto";
 import OpenAI, { toFile } from "openai";
 import { prepareRestore, restoreLedger } from "../../src/app/deployment/restore-ledger.js";
+import { sweepAll } from "../../src/app/open/round.js";
 import type { Call, Fault, GatewayFaults } from "../../src/gateway/engine/faults.js";
 import type { GatewayOptions } from "../../src/gateway/gateway.js";
+import * as cancellation from "../../src/store/batches/cancellation.js";
+import { runPlanner } from "../../src/worker/rounds/planner.js";
 import type { StepName } from "../../src/worker/step-names.js";
 import { takeForDead, type CrashProject, type CrashWorker } from "../support/crash-project.js";
 import { createNotes, insertNotes, plain } from "../support/notes.js";
@@ -31,6 +34,8 @@ export interface Scene {
   readonly askedTwice?: number;
   /** Rows that fail, as they would without a crash. Default: none. */
   readonly failed?: number;
+  /** Rows that you drop with their batch. Default: none. */
+  readonly dropped?: number;
 }
 
 const isCreate = (call: Call): boolean => call.method === "POST" && call.route === "/v1/batches";
@@ -152,6 +157,43 @@ function aTwinSeenLate(): Scene {
           set submitted_at = submitted_at - interval '1 hour', planned_at = planned_at - interval '1 hour'`,
       );
     },
+  };
+}
+
+async function wantCancel({ project }: CrashProject, drops: boolean): Promise<void> {
+  const [batch] = await project.rows<{ id: string }>(sql`select id from rowmill.batches where settled_at is null`);
+  const by = "you (rowmill cancel)";
+  await project.database.transaction((tx) => cancellation.want(tx, batch?.id ?? "", { by, drops }));
+}
+
+/** Its rows come back and are asked again. */
+function aBatchYouCancel(): Scene {
+  const still = stillUntilOneIsCancelled();
+  return {
+    title: "a batch that you cancel at the provider",
+    steps: ["cancel.ask", "cancel.noted"],
+    provider: () => still.provider(),
+    prepare: async (crash) => {
+      still.attend(crash);
+      await fiveNotes(crash);
+      await crash.project.round(await crash.worker());
+      await wantCancel(crash, false);
+    },
+  };
+}
+
+function aPlannedBatchYouDrop(): Scene {
+  return {
+    title: "a planned batch whose rows you drop",
+    steps: ["cancel.drop"],
+    prepare: async (crash) => {
+      await fiveNotes(crash);
+      const worker = await crash.worker();
+      await sweepAll(worker, new AbortController().signal);
+      await runPlanner(worker, true);
+      await wantCancel(crash, true);
+    },
+    dropped: 5,
   };
 }
 
@@ -342,6 +384,8 @@ export const scenes: readonly Scene[] = [
   aTwinSeenLate(),
   aBatchOfNobody(),
   aRowThatIsHeld(),
+  aBatchYouCancel(),
+  aPlannedBatchYouDrop(),
   {
     title: "files that hold less than the provider counted",
     steps: ["collect.postpone"],

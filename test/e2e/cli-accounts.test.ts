@@ -306,9 +306,9 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
       expect(unreachable.status).toBe(4);
       expect(unreachable.stderr).toContain("could not check whether it can be collected");
       const plain = await project.run("cancel", id);
-      expect(plain.status).toBe(2);
-      expect(plain.stderr).toContain("Rowmill cannot cancel batches at the provider yet.");
-      expect(plain.stderr).toContain(`rowmill cancel --abandon ${id}`);
+      expect(plain.status).toBe(4);
+      expect(plain.stderr).toContain("There is no terminal to ask on, so nothing was canceled.");
+      expect(plain.stderr).toContain(`rowmill cancel ${id} --yes`);
       expect((await project.run("cancel", "--abandon", "batch_of_nobody", "--yes")).status).toBe(2);
       expect((await project.status()).batches).toMatchObject([{ id, state: "running" }]);
       await project.check();

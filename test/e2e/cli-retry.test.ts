@@ -134,7 +134,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill retry${unlessServer}`, { tim
     const rest = await project.run("retry", "--yes");
     expect(rest, rest.stderr).toMatchObject({ status: 0 });
     expect(rest.stdout).toMatch(
-      /^notes: 2 written at no cost, 2 to be sent again \(at most \$0\.\d+; now: rowmill flush notes\), 0 left\n$/,
+      /^notes: 2 written at no cost, 2 to be sent again \(estimated \$0\.\d+; now: rowmill flush notes\), 0 left\n$/,
     );
     expect(rest.stderr).toMatch(/^notes: to send again: 2 rows, about \d+ input/m);
     expect(await states()).toMatchObject({

@@ -30,6 +30,7 @@ const faults: Readonly<Record<AttemptOutcome, Fault>> = {
   stale: "overtaken",
   gone: "unsent",
   abandoned: "unsent",
+  withdrawn: "unsent",
   noRoom: "unsent",
   alreadyAnswered: "answer",
 };

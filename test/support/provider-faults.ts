@@ -7,7 +7,7 @@ import { expect } from "vitest";
 import { runRound } from "../../src/app/open/round.js";
 import { idleState } from "../../src/app/open/idle.js";
 import { pausedText } from "../../src/cli/screen/text.js";
-import { renderStatus } from "../../src/cli/screen/status-text.js";
+import { renderStatus } from "../../src/cli/reports/status-text.js";
 import type { Call, Fault } from "../../src/gateway/engine/faults.js";
 import {
   batchOverviews,

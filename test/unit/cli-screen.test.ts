@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { reportLines } from "../../src/cli/commands/doctor.js";
 import { buildProgram } from "../../src/cli/program.js";
-import { failureLines } from "../../src/cli/commands/failures.js";
+import { failureLines } from "../../src/cli/commands/inspect/failures.js";
 import { invocationOf, layOut, spellCommands } from "../../src/cli/screen/lay-out.js";
 import { reportError } from "../../src/cli/screen/report-error.js";
 import { withSpinner } from "../../src/cli/screen/live-board.js";
@@ -118,7 +118,8 @@ describe("On a terminal of 60 columns, no word is broken and no line is too long
     const screen = openScreen(COLUMNS);
     const failure = { pipeline: name, reason: "unwritable", rows: 12, kept: 1, key: "42", message } as const;
     const fix = fixOf("unwritable", { name });
-    for (const line of failureLines({ ...failure, fix }, screen.terminal)) screen.terminal.print(line);
+    for (const line of failureLines({ ...failure, fix, retryNanoUsd: 1_200_000 }, screen.terminal))
+      screen.terminal.print(line);
     screen.terminal.quote(`  description  ${message}`);
     expect(broken(screen.text().replaceAll(/\u001b\[\d+m/g, ""), [name])).toEqual([]);
   });

@@ -1,13 +1,13 @@
 import { FAILED_REASONS, fixOf } from "../../src/model/words/failure-fixes.js";
-import { failureLines, type ShownFailure } from "../../src/cli/commands/failures.js";
+import { failureLines, type ShownFailure } from "../../src/cli/commands/inspect/failures.js";
 import { describe, expect, it } from "vitest";
 import type { RowStory } from "../../src/app/story/row-story.js";
 import { exitStatusOf } from "../../src/cli/screen/exit-status.js";
 import { Interrupted } from "../../src/cli/screen/interruption.js";
 import { listUnwatchable } from "../../src/cli/commands/init-questions.js";
 import { pausedText } from "../../src/cli/screen/text.js";
-import { renderStory } from "../../src/cli/commands/show.js";
-import { renderStatus, type StatusFacts } from "../../src/cli/screen/status-text.js";
+import { renderStory } from "../../src/cli/commands/inspect/show.js";
+import { renderStatus, type StatusFacts } from "../../src/cli/reports/status-text.js";
 import { layOut, wrap } from "../../src/cli/screen/lay-out.js";
 import { renderTable, type TableColumn } from "../../src/cli/screen/lay-out.js";
 import { counted, fit, formatCount, formatWait, readEstimate } from "../../src/cli/screen/text.js";
@@ -223,6 +223,7 @@ describe("A failure", () => {
     kept: 1_200,
     key: "-it's",
     message: "The database refused: bad\nfilms: 9 succeeded\u001b[2K.",
+    retryNanoUsd: 0,
     fix: fixOf("unwritable", { name: "films" }),
   };
   const style = { bold: (text: string) => text };
@@ -233,6 +234,7 @@ describe("A failure", () => {
       "  The database refused: bad\\nfilms: 9 succeeded\\x1b[2K.",
       "  Example: -it's: rowmill show films -- '-it'\\''s'",
       "  Hint: Change the target so that it accepts the answer. Then write the kept answer, at no cost: rowmill retry films --reason unwritable",
+      "  To retry: no cost",
     ]);
   });
 

@@ -28,7 +28,7 @@ const judging: Judging = {
     render: compileRequest(config),
     encode: (_, question) => ({ line: "", boundTokens: 1, fingerprint: question.user }),
   },
-  batch: { model: "asked-model", rates: { price: null, batchFactor: 1 } },
+  batch: { model: "asked-model", rates: { price: null, batchFactor: 1 }, cancel: null },
   asked: { changed: false, reopens: true, answer: compiled, triesMax: 3, target: "unused" },
 };
 /** The target takes every answer. */

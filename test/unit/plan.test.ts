@@ -5,7 +5,7 @@ import { packBatches, type PackingFacts } from "../../src/app/plan/pack-batches.
 import type { AskingPlan, PipelinePlan, ProjectPlan } from "../../src/app/plan/pipeline-plan.js";
 import { previewOf } from "../../src/app/open/bind-pipeline.js";
 import { planObject } from "../../src/cli/commands/plan.js";
-import { planLines } from "../../src/cli/screen/plan-text.js";
+import { planLines } from "../../src/cli/reports/plan-text.js";
 import { validateConfig } from "../../src/config/read/validate.js";
 import { defineConfig, pipeline, z } from "../../src/index.js";
 import { compileAnswer } from "../../src/model/answer/answer.js";
@@ -22,6 +22,7 @@ const packing: PackingFacts = {
   money: { left: Infinity, inFlight: false },
   bounds: {
     tokensEach: 100,
+    likelyNanoUsdEach: 1,
     nanoUsdEach: 1_000,
     bytesEach: 250,
     room: 200,

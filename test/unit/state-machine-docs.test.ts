@@ -180,6 +180,7 @@ const everyOutcome: Readonly<Record<AttemptOutcome, true>> = {
   unrenderable: true,
   tooLarge: true,
   abandoned: true,
+  withdrawn: true,
   noRoom: true,
   alreadyAnswered: true,
 };

@@ -39,7 +39,7 @@ const repository = join(import.meta.dirname, "../..");
 
 /**
  * Only a request in flight can meet the ending of an attempt, only a waiting one is planned, and only of a failed one
- * is a kept answer written.
+ * is a kept answer written. You drop what waits in a batch or is in flight, and recall what you dropped.
  */
 const notInFlight = {
   answered: "impossible",
@@ -49,6 +49,8 @@ const notInFlight = {
   endedGone: "impossible",
   endedAnswered: "impossible",
   keptWritten: "impossible",
+  dropped: "impossible",
+  recalled: "impossible",
 } as const;
 
 const requests: Record<RequestState, Record<RequestEvent, RequestMove>> = {
@@ -60,6 +62,7 @@ const requests: Record<RequestState, Record<RequestEvent, RequestMove>> = {
     reopened: "keep",
     planned: "batched",
     ...notInFlight,
+    dropped: "cancelled",
   },
   batched: {
     rowGone: "keep",
@@ -75,6 +78,8 @@ const requests: Record<RequestState, Record<RequestEvent, RequestMove>> = {
     endedGone: "gone",
     endedAnswered: "succeeded",
     keptWritten: "impossible",
+    dropped: "cancelled",
+    recalled: "impossible",
   },
   succeeded: {
     rowGone: "gone",
@@ -103,6 +108,7 @@ const requests: Record<RequestState, Record<RequestEvent, RequestMove>> = {
     reopened: "keep",
     planned: "impossible",
     ...notInFlight,
+    recalled: "waiting",
   },
   gone: {
     rowGone: "keep",

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { exitStatusOf } from "../../src/cli/screen/exit-status.js";
 import { RowmillError, type ErrorCode } from "../../src/model/errors.js";
+import { DROPPED } from "../../src/model/words/failure-fixes.js";
 import type { AttemptOutcome } from "../../src/model/words/what-next.js";
 
 const repository = join(import.meta.dirname, "../..");
@@ -41,6 +42,8 @@ const outcomes = [
   "tooLarge",
   "permanent",
   "unwritable",
+  "withdrawn",
+  DROPPED,
   "stale",
   "expired",
   "cancelled",
@@ -48,7 +51,7 @@ const outcomes = [
   "transient",
   "missing",
   "batchRefused",
-] as const satisfies readonly AttemptOutcome[];
+] as const satisfies readonly (AttemptOutcome | typeof DROPPED)[];
 
 function section(heading: string): string {
   const [, after = ""] = page.split(`\n${heading}\n`);

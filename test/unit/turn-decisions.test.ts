@@ -16,6 +16,10 @@ const free: TurnFacts = {
   isShared: false,
   isOutdated: false,
   isOtherAccount: false,
+  isPresumed: false,
+  isCancelWanted: false,
+  isDropWanted: false,
+  isCancelAsked: false,
   holds: [],
 };
 
@@ -28,6 +32,10 @@ const works: Record<BatchState, Record<"free" | keyof Omit<TurnFacts, "state" | 
     isShared: "render",
     isOutdated: "render",
     isOtherAccount: "withdrawOtherAccount",
+    isPresumed: "render",
+    isCancelWanted: "withdrawCancelled",
+    isDropWanted: "render",
+    isCancelAsked: "render",
   },
   uploading: {
     free: "upload",
@@ -36,6 +44,10 @@ const works: Record<BatchState, Record<"free" | keyof Omit<TurnFacts, "state" | 
     isShared: "withdrawShared",
     isOutdated: "withdrawOutdated",
     isOtherAccount: "withdrawOtherAccount",
+    isPresumed: "upload",
+    isCancelWanted: "withdrawCancelled",
+    isDropWanted: "upload",
+    isCancelAsked: "upload",
   },
   submitting: {
     free: "create",
@@ -44,6 +56,10 @@ const works: Record<BatchState, Record<"free" | keyof Omit<TurnFacts, "state" | 
     isShared: "withdrawShared",
     isOutdated: "withdrawOutdated",
     isOtherAccount: "withdrawOtherAccount",
+    isPresumed: "create",
+    isCancelWanted: "withdrawCancelled",
+    isDropWanted: "create",
+    isCancelAsked: "create",
   },
   running: {
     free: "poll",
@@ -52,6 +68,10 @@ const works: Record<BatchState, Record<"free" | keyof Omit<TurnFacts, "state" | 
     isShared: "poll",
     isOutdated: "poll",
     isOtherAccount: "waitForAccount",
+    isPresumed: "poll",
+    isCancelWanted: "cancelAtProvider",
+    isDropWanted: "poll",
+    isCancelAsked: "poll",
   },
   collecting: {
     free: "collect",
@@ -60,6 +80,10 @@ const works: Record<BatchState, Record<"free" | keyof Omit<TurnFacts, "state" | 
     isShared: "collect",
     isOutdated: "collect",
     isOtherAccount: "waitForAccount",
+    isPresumed: "collect",
+    isCancelWanted: "collect",
+    isDropWanted: "collect",
+    isCancelAsked: "collect",
   },
   settled: ended(),
   rejected: ended(),
@@ -74,6 +98,10 @@ function ended() {
     isShared: "done",
     isOutdated: "done",
     isOtherAccount: "done",
+    isPresumed: "done",
+    isCancelWanted: "done",
+    isDropWanted: "done",
+    isCancelAsked: "done",
   } as const;
 }
 
@@ -111,6 +139,30 @@ describe("A turn with a batch", () => {
     ["continues under a budget's pause", { holds: ["budget"] }, "create"],
   ])("%s", (_, facts, work) => {
     expect(decideTurn({ ...free, state: "submitting", ...facts }).work).toBe(work);
+  });
+
+  it.each<[string, Partial<TurnFacts>, TurnWork]>([
+    ["drops what is queued for a batch that was not rendered", { state: "planned", isDropWanted: true }, "dropQueued"],
+    ["looks for a create that is open before it cancels it", { isCreateOpen: true }, "reconcile"],
+    ["ends a refused file for its own reasons", { isRefused: true }, "refuse"],
+    ["withdraws a batch that was planned for another account", { isOtherAccount: true }, "withdrawCancelled"],
+    ["waits for the account of a batch that runs", { state: "running", isOtherAccount: true }, "waitForAccount"],
+    ["asks the provider once", { state: "running", isCancelAsked: true }, "poll"],
+    ["never asks for a batch that is presumed", { state: "running", isPresumed: true }, "poll"],
+    ["never asks for a batch that is shared", { state: "running", isShared: true }, "poll"],
+  ])("that you cancelled %s", (_, facts, work) => {
+    expect(decideTurn({ ...free, state: "submitting", isCancelWanted: true, ...facts }).work).toBe(work);
+  });
+
+  it("cancels under every pause under which that does no harm", () => {
+    const wanted = { ...free, isCancelWanted: true };
+    const heldFor = (facts: Partial<TurnFacts>) =>
+      HOLD_REASONS.filter((reason) => decideTurn({ ...wanted, ...facts, holds: [reason] }).work === "wait");
+    expect(heldFor({ state: "planned" })).toEqual(["deployment"]);
+    expect(heldFor({ state: "uploading" })).toEqual(["deployment"]);
+    expect(heldFor({ state: "planned", isDropWanted: true })).toEqual(["source", "deployment", "superseded"]);
+    expect(heldFor({ state: "running" })).toEqual(["account", "deployment"]);
+    expect(decideTurn({ ...wanted, state: "running" }).comparesFirst).toBe(true);
   });
 
   it("waits under every reason that holds its phase, and under no other", () => {

@@ -78,3 +78,17 @@ function noSuchKey(error: unknown, table: SourceTable): unknown {
   const types = table.key.map((column) => `${column.name} (${column.type})`).join(", ");
   return new RowmillError("usage", `This is not a key of ${table.qualified}, whose key is ${types}.`, { cause: error });
 }
+
+/** The keys of `--key` as the ledger spells them. @throws RowmillError `usage` */
+export async function spelledKeys(tx: Queryable, table: SourceTable, given: readonly string[]): Promise<string[]> {
+  const parts = given.map((text) => keyParts([text], table.key.length));
+  const keys = await spellKeys(tx, table, parts);
+  return keys.map((key, index) => {
+    if (key !== null) return key;
+    const types = table.key.map((column) => `${column.name} (${column.type})`).join(", ");
+    throw new RowmillError(
+      "usage",
+      `--key: ${given[index] ?? ""} is not a key of ${table.qualified}, whose key is ${types}.`,
+    );
+  });
+}

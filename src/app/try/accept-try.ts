@@ -212,7 +212,7 @@ function judge(
     triesMax: pipeline.config.attempts,
     target: pipeline.target,
   };
-  const batch = { ...liveRates(tried.price), model: tried.model };
+  const batch = { ...liveRates(tried.price), model: tried.model, cancel: null };
   const judging = { context: { random: Math.random }, pipeline, batch, asked };
   const chunk = judgeChunk(judging, cases, {
     goneBelieved: true,

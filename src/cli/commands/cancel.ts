@@ -1,127 +1,127 @@
-/** `rowmill cancel --abandon`: gives up a batch that cannot be collected. Asks first: its cost is lost. */
-import { abandonBatch, refuseCollectable, type Abandoned } from "../../app/adopt/abandon-batch.js";
-import { accountWords, presentAccount } from "../../app/open/providers.js";
-import type { AccountWords } from "../../model/provider/account.js";
+/**
+ * `rowmill cancel`: records that a batch, or all open batches of a pipeline, should be cancelled, after saying what
+ * that loses and costs. A worker does it; without one, this command. `--abandon` gives up what can never be collected.
+ */
+import { hostname, userInfo } from "node:os";
+import { cancelAction, isActed } from "../../model/batch/cancelling.js";
 import { RowmillError } from "../../model/errors.js";
-import { formatUsd } from "../../model/provider/pricing.js";
-import * as batches from "../../store/batches/batches.js";
-import type { Batch } from "../../store/batches/batches.js";
 import type { Database } from "../../postgres/database.js";
-import * as inFlight from "../../store/batches/in-flight.js";
-import * as money from "../../store/batches/money.js";
+import * as cancellation from "../../store/batches/cancellation.js";
+import type { CancelCandidate } from "../../store/batches/cancellation.js";
 import * as overview from "../../store/ledger/overview.js";
-import { askYesNo, noTerminal } from "../screen/ask.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
+import type { LivingWorker } from "../../store/ledger/overview.js";
 import type { Cli, ProjectOptions } from "../cli.js";
+import { runAbandon } from "../cancel/abandon.js";
+import { cancelHere } from "../cancel/cancel-here.js";
+import { findBatchId } from "../find-batch.js";
+import { loadProject, requireKnownPlace, withExistingLedger } from "../project.js";
+import { askYesNo, noTerminal } from "../screen/ask.js";
+import { cancelJson, consequences, noteOf, outcomeOf, type Wanted } from "../reports/cancel-text.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { loadProject, noteMissingWorker, requireKnownPlace, withExistingLedger } from "../project.js";
-import type { Terminal } from "../screen/terminal.js";
 import { counted } from "../screen/text.js";
 
+/** Of one command: a pipeline has a few open batches, unless something is wrong with it. */
+const BATCHES_MAX = 1_000;
+const SHOWN_MAX = 10;
+
 export interface CancelOptions extends ProjectOptions {
+  readonly drop?: true;
   readonly abandon?: true;
   readonly yes?: true;
   readonly json?: true;
 }
 
 export async function runCancel(cli: Cli, name: string, options: CancelOptions): Promise<number> {
-  if (options.abandon !== true) throw notYet(name);
-  const { terminal } = cli;
-  const project = await loadProject(terminal, options.config);
+  if (options.abandon === true) return runAbandon(cli, name, options);
+  const project = await loadProject(cli.terminal, options.config);
   return withExistingLedger(project, async ({ database }) => {
-    const batch = await findBatch(database, name);
-    if (batch.state === "cancelled") return report(terminal, options, { batch, abandoned: null });
-    if (batch.state === "settled" || batch.state === "rejected") throw ended(batch);
-    await requireKnownPlace(database);
-    await refuseCollectable(project, batch);
-    if (batch.account !== presentAccount(project, batch.pipeline)) await refuseWorkedOn(database, batch);
-    if (options.yes !== true && !(await ask(cli, database, { batch, words: accountWords(project, batch.provider) }))) {
-      terminal.note("The batch was not abandoned.");
-      return EXIT_STATUS.blocked;
+    const drops = options.drop === true;
+    const { found, pipeline } = await named(database, name);
+    const wanted = found.map((batch) => ({ batch, action: cancelAction(batch, drops) }));
+    const acted = wanted.filter(({ action }) => isActed(action));
+    if (acted.length > 0) {
+      await requireKnownPlace(database);
+      if (options.yes !== true && !(await ask(cli, name, { acted, drops }))) {
+        cli.terminal.note("Nothing was canceled.");
+        return EXIT_STATUS.blocked;
+      }
     }
-    const abandoned = await abandonBatch(database, batch.id);
-    const now = (await batches.get(database, batch.id)) ?? batch;
-    if (abandoned === null && now.state !== "cancelled") throw ended(now);
-    report(terminal, options, { batch: now, abandoned });
-    await noteMissingWorker(project, database);
-    return EXIT_STATUS.ok;
+    const [worker] = await overview.livingWorkers(database);
+    for (const { batch } of acted)
+      await database.transaction((tx) => cancellation.want(tx, batch.id, { by: whoAsks(), drops }));
+    if (acted.length > 0 && worker === undefined) await cancelHere(cli, options, { project, database, acted });
+    return report(cli, options, { database, wanted, worker, pipeline });
   });
 }
 
-function notYet(name: string): RowmillError {
-  return new RowmillError("usage", "Rowmill cannot cancel batches at the provider yet.", {
+/** A pipeline's name first. `pipeline` null: one batch was named. */
+async function named(
+  database: Database,
+  name: string,
+): Promise<{ readonly found: readonly CancelCandidate[]; readonly pipeline: string | null }> {
+  const all = await pipelines.all(database);
+  const row = all.find((each) => each.name === name);
+  if (row !== undefined)
+    return { found: await cancellation.candidates(database, { pipelineId: row.id }, BATCHES_MAX), pipeline: name };
+  const id = await findBatchId(database, name);
+  if (id !== null) return { found: await cancellation.candidates(database, { id }, 1), pipeline: null };
+  throw new RowmillError("not_found", `There is no batch and no pipeline "${name}" in this database.`, {
     hints: [
-      "To send nothing more, but collect what was sent: rowmill pause PIPELINE",
-      "Or cancel the batch at the provider: Rowmill keeps its answers and sends the rest again.",
-      `If its account is gone, abandon it: rowmill cancel --abandon ${name}`,
+      `The pipelines are: ${all.map((each) => each.name).join(", ")}.`,
+      "See the open batches: rowmill batches --state open",
     ],
   });
 }
 
-/** By our ID, the beginning of it as `status` shows it, or the provider's. */
-async function findBatch(database: Database, name: string): Promise<Batch> {
-  const ids = await batches.idsByName(database, name);
-  const [id] = ids;
-  const batch = id === undefined ? null : await batches.get(database, id);
-  if (ids.length === 1 && batch !== null) return batch;
-  if (ids.length > 1)
-    throw new RowmillError("not_found", `More than one batch has an ID that matches "${name}":`, { lines: ids });
-  throw new RowmillError("not_found", `There is no batch "${name}" in this database.`, {
-    hints: ["See which batches are in flight: rowmill status"],
-  });
-}
-
-/** A worker may have another account than this shell: one that has the batch's own still collects its paid answers. */
-async function refuseWorkedOn(database: Database, batch: Batch): Promise<void> {
-  const [worker] = await overview.livingWorkers(database);
-  if (worker === undefined || batch.heldFor !== null) return;
-  throw new RowmillError(
-    "refused",
-    `Batch ${batch.id} was not abandoned: process ${worker.pid} on ${worker.host} may still collect it.`,
-    {
-      hints: [
-        "If the batch cannot be collected, its worker reports that within seconds: rowmill status",
-        "To abandon it in any case, stop the workers first.",
-      ],
-    },
-  );
-}
-
-function ended({ id, state }: Batch): RowmillError {
-  return new RowmillError("refused", `Batch ${id} has already ended: it is ${state}.`);
+function whoAsks(): string {
+  let user = "someone";
+  try {
+    user = userInfo().username;
+  } catch {
+    // A container may run under a number that has no name.
+  }
+  return `${user} on ${hostname()} (rowmill cancel)`;
 }
 
 async function ask(
   { terminal }: Cli,
-  database: Database,
-  { batch, words }: { batch: Batch; words: AccountWords },
+  name: string,
+  { acted, drops }: { readonly acted: readonly Wanted[]; readonly drops: boolean },
 ): Promise<boolean> {
-  const open = await inFlight.countOpen(database, batch.no);
-  const rows = open.inFlight + open.queued;
-  const cost = formatUsd(await money.moneyAtRisk(database, batch.id));
-  terminal.note(
-    `Batch ${batch.id} of ${batch.pipeline} is ${batch.state} at ${words.accountText(batch.account)}. ` +
-      `If you abandon it, its answers are never collected: ${counted(rows, "row")} will be sent again with the ` +
-      `current account, and up to ${cost} counts as spent. Nothing is canceled at the provider.`,
-  );
-  if (terminal.interactive) return askYesNo("Abandon it?");
-  const hint = `To abandon it without a question: rowmill cancel --abandon ${batch.id} --yes`;
-  throw noTerminal("the batch was not abandoned", hint);
+  for (const one of acted.slice(0, SHOWN_MAX)) terminal.note(noteOf(one));
+  if (acted.length > SHOWN_MAX) terminal.note(`… and ${counted(acted.length - SHOWN_MAX, "more batch")}`);
+  for (const line of consequences(acted, drops)) terminal.note(line);
+  if (terminal.interactive)
+    return askYesNo(acted.length === 1 ? "Cancel this batch?" : `Cancel these ${acted.length} batches?`);
+  const drop = drops ? " --drop" : "";
+  throw noTerminal("nothing was canceled", `To cancel without a question: rowmill cancel ${name}${drop} --yes`);
 }
 
-/** `abandoned` null: it had been abandoned before. */
-function report(
-  terminal: Terminal,
-  { json }: CancelOptions,
-  { batch, abandoned }: { readonly batch: Batch; readonly abandoned: Abandoned | null },
-): number {
-  const { id, pipeline, state, account } = batch;
-  const { rows, lostNanoUsd } = abandoned ?? { rows: 0, lostNanoUsd: 0 };
-  if (json) terminal.data(JSON.stringify({ batch: id, pipeline, state, account, rows, lostNanoUsd }));
-  else if (abandoned === null) terminal.print(`✓ Batch ${id} was already abandoned.`);
-  else
-    terminal.print(
-      `✓ Batch ${id} is abandoned: ${counted(rows, "row")} of ${pipeline} ${rows === 1 ? "waits" : "wait"} again, ` +
-        `and ${formatUsd(lostNanoUsd)} counts as spent.`,
-    );
+interface Reported {
+  readonly database: Database;
+  readonly wanted: readonly Wanted[];
+  readonly worker: LivingWorker | undefined;
+  readonly pipeline: string | null;
+}
+
+/** @throws RowmillError `refused` for one batch that cannot be cancelled */
+async function report({ terminal }: Cli, options: CancelOptions, reported: Reported): Promise<number> {
+  const { database, wanted, worker, pipeline } = reported;
+  const now = new Map<string, CancelCandidate>();
+  for (const { batch } of wanted) {
+    const [found] = await cancellation.candidates(database, { id: batch.id }, 1);
+    if (found !== undefined) now.set(batch.id, found);
+  }
+  const outcomes = wanted.map((one) => outcomeOf(one, now.get(one.batch.id) ?? one.batch));
+  if (options.json) terminal.data(JSON.stringify(cancelJson(wanted, now, worker)));
+  const [first] = outcomes;
+  const isRefused = pipeline === null && first?.refused === true;
+  if (isRefused && !options.json) throw new RowmillError("refused", first.text, { hints: first.hints });
+  if (options.json) return isRefused ? EXIT_STATUS.blocked : EXIT_STATUS.ok;
+  if (outcomes.length === 0) terminal.print(`✓ ${pipeline ?? ""} has no open batch, so there is nothing to cancel.`);
+  for (const { text, refused } of outcomes) terminal.print(`${refused ? "!" : "✓"} ${text}`);
+  if (wanted.some(({ action }) => isActed(action)) && worker !== undefined)
+    terminal.note(`The worker (process ${worker.pid} on ${worker.host}) does it now. Follow it: rowmill batches`);
   return EXIT_STATUS.ok;
 }

@@ -32,7 +32,7 @@ import { Approvals } from "../screen/approvals.js";
 import type { Cli, LogOptions } from "../cli.js";
 import { sayHowItEnded } from "../screen/closing-words.js";
 import { openLog } from "../screen/command-log.js";
-import { demoReport } from "../screen/demo-report.js";
+import { demoReport } from "../reports/demo-report.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { follow } from "../screen/follow.js";
 import { interruptible } from "../screen/interruption.js";

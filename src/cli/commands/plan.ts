@@ -10,7 +10,7 @@ import type { Finding } from "../../model/words/finding.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { loadProject, unknownPipeline, type Project } from "../project.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { planLines } from "../screen/plan-text.js";
+import { planLines } from "../reports/plan-text.js";
 
 export interface PlanOptions extends ProjectOptions {
   readonly requests: number;

@@ -4,11 +4,11 @@
  */
 import { askAgain, prepareAgain, type Again } from "../../app/story/ask-again.js";
 import { configuredHash, openWithoutKey } from "../../app/open/open-project.js";
-import { keyParts, spellKeys } from "../../app/story/row-key.js";
+import { spelledKeys } from "../../app/story/row-key.js";
+import { failedRowsWhere } from "../../app/story/rows-where.js";
 import { writeKept, type KeptTally } from "../../app/story/write-kept.js";
 import { RowmillError } from "../../model/errors.js";
-import { FAILED_REASONS } from "../../model/words/failure-fixes.js";
-import { formatUsd } from "../../model/provider/pricing.js";
+import { DROPPED, FAILED_REASONS } from "../../model/words/failure-fixes.js";
 import { nearMatch } from "../../model/words/near-match.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import type { Database } from "../../postgres/database.js";
@@ -17,7 +17,6 @@ import type { FailedRows } from "../../store/requests/failures.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { PipelineRow } from "../../store/pipelines/pipelines.js";
 import type { Pipeline, WorkerContext } from "../../worker/context.js";
-import type { Estimate } from "../../worker/rounds/estimate.js";
 import { askYesNo, noTerminal } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { openLog } from "../screen/command-log.js";
@@ -33,17 +32,18 @@ import {
   withExistingLedger,
   type Project,
 } from "../project.js";
+import { retriedJson, retriedLines, type Left, type Retried } from "../reports/retry-text.js";
 import type { Terminal } from "../screen/terminal.js";
-import { counted, describeEstimate, fit, fitKey, formatCount, formatWait, percentOf } from "../screen/text.js";
+import { counted, describeEstimate, formatCount, formatWait, percentOf } from "../screen/text.js";
 
 export interface RetryOptions extends ProjectOptions {
   readonly reason?: readonly string[];
   readonly key?: readonly string[];
+  readonly where?: string;
   readonly yes?: true;
   readonly json?: true;
 }
 
-const MESSAGE_CHARACTERS = 300;
 const KEYS_MAX = 1_000;
 
 export async function runRetry(cli: Cli, name: string | undefined, options: RetryOptions): Promise<number> {
@@ -53,7 +53,8 @@ export async function runRetry(cli: Cli, name: string | undefined, options: Retr
   return interruptible(terminal, "Stopping after the current rows.", (signal) =>
     withExistingLedger(project, async ({ database }) => {
       const rows = await registeredPipelines(database, name === undefined ? [] : [name]);
-      const wanted = await withFailures(database, project, { rows, isNamed: name !== undefined });
+      const reasons = options.reason ?? null;
+      const wanted = await withFailures(database, project, { rows, isNamed: name !== undefined, reasons });
       const retried = await retryAll(cli, options, { project, database, wanted, signal });
       if (options.json) terminal.data(JSON.stringify({ pipelines: retried.map(retriedJson) }));
       else for (const line of retriedLines(retried)) terminal.print(line);
@@ -64,19 +65,29 @@ export async function runRetry(cli: Cli, name: string | undefined, options: Retr
   );
 }
 
-function checkOptions(name: string | undefined, { reason = [], key = [] }: RetryOptions): void {
-  const unknown = reason.find((each) => !FAILED_REASONS.some((known) => known === each));
+const RETRIED_REASONS: readonly string[] = [...FAILED_REASONS, DROPPED];
+
+function checkOptions(name: string | undefined, { reason = [], key = [], where }: RetryOptions): void {
+  if (reason.includes("refusedKey"))
+    throw new RowmillError("usage", "--reason: rows without a usable key cannot be sent, again or at all.", {
+      hints: ["Give them a key that can name them. See which they are: rowmill failures --reason refusedKey"],
+    });
+  const unknown = reason.find((each) => !RETRIED_REASONS.includes(each));
   if (unknown !== undefined) {
-    const near = nearMatch(unknown, FAILED_REASONS);
+    const near = nearMatch(unknown, RETRIED_REASONS);
     throw new RowmillError(
       "usage",
       `--reason: there is no reason "${unknown}"${near === null ? "." : `; did you mean "${near}"?`}`,
-      { hints: [`There are: ${FAILED_REASONS.join(", ")}.`, "See those of your rows: rowmill failures"] },
+      { hints: [`There are: ${RETRIED_REASONS.join(", ")}.`, "See those of your rows: rowmill failures"] },
     );
   }
   if (key.length > 0 && name === undefined)
     throw new RowmillError("usage", "--key: name the pipeline of the row.", {
       hints: ["For example: rowmill retry PIPELINE --key KEY"],
+    });
+  if (where !== undefined && name === undefined)
+    throw new RowmillError("usage", "--where: name the pipeline whose table it is about.", {
+      hints: ["For example: rowmill retry PIPELINE --where 'year > 2000'"],
     });
   if (key.length > KEYS_MAX)
     throw new RowmillError("usage", `--key: expected at most ${KEYS_MAX} keys per command, found ${key.length}.`);
@@ -91,12 +102,12 @@ interface Wanted {
 async function withFailures(
   database: Database,
   project: Project,
-  { rows, isNamed }: { rows: readonly PipelineRow[]; isNamed: boolean },
+  { rows, isNamed, reasons }: { rows: readonly PipelineRow[]; isNamed: boolean; reasons: readonly string[] | null },
 ): Promise<Wanted[]> {
   const wanted: Wanted[] = [];
   for (const row of rows) {
     const config = configOf(project, row.name);
-    const { kept, lost } = await failures.countFailed(database, { pipelineId: row.id, reasons: null, keys: null }, 0);
+    const { kept, lost } = await failures.countFailed(database, { pipelineId: row.id, reasons, keys: null }, 0);
     if (kept + lost === 0 && !isNamed) continue;
     if (config === undefined) throw notInConfig(project, row.name);
     refuseUnfit(row, config);
@@ -157,9 +168,13 @@ interface One {
 async function retryOne(cli: Cli, options: RetryOptions, one: One): Promise<Retried> {
   const { context, pipeline, signal } = one;
   const { database } = context;
-  const keys = options.key === undefined ? null : await spelled(database, pipeline, options.key);
-  const meant: FailedRows = { pipelineId: pipeline.id, reasons: options.reason ?? null, keys };
-  const others = keys === null ? [] : await notFailed(database, pipeline, keys);
+  const keys =
+    options.key === undefined
+      ? null
+      : await database.transaction((tx) => spelledKeys(tx, pipeline.table, options.key ?? []));
+  const named: FailedRows = { pipelineId: pipeline.id, reasons: options.reason ?? null, keys };
+  const others = keys === null ? [] : await notFailed(database, pipeline, named);
+  const { meant, more } = await narrowed(database, pipeline, { named, where: options.where });
   const kept = await writeKept({
     database,
     pipeline,
@@ -185,6 +200,7 @@ async function retryOne(cli: Cli, options: RetryOptions, one: One): Promise<Retr
     estimate: again.estimate,
     left: [
       ...leftOf(kept),
+      ...(more ? [{ why: "nextTime" as const, rows: 1 }] : []),
       ...(unconfirmed === 0 ? [] : [{ why: "notConfirmed" as const, rows: unconfirmed }]),
       ...others,
     ],
@@ -201,30 +217,31 @@ function leftOf({ refused, example, held, gone, overtakenMore }: KeptTally): Lef
   return left.filter(({ rows }) => rows > 0);
 }
 
-/** The keys as the ledger spells them. @throws RowmillError `usage` */
-async function spelled(database: Database, pipeline: Pipeline, given: readonly string[]): Promise<string[]> {
-  const { table } = pipeline;
-  const parts = given.map((text) => keyParts([text], table.key.length));
-  const keys = await database.transaction((tx) => spellKeys(tx, table, parts));
-  return keys.map((key, index) => {
-    if (key !== null) return key;
-    const types = table.key.map((column) => `${column.name} (${column.type})`).join(", ");
-    throw new RowmillError(
-      "usage",
-      `--key: ${given[index] ?? ""} is not a key of ${table.qualified}, whose key is ${types}.`,
-    );
-  });
+/** By `--where`. `more`: some rows were not compared. */
+async function narrowed(
+  database: Database,
+  pipeline: Pipeline,
+  { named, where }: { readonly named: FailedRows; readonly where: string | undefined },
+): Promise<{ readonly meant: FailedRows; readonly more: boolean }> {
+  if (where === undefined) return { meant: named, more: false };
+  const { table, config } = pipeline;
+  const of = { table, sourceWhere: config.source.where, meant: named };
+  const { keys, more } = await failedRowsWhere(database, of, where);
+  return { meant: { ...named, keys }, more };
 }
 
 /** @throws RowmillError `not_found` for a key that no request has. */
-async function notFailed(database: Database, pipeline: Pipeline, keys: readonly string[]): Promise<Left[]> {
-  const states = new Map((await failures.statesOf(database, pipeline.id, keys)).map(({ key, state }) => [key, state]));
-  return keys.flatMap((key): Left[] => {
+async function notFailed(database: Database, pipeline: Pipeline, named: FailedRows): Promise<Left[]> {
+  const { keys, reasons } = named;
+  const known = await failures.statesOf(database, pipeline.id, keys ?? []);
+  const states = new Map(known.map(({ key, state }) => [key, state]));
+  return (keys ?? []).flatMap((key): Left[] => {
     const state = states.get(key);
     if (state === undefined)
       throw new RowmillError("not_found", `There is no request for the key ${key} in ${pipeline.config.name}.`, {
         hints: [`See what Rowmill knows of a row: rowmill show ${pipeline.config.name} KEY`],
       });
+    if (state === "cancelled" && reasons?.includes(DROPPED) === true) return [];
     return state === "failed" ? [] : [{ why: "notFailed", rows: 1, key, message: state }];
   });
 }
@@ -265,28 +282,11 @@ function statusOf(
   return has("unwritable", "held", "nextTime") ? EXIT_STATUS.rowsFailed : EXIT_STATUS.ok;
 }
 
-function unasked(name: string | undefined, { reason = [], key = [] }: RetryOptions): RowmillError {
+function unasked(name: string | undefined, { reason = [], key = [], where }: RetryOptions): RowmillError {
   const same = [...(name === undefined ? [] : [name]), ...reason.map((each) => `--reason ${each}`)];
-  const rows = key.length === 0 ? [] : ["--key …"];
+  const rows = [...(key.length === 0 ? [] : ["--key …"]), ...(where === undefined ? [] : ["--where …"])];
   const command = ["rowmill retry", ...same, ...rows, "--yes"].join(" ");
   return noTerminal("no row is sent again", `To send these rows again without a question: ${command}`);
-}
-
-interface Left {
-  readonly why: "unwritable" | "held" | "gone" | "nextTime" | "notConfirmed" | "notFailed";
-  readonly rows: number;
-  readonly key?: string;
-  /** The database's message; for a row that did not fail, its state. */
-  readonly message?: string;
-}
-
-interface Retried {
-  readonly pipeline: string;
-  readonly written: number;
-  readonly askedAgain: number;
-  /** Of sending again; null: nothing to send. */
-  readonly estimate: Estimate | null;
-  readonly left: readonly Left[];
 }
 
 /** Shows how many of the kept answers are written. They are counted only where this is drawn: that reads them all. */
@@ -316,45 +316,4 @@ function noteCost(terminal: Terminal, config: PipelineConfig, { estimate, sameRo
       `! ${counted(sameRoom, "answer")} of these ${sameRoom === 1 ? "was" : "were"} cut off at the current limit, ` +
         `and would be again. First raise pipelines.${config.name}.request.maxOutputTokens`,
     );
-}
-
-function retriedJson({ estimate, ...retried }: Retried): object {
-  const usd = (nanoUsd: number | null | undefined) =>
-    nanoUsd === null || nanoUsd === undefined ? null : nanoUsd / 1e9;
-  const left = retried.left.map(({ why, rows, key, message }) => ({ why, rows, key, message }));
-  return { ...retried, left, likelyUsd: usd(estimate?.likelyNanoUsd), capUsd: usd(estimate?.capNanoUsd) };
-}
-
-function retriedLines(retried: readonly Retried[]): string[] {
-  if (retried.length === 0) return ["✓ No row failed, so there is nothing to retry."];
-  return retried.flatMap((one) => [summary(one), ...one.left.map((left) => `  ${leftText(one.pipeline, left)}`)]);
-}
-
-function summary({ pipeline, written, askedAgain, estimate, left }: Retried): string {
-  const rest = left.reduce((sum, { rows }) => sum + rows, 0);
-  const likely = estimate?.likelyNanoUsd ?? null;
-  const price = likely === null ? "unknown price" : `estimated ${formatUsd(likely)}`;
-  const cost = askedAgain === 0 ? "" : ` (${price}; now: rowmill flush ${pipeline})`;
-  const again = `${formatCount(askedAgain)} to be sent again${cost}`;
-  const sign = rest === 0 ? "✓" : "!";
-  return `${sign} ${pipeline}: ${formatCount(written)} written at no cost, ${again}, ${formatCount(rest)} left`;
-}
-
-function leftText(pipeline: string, { why, rows, key = "", message = "" }: Left): string {
-  const count = formatCount(rows);
-  const is = rows === 1 ? "is" : "are";
-  switch (why) {
-    case "unwritable":
-      return `${count} still cannot be written, such as ${fitKey(key)}: ${fit(message, MESSAGE_CHARACTERS)}`;
-    case "held":
-      return `${count} ${is} locked in the target by another transaction. After it: rowmill retry ${pipeline}`;
-    case "gone":
-      return `${count} no longer ${rows === 1 ? "exists" : "exist"} in the source`;
-    case "nextTime":
-      return `${count} did not fit into one command. For these: rowmill retry ${pipeline}`;
-    case "notConfirmed":
-      return `${count} ${is} not sent again, because you did not confirm it`;
-    case "notFailed":
-      return `${fitKey(key)} did not fail: it is ${message}`;
-  }
 }

@@ -50,9 +50,25 @@ export function isHeld(phase: BatchPhase, reasons: readonly HoldReason[]): boole
   return reasons.some((reason) => HELD_PHASES[reason].includes(phase));
 }
 
+/**
+ * What holds back a cancellation. A pause that keeps a batch from being sent does not keep it from being withdrawn, and
+ * one of the source or the target does not keep the provider from being asked to stop.
+ */
+export const CANCEL_HELD = {
+  dropQueued: ["deployment", "source", "superseded"],
+  withdrawCancelled: ["deployment"],
+  cancelAtProvider: ["deployment", "account"],
+} as const satisfies Readonly<Partial<Record<TurnWork, readonly HoldReason[]>>>;
+
 export type TurnWork =
   | "done"
   | "wait"
+  /** You cancelled it: its queued rows are dropped, */
+  | "dropQueued"
+  /** or it goes back to the waiting rows, since it was not sent, */
+  | "withdrawCancelled"
+  /** or the provider is asked to cancel it. */
+  | "cancelAtProvider"
   /** For a worker with the batch's own account. */
   | "waitForAccount"
   /** Back to the waiting rows, since it was planned for another account, */
@@ -82,6 +98,14 @@ export interface TurnFacts {
   readonly isOutdated: boolean;
   /** It was planned for another account than this worker's. */
   readonly isOtherAccount: boolean;
+  /** Its provider batch is not proved to be ours. */
+  readonly isPresumed: boolean;
+  /** You want it cancelled. */
+  readonly isCancelWanted: boolean;
+  /** What has no answer by then is dropped. */
+  readonly isDropWanted: boolean;
+  /** The provider was asked to cancel it. */
+  readonly isCancelAsked: boolean;
   readonly holds: readonly HoldReason[];
 }
 
@@ -101,11 +125,27 @@ export function decideTurn(facts: TurnFacts): TurnDecision {
   const only = (work: TurnWork): TurnDecision => ({ work, comparesFirst: false, needsRoom: false });
   if (state === "settled" || state === "rejected" || state === "cancelled") return only("done");
   if (isOtherAccount && phase !== "unsent") return only("waitForAccount");
+  const cancelling = cancelWork(facts, phase);
+  if (cancelling !== null) {
+    const isWaiting = CANCEL_HELD[cancelling].some((reason) => holds.includes(reason));
+    const comparesList = !isWaiting && cancelling === "cancelAtProvider";
+    return { work: isWaiting ? "wait" : cancelling, comparesFirst: comparesList, needsRoom: false };
+  }
   if (isHeld(phase, holds)) return only("wait");
   const work = workOn(facts, phase);
   // The requests of a refused file end without asking any account.
   if (isOtherAccount) return only(isSending && isRefused ? work : "withdrawOtherAccount");
   return { work, comparesFirst: isSending, needsRoom: isSending && phase === "unsent" && !isRefused };
+}
+
+/** Null: it goes on as every batch does. A batch that may be another database's, or another one, is left alone. */
+function cancelWork(facts: TurnFacts, phase: BatchPhase): keyof typeof CANCEL_HELD | null {
+  const { state, isCancelWanted, isCancelAsked, isShared, isPresumed } = facts;
+  if (!isCancelWanted) return null;
+  if (state === "planned") return facts.isDropWanted ? "dropQueued" : "withdrawCancelled";
+  // A refused file ends anyway, each request for its own reason.
+  if (phase === "unsent") return facts.isRefused ? null : "withdrawCancelled";
+  return state === "running" && !isCancelAsked && !isShared && !isPresumed ? "cancelAtProvider" : null;
 }
 
 function workOn({ state, isCreateOpen, isRefused, isShared, isOutdated }: TurnFacts, phase: BatchPhase): TurnWork {

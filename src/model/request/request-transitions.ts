@@ -37,6 +37,10 @@ export const REQUEST_EVENTS = [
   "endedAnswered",
   /** An answer that the target refused was kept, is still about the row, and was written now. */
   "keptWritten",
+  /** You cancelled its batch with `--drop` before it had an answer. */
+  "dropped",
+  /** You want a row that you had dropped asked after all. */
+  "recalled",
 ] as const;
 export type RequestEvent = (typeof REQUEST_EVENTS)[number];
 
@@ -54,6 +58,8 @@ const NOT_IN_FLIGHT = {
   endedGone: "impossible",
   endedAnswered: "impossible",
   keptWritten: "impossible",
+  dropped: "impossible",
+  recalled: "impossible",
 } as const;
 
 /** One cell per state and event: leaving one out does not compile. */
@@ -66,6 +72,8 @@ export const REQUEST_TRANSITIONS: Readonly<Record<RequestState, Readonly<Record<
     reopened: "keep",
     planned: "batched",
     ...NOT_IN_FLIGHT,
+    // Planned, and not rendered yet.
+    dropped: "cancelled",
   },
   // While a request is in flight its row may change: the collector compares the content at the end.
   batched: {
@@ -82,6 +90,8 @@ export const REQUEST_TRANSITIONS: Readonly<Record<RequestState, Readonly<Record<
     endedGone: "gone",
     endedAnswered: "succeeded",
     keptWritten: "impossible",
+    dropped: "cancelled",
+    recalled: "impossible",
   },
   succeeded: {
     rowGone: "gone",
@@ -110,6 +120,7 @@ export const REQUEST_TRANSITIONS: Readonly<Record<RequestState, Readonly<Record<
     reopened: "keep",
     planned: "impossible",
     ...NOT_IN_FLIGHT,
+    recalled: "waiting",
   },
   gone: {
     rowGone: "keep",

@@ -59,8 +59,14 @@ export const FAILED_REASONS = Object.keys(FIXES).filter((reason): reason is Fail
   Object.hasOwn(FIXES, reason),
 );
 
+/** The reason of a row that you dropped with its batch. */
+export const DROPPED = "dropped";
+/** What `failures` lists besides: such rows, and rows without a usable key. */
+export const OTHER_REASONS = [DROPPED, "refusedKey"] as const;
+
 /** `reason`: an outcome, or `refusedKey` for a row whose key cannot name a request, or a newer version's word. */
 export function fixOf(reason: string, pipeline: FixFor): string {
+  if (reason === DROPPED) return `To send these rows after all: rowmill retry ${pipeline.name} --reason dropped`;
   const known = FAILED_REASONS.find((each) => each === reason);
   if (known !== undefined) return FIXES[known](pipeline);
   return reason === "refusedKey"

@@ -31,6 +31,8 @@ export type AttemptOutcome =
   | "gone"
   // given up by you
   | "abandoned"
+  // cancelled by you
+  | "withdrawn"
   // not executed, with the whole file
   | "batchRefused"
   // not sent
@@ -118,6 +120,7 @@ export function whatNext(
       return { ending: "returned", tries: 0, returns: 0, delayMs: 0 };
     case "gone":
     case "abandoned":
+    case "withdrawn":
     case "noRoom":
     // No try: Rowmill set the limit. It doubles each time up to the user's own, where the outcome is `truncated`.
     case "cutShort":

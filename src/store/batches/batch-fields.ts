@@ -42,6 +42,9 @@ export interface BatchFields {
   polls?: number;
   /** True: a create may be on its way from now on; false: certainly none is; "still": it may be, after all. */
   createIntent?: boolean | "still";
+  /** The provider was asked to cancel it. */
+  cancelAsked?: true;
+  likelyNanoUsd?: number | null;
   /** Only circumstance tells its create from others: one may be open in an account. */
   oneCreate?: boolean;
 }
@@ -50,7 +53,7 @@ const JSON_FIELDS: ReadonlySet<string> = new Set(["providerCounts", "providerErr
 
 /** What follows `set`. */
 export function assignments(fields: BatchFields): Sql {
-  const { createIntent, providerData: data, told, ...plain } = fields;
+  const { createIntent, providerData: data, told, cancelAsked, ...plain } = fields;
   const list = Object.entries(plain).map(([name, value]) => sql`${columnOf(name)} = ${valueOf(name, value)}`);
   if (data !== undefined || createIntent === true) {
     const intended = sql`jsonb_build_object('intendedAt', extract(epoch from clock_timestamp()))`;
@@ -58,6 +61,7 @@ export function assignments(fields: BatchFields): Sql {
     list.push(sql`provider_data = provider_data || ${storableJson(data ?? {})}::jsonb ${added}`);
   }
   if (told !== undefined) list.push(sql`told_at = ${told ? sql`clock_timestamp()` : sql`null`}`);
+  if (cancelAsked === true) list.push(sql`cancel_asked_at = clock_timestamp()`);
   if (createIntent !== undefined) list.push(sql`create_intent_at = ${intentAt(createIntent)}`);
   if (createIntent === true) list.push(sql`creates = creates + 1`);
   return list.length === 0 ? sql`id = id` : join(list);

@@ -2,6 +2,7 @@
  * Batches: rows, moves and leases. Every move is guarded by the state it starts from and by the lease of its holder,
  * writes an event, and returns whether it won.
  */
+import type { CancelWish } from "../../model/batch/cancelling.js";
 import { moveBatch, type BatchEvent, type BatchState } from "../../model/batch/batch-transitions.js";
 import type { Json } from "../../model/pipeline.js";
 import type { Price, Rates } from "../../model/provider/pricing.js";
@@ -14,7 +15,7 @@ import { forgetLines } from "./in-flight.js";
 import { takeBack } from "../requests/queue.js";
 import { IS_UNDERSTOOD } from "../ledger/understood.js";
 
-export type { BatchFields };
+export type { BatchFields, CancelWish };
 
 export interface ResultsRead {
   readonly lines: number;
@@ -75,6 +76,8 @@ interface BatchBase {
   readonly shared: boolean;
   /** The account of its last worker, if that is not the batch's. */
   readonly heldFor: string | null;
+  /** You want it cancelled; null: you do not. */
+  readonly cancel: CancelWish | null;
 }
 
 /** What was rendered for it. */
@@ -106,6 +109,10 @@ interface BatchRecord extends Omit<BatchBase, "rates" | "data"> {
   providerBatchId: string | null;
 }
 
+const CANCEL = sql`case
+  when b.cancel_wanted_at is not null
+    then json_build_object('drops', b.cancel_drops, 'asked', b.cancel_asked_at is not null) end`;
+
 const COLUMNS = sql`b.id, b.no, b.pipeline_id as "pipelineId", p.name as pipeline, b.state,
   b.definition_hash as "definitionHash", b.provider, b.account, b.model, b.endpoint, b.price,
   b.batch_factor::float8 as "batchFactor", b.room, b.requests, b.sharing, b.lines, b.spool_bytes as "spoolBytes",
@@ -119,7 +126,7 @@ const COLUMNS = sql`b.id, b.no, b.pipeline_id as "pipelineId", p.name as pipelin
   b.results_read as "resultsRead",
   exists (select 1 from rowmill.kept_answers k where k.batch = b.no) as "keepsAnswers", b.polls, b.failures,
   b.planned_at as "plannedAt", b.adopted_pattern as "adoptedPattern", b.recovered, b.shared,
-  b.held_for as "heldFor"`;
+  b.held_for as "heldFor", ${CANCEL} as cancel`;
 const FROM = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id`;
 
 /** The table's CHECK constraints guarantee what this requires. */
@@ -185,19 +192,6 @@ export async function get(client: Reader, id: string): Promise<Batch | null> {
     from ${FROM}
     where b.id = ${id} and ${IS_UNDERSTOOD}`);
   return row && toBatch(row);
-}
-
-const NAMED_MAX = 5;
-
-/** Batches whose id begins so, or whose provider batch it is; at most NAMED_MAX: enough to see an ambiguous name. */
-export async function idsByName(client: Reader, name: string): Promise<string[]> {
-  if (name === "") return [];
-  return client.column<string>(sql`
-    select id
-    from rowmill.batches
-    where starts_with(id::text, ${name.toLowerCase()}) or provider_batch_id = ${name}
-    order by planned_at desc
-    limit ${NAMED_MAX}`);
 }
 
 /** The right to act on one batch for LEASE_MS; every write of its holder requires the token. */
@@ -278,18 +272,33 @@ export async function holds(
   return held > 0;
 }
 
-/** Gives the batch back; its next step is due after `delayMs`. */
-export async function release(
-  client: Queryable,
-  lease: Lease,
-  next: { delayMs: number; failures: number; heldFor?: string },
-): Promise<void> {
-  await client.run(sql`
+export interface Release {
+  readonly delayMs: number;
+  readonly failures: number;
+  readonly heldFor?: string;
+  /** What the holder knew last: a newer wish makes the next step due at once. Absent: the holder does not cancel. */
+  readonly cancel?: CancelWish | null;
+}
+
+/** Gives the batch back. Returns after how many milliseconds its next step is due. */
+export async function release(client: Queryable, lease: Lease, next: Release): Promise<number> {
+  const { cancel } = next;
+  const isNewer =
+    cancel === undefined
+      ? sql`false`
+      : sql`(cancel_wanted_at is not null, cancel_drops) is distinct from (${cancel !== null}::boolean,
+          ${cancel?.drops ?? false}::boolean)`;
+  const row = await client.first<{ newer: boolean }>(sql`
     update rowmill.batches
     set lease_token = null, lease_until = null, lease_worker = null, failures = ${next.failures},
       held_for = ${next.heldFor ?? null},
-      next_at = clock_timestamp() + make_interval(secs => ${next.delayMs / 1000})
-    where id = ${lease.batchId} and lease_token = ${lease.token}`);
+      next_at = clock_timestamp() + make_interval(secs => case
+        when ${isNewer} then 0
+        else ${next.delayMs / 1000}::float8 end)
+    where id = ${lease.batchId}
+      and lease_token = ${lease.token}
+    returning ${isNewer} as newer`);
+  return row?.newer === true ? 0 : next.delayMs;
 }
 
 /** Writes fields under the lease, without a move. False: the lease is lost. */

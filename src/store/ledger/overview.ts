@@ -208,8 +208,8 @@ export async function lastEvents(client: Queryable, max: number): Promise<EventO
       select *
       from (
         (
-          select e.at, p.name as pipeline, b.id as "batchId", concat_ws(' → ', e.from_state, e.to_state) as event,
-            e.reason, e.id
+          select e.at, p.name as pipeline, b.id as "batchId",
+            concat_ws(' → ', nullif(e.from_state, e.to_state), e.to_state) as event, e.reason, e.id
           from rowmill.batch_events e
           join rowmill.batches b on b.id = e.batch_id
           join rowmill.pipelines p on p.id = b.pipeline_id

@@ -1,10 +1,11 @@
 /** Ends the attempts of requests in flight, chunk by chunk, and reads ended ones. */
+import { DROPPED } from "../../model/words/failure-fixes.js";
 import type { AttemptOutcome, Ending } from "../../model/words/what-next.js";
 import { byteaArray, int4Array, int8Array, sideBySide, textArray } from "../../postgres/arrays.js";
 import { countChanges, type StateChanges } from "./counts.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 import type { BatchName } from "../batches/in-flight.js";
-import { hiddenNumber, hiddenState } from "./requests.js";
+import { DROPPED_TEXT, hiddenNumber, hiddenState } from "./requests.js";
 import { enqueue } from "./queue.js";
 import type { RowSql } from "./row-sql.js";
 
@@ -33,7 +34,7 @@ export interface AttemptEnding {
   /** See `KnownRequest.rowGone`. */
   readonly rowGone: boolean;
   /** The request's next state. */
-  readonly to: "succeeded" | "failed" | "waiting" | "gone";
+  readonly to: "succeeded" | "failed" | "waiting" | "gone" | "cancelled";
   /** The content of the new state; null: unchanged. */
   readonly hash: string | null;
   readonly fingerprint: string | null;
@@ -77,8 +78,8 @@ export async function endMany(
         -- A failure leaves the previous answer in the target.
         demo = case when x.ending = 'succeeded' then x.demo else r.demo or x.demo end, row_gone = x."rowGone",
         fingerprint = coalesce(decode(x.fingerprint, 'hex'), r.fingerprint),
-        error_code = case when x.to = 'succeeded' then null else x.outcome end,
-        error = case when x.to = 'succeeded' then null else x.detail end
+        error_code = case x.to when 'succeeded' then null when 'cancelled' then ${DROPPED} else x.outcome end,
+        error = case x.to when 'succeeded' then null when 'cancelled' then ${DROPPED_TEXT} else x.detail end
       from x
       where r.id = x.id
         and r.state = ${hiddenState("batched")}

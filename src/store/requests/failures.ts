@@ -1,7 +1,8 @@
 /** Failed rows by reason, for display, and reopening them. */
+import { DROPPED } from "../../model/words/failure-fixes.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 import { STANDING_REFUSALS } from "./refused-keys.js";
-import { reopenMany } from "./requests.js";
+import { recallMany, reopenMany } from "./requests.js";
 
 /** Of a message: its beginning tells two causes apart. */
 const COMPARED_CHARACTERS = 300;
@@ -66,10 +67,21 @@ export interface FailuresWanted {
   readonly groupsMax: number;
   /** Of each pipeline; null: reads every failed row. Only for a report. */
   readonly rowsMax: number | null;
+  /** Also rows that you dropped with their batch. */
+  readonly dropped?: true;
+  /** Absent: whatever the reason. */
+  readonly reasons?: readonly string[];
+  /** Of these rows only, which have a usable key. Absent: of all. */
+  readonly keys?: readonly string[];
 }
+
+/** Requests `q` that failed, and those that you dropped. */
+const FAILED = sql`q.state = 'failed'`;
+const FAILED_OR_DROPPED = sql`(q.state = 'failed' or (q.state = 'cancelled' and q.error_code = ${DROPPED}))`;
 
 export async function readFailures(client: Reader, wanted: FailuresWanted): Promise<Failures> {
   const { pipelineIds, groupsMax, rowsMax } = wanted;
+  const [reasons, keys] = [wanted.reasons ?? null, wanted.keys ?? null];
   const rows = await client.rows<FailureGroup & { groups: number; all: number }>(sql`
     with grouped as (
       select r.pipeline_id, r.error_code as reason, ${CAUSE} as cause, count(*)::int as rows,
@@ -78,7 +90,10 @@ export async function readFailures(client: Reader, wanted: FailuresWanted): Prom
       cross join lateral (
         select *
         from rowmill.requests q
-        where q.pipeline_id = p.id and q.state = 'failed'
+        where q.pipeline_id = p.id
+          and ${wanted.dropped ? FAILED_OR_DROPPED : FAILED}
+          and (${reasons}::text[] is null or q.error_code = any(${reasons}::text[]))
+          and (${keys}::text[] is null or q.key = any(${keys}::text[]))
         limit ${rowsMax}) r
       cross join ${MESSAGE_PARTS}
       left join rowmill.attempts a on ${KEPT_ATTEMPT}
@@ -87,7 +102,10 @@ export async function readFailures(client: Reader, wanted: FailuresWanted): Prom
       select g.pipeline_id, g.reason, g.rows, g.kept, g.first, null as key, null as message from grouped g
       union all
       select k.pipeline_id, 'refusedKey', sum(k.rows)::int, 0, null, min(k.key_prefix), min(k.reason)
-      from ${STANDING_REFUSALS} and k.pipeline_id = any(${[...pipelineIds]}::int[])
+      from ${STANDING_REFUSALS}
+        and k.pipeline_id = any(${[...pipelineIds]}::int[])
+        and ${keys}::text[] is null
+        and (${reasons}::text[] is null or 'refusedKey' = any(${reasons}::text[]))
       group by k.pipeline_id, k.reason),
     numbered as (
       select *, row_number() over (partition by pipeline_id order by rows desc, first) as place,
@@ -107,7 +125,7 @@ export async function readFailures(client: Reader, wanted: FailuresWanted): Prom
 
 export interface FailedRows {
   readonly pipelineId: number;
-  /** Null: whatever the reason. */
+  /** Null: whatever the reason, but not what you dropped, which has to be named. */
   readonly reasons: readonly string[] | null;
   /** Null: all. */
   readonly keys: readonly string[] | null;
@@ -115,8 +133,9 @@ export interface FailedRows {
 
 /** Of the request `r`. */
 export function isMeant({ pipelineId, reasons, keys }: FailedRows): Sql {
+  const dropped = reasons?.includes(DROPPED) === true;
   return sql`r.pipeline_id = ${pipelineId}
-    and r.state = 'failed'
+    and ${dropped ? sql`r.state in ('failed', 'cancelled')` : sql`r.state = 'failed'`}
     and (${reasons}::text[] is null or r.error_code = any(${reasons}::text[]))
     and (${keys}::text[] is null or r.key = any(${keys}::text[]))`;
 }
@@ -166,6 +185,21 @@ export async function failedSample(client: Reader, meant: FailedRows, max: numbe
       limit ${half})`);
 }
 
+/** The next ones in the order of their ids, for comparing their rows. */
+export async function nextMeant(
+  client: Reader,
+  meant: FailedRows,
+  { after, max }: { readonly after: string; readonly max: number },
+): Promise<{ readonly id: string; readonly key: string }[]> {
+  return client.rows(sql`
+    select r.id::text as id, r.key
+    from rowmill.requests r
+    where ${isMeant(meant)}
+      and r.id > ${after}::bigint
+    order by r.id
+    limit ${max}`);
+}
+
 /** A key without a request is left out. */
 export async function statesOf(
   client: Reader,
@@ -193,7 +227,8 @@ export async function reopenLost(
     for update of r`);
   const last = ids.at(-1);
   if (last === undefined) return null;
-  return { last, reopened: await reopenMany(tx, meant.pipelineId, ids) };
+  const recalled = meant.reasons?.includes(DROPPED) === true ? await recallMany(tx, meant.pipelineId, ids) : 0;
+  return { last, reopened: recalled + (await reopenMany(tx, meant.pipelineId, ids)) };
 }
 
 /** Those that are still failed wait again. */

@@ -158,7 +158,28 @@ async function isolate(
     order by slice`);
 }
 
-/** Removes these ids from the row; the others keep their order. */
+/** The first row of the batch's queue, with its requests that wait. Null: there is none. */
+export async function firstOfBatch(
+  tx: Queryable,
+  batch: number,
+): Promise<{
+  readonly no: string;
+  readonly requests: readonly { readonly id: string; readonly key: string }[];
+} | null> {
+  const row = await tx.first<{ no: string; requests: { id: string; key: string }[] }>(sql`
+    select q.no::text as no, (
+      select coalesce(json_agg(json_build_object('id', r.id::text, 'key', r.key) order by r.id), '[]')
+      from rowmill.requests r
+      where r.id = any(q.ids)
+        and r.state = 'waiting') as requests
+    from rowmill.queue q
+    where q.batch = ${batch}
+    order by q.no
+    limit 1`);
+  return row;
+}
+
+/** Only these ids stay in the row. */
 export function shortened(no: string, left: readonly string[]): Sql {
   return left.length === 0
     ? sql`delete from rowmill.queue where no = ${no}::bigint`

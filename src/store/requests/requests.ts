@@ -4,6 +4,7 @@
  * hexadecimal here, bytes in SQL.
  */
 import type { RequestState } from "../../model/request/request-transitions.js";
+import { DROPPED } from "../../model/words/failure-fixes.js";
 import { int8Array } from "../../postgres/arrays.js";
 import { changesOf, countChanges } from "./counts.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
@@ -144,6 +145,54 @@ export async function renameMany(tx: Queryable, renames: readonly { id: string; 
     set key = x.key, changed_at = now()
     from json_to_recordset(${JSON.stringify(renames)}::json) as x (id bigint, key text)
     where r.id = x.id and r.state = 'batched'`);
+}
+
+export const DROPPED_TEXT = "Dropped with its batch by rowmill cancel --drop.";
+
+/** Those that still wait, with the content that their rows have now. Returns their ids. */
+export async function dropWaiting(
+  tx: Queryable,
+  pipelineId: number,
+  rows: readonly { readonly id: string; readonly hash: string }[],
+): Promise<ReadonlySet<string>> {
+  if (rows.length === 0) return new Set();
+  const moved = await tx.rows<{ id: string }>(sql`
+    with waiting as (
+      select r.id, x.hash
+      from json_to_recordset(${JSON.stringify(rows)}::json) as x (id bigint, hash text)
+      join rowmill.requests r on r.id = x.id
+      where r.state = ${hiddenState("waiting")}
+      order by r.id
+      for update of r)
+    update rowmill.requests r
+    set state = 'cancelled', changed_at = now(), not_before = null, content_hash = decode(w.hash, 'hex'),
+      error_code = ${DROPPED}, error = ${DROPPED_TEXT}
+    from waiting w
+    where r.id = w.id
+    returning r.id::text as id`);
+  await countChanges(tx, pipelineId, { waiting: -moved.length, cancelled: moved.length });
+  return new Set(moved.map(({ id }) => id));
+}
+
+/** What you had dropped and want asked after all. */
+export async function recallMany(tx: Queryable, pipelineId: number, ids: readonly string[]): Promise<number> {
+  if (ids.length === 0) return 0;
+  const moved = await tx.rows<{ id: string; from: RequestState; to: RequestState }>(sql`
+    with dropped as (
+      select id
+      from rowmill.requests
+      where id = any(${int8Array(ids)})
+        and state = 'cancelled'
+        and error_code = ${DROPPED}
+      order by id
+      for update)
+    update rowmill.requests r
+    set state = 'waiting', not_before = null, tries = 0, returns = 0, error_code = null, error = null,
+      changed_at = now()
+    from dropped d
+    where r.id = d.id
+    returning r.id::text as id, 'cancelled' as from, r.state as to`);
+  return settleMoves(tx, pipelineId, moved);
 }
 
 /** To be asked again. Those in flight are left to the collector. */

@@ -38,6 +38,8 @@ const SHORT_ID = formatCustomId("1", 1, "0".repeat(12));
 export interface RequestBounds {
   readonly tokensEach: number;
   readonly nanoUsdEach: number;
+  /** What the average request likely costs, which is no bound. Null: the price is unknown. */
+  readonly likelyNanoUsdEach: number | null;
   /** Of the average line and its separator: no bound, but tells how many lines a batch file is likely to hold. */
   readonly bytesEach: number;
   /** Output tokens that each answer may have, as its request will say. */
@@ -68,14 +70,16 @@ export interface BoundsFacts {
 
 /** Pure. */
 export function boundsOf(
-  { config }: Pick<Asking, "config">,
+  { config, answer }: Pick<Asking, "config" | "answer">,
   { sample, learned, sizes, rates }: BoundsFacts,
 ): RequestBounds {
   const room = outputLimit(sizes, config.request);
   const line = lineBound(rates, { tokens: sample.meanBound, room });
+  const likely = likelyUsage({ config, answer }, sample, sizes);
   return {
     tokensEach: line.tokens,
     nanoUsdEach: line.nanoUsd,
+    likelyNanoUsdEach: costNanoUsd({ ...likely, cachedInputTokens: 0 }, rates, "batch"),
     bytesEach: sample.meanLineBytes,
     room,
     tokensMost: learned.tokens,
@@ -144,28 +148,38 @@ export async function estimateAgain(
   return estimateOf(pipeline, { sample, sizes: await sizesOf(context, pipeline), rows });
 }
 
+/** Of the average request. */
+function likelyUsage(
+  { config: { request }, answer }: Pick<Asking, "config" | "answer">,
+  sample: RowSample,
+  sizes: OutputSizes | null,
+): Pick<TokenUsage, "inputTokens" | "outputTokens"> {
+  return {
+    inputTokens: Math.ceil(sample.meanBytes * sample.ratio.mean) + FRAMING_TOKENS,
+    outputTokens: Math.ceil(likelyOutput(sizes, answer.schema, request)),
+  };
+}
+
 /** What this many rows like those of the sample would cost. Pure. */
 export function estimateOf(
   { config, answer, rates }: Asking,
   { sample, sizes, rows }: { readonly sample: RowSample; readonly sizes: OutputSizes | null; readonly rows: number },
 ): Estimate {
   const { request, attempts: tries } = config;
-  const inputTokens = Math.ceil(sample.meanBytes * sample.ratio.mean) + FRAMING_TOKENS;
-  const outputTokens = likelyOutput(sizes, answer.schema, request);
+  const likely = likelyUsage({ config, answer }, sample, sizes);
   // Per row: prices may have steps by the tokens of one request.
   const cost = (usage: Pick<TokenUsage, "inputTokens" | "outputTokens">, tier: "batch" | "live") => {
     const each = costNanoUsd({ ...usage, cachedInputTokens: 0 }, rates, tier);
     return each === null ? null : each * rows;
   };
-  const likely = { inputTokens, outputTokens: Math.ceil(outputTokens) };
   const cap = cost({ inputTokens: sample.meanBound, outputTokens: request.maxOutputTokens }, "batch");
   return {
     rows,
     arrived: 0,
     tries,
     answersCounted: sizes?.answers ?? 0,
-    inputTokens: rows * inputTokens,
-    outputTokens: Math.round(rows * outputTokens),
+    inputTokens: rows * likely.inputTokens,
+    outputTokens: Math.round(rows * likelyOutput(sizes, answer.schema, request)),
     likelyNanoUsd: cost(likely, "batch"),
     capNanoUsd: cap === null ? null : cap * tries,
     liveNanoUsd: cost(likely, "live"),

@@ -17,6 +17,7 @@ import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as wake from "../../store/ledger/wake.js";
 import * as understood from "../../store/ledger/understood.js";
 import { lookOnce } from "../rounds/duplicates.js";
+import { cancelAtProvider, dropQueued, withdrawCancelled } from "./canceller.js";
 import { collect } from "./collect/collector.js";
 import type { WorkerContext } from "../context.js";
 import { pause, pauseForTarget } from "../guard.js";
@@ -44,7 +45,7 @@ const FAILURES_MAX = 20;
 const LEASE_GRACE_MS = 500;
 
 type Wait = Extract<Next, { next: "wait" }>;
-type TurnEnd = { next: "done" } | { next: "lost" } | (Wait & { failures: number });
+type TurnEnd = { next: "done" } | { next: "lost" } | (Wait & { failures: number; cancel: batches.CancelWish | null });
 const WAIT: Next = { next: "wait", delayMs: PAUSED_LOOK_MS };
 
 /**
@@ -70,8 +71,7 @@ export async function advanceBatch(
         "the lease ended before the work did; what was not written yet is done again",
       );
     if (outcome.next !== "wait") return null;
-    const { delayMs } = outcome;
-    await context.step("turn.release", () => batches.release(context.database, lease, outcome));
+    const delayMs = await context.step("turn.release", () => batches.release(context.database, lease, outcome));
     await wakeIn(context, batchId, delayMs);
     return delayMs;
   } finally {
@@ -98,14 +98,15 @@ async function runTurn(
   for (let moves = 0; moves < MOVES_MAX && batch !== null; moves++) {
     const pipeline = context.pipelines.get(batch.pipelineId);
     // Another worker has this pipeline in its config.
-    if (!pipeline) return { next: "wait", delayMs: PAUSED_LOOK_MS, failures: batch.failures };
+    const { cancel }: Batch = batch;
+    if (!pipeline) return { next: "wait", delayMs: PAUSED_LOOK_MS, failures: batch.failures, cancel };
     const turn: Turn = { context, pipeline, batch, lease: start.lease, signal: start.signal };
     const outcome = await act(turn).catch((error: unknown) => afterFailure(turn, error));
-    if (outcome.next === "wait") return { ...outcome, failures: outcome.failures ?? 0 };
+    if (outcome.next === "wait") return { ...outcome, failures: outcome.failures ?? 0, cancel };
     if (outcome.next !== "again") return { next: outcome.next };
     batch = await batches.get(context.read, start.lease.batchId);
   }
-  return { next: "wait", delayMs: 0, failures: 0 };
+  return { next: "wait", delayMs: 0, failures: 0, cancel: batch?.cancel ?? null };
 }
 
 async function act(turn: Turn): Promise<Next> {
@@ -133,6 +134,10 @@ function factsOf({ batch, pipeline }: Turn, row: pipelines.PipelineRow): TurnFac
     isShared: batch.shared,
     isOutdated: batch.definitionHash !== pipeline.definitionHash,
     isOtherAccount,
+    isPresumed: batch.presumed,
+    isCancelWanted: batch.cancel !== null,
+    isDropWanted: batch.cancel?.drops === true,
+    isCancelAsked: batch.cancel?.asked === true,
     holds,
   };
 }
@@ -141,6 +146,9 @@ const WORKS: Readonly<Record<TurnWork, (turn: Turn) => Promise<Next> | Next>> = 
   done: () => DONE,
   wait: () => WAIT,
   waitForAccount,
+  dropQueued: (turn) => dropQueued(inState(turn, "planned")),
+  withdrawCancelled: (turn) => withdrawCancelled(inState(turn, "planned", "uploading", "submitting")),
+  cancelAtProvider: (turn) => cancelAtProvider(inState(turn, "running")),
   withdrawOtherAccount: (turn) => {
     const { provider } = turn.pipeline;
     const accounts = [turn.batch.account, provider.account].map((account) => provider.accountText(account));

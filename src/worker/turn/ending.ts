@@ -50,7 +50,7 @@ const NO_USAGE = { input: 0, cached: 0, output: 0, cost: 0 };
 export interface Deciding {
   readonly context: Pick<WorkerContext, "random">;
   readonly pipeline: Pick<Pipeline, "config">;
-  readonly batch: Pick<Batch, "rates">;
+  readonly batch: Pick<Batch, "rates" | "cancel">;
 }
 
 export function endingOf(
@@ -67,12 +67,14 @@ export function endingOf(
     moreRoom: request.room === null || request.room < config.request.maxOutputTokens,
   };
   const sharedFrom = request.isSharing === true ? (parseCustomId(request.customId ?? "")?.requestId ?? null) : null;
-  const next = whatNext(facts.outcome, request, policy, facts.chance ?? context.random());
+  // It is no fault of the provider that it did what you asked.
+  const outcome = facts.outcome === "cancelled" && batch.cancel !== null ? "withdrawn" : facts.outcome;
+  const next = whatNext(outcome, request, policy, facts.chance ?? context.random());
   return {
     id: request.requestId,
     attempt: request.attempt,
     ending: next.ending,
-    outcome: facts.outcome,
+    outcome,
     detail: storable(facts.detail?.slice(0, DETAIL_CHARACTERS_MAX)),
     answer: storable(facts.answer),
     model: storable(facts.model),
@@ -80,10 +82,10 @@ export function endingOf(
     ...(facts.usage === undefined || sharedFrom !== null ? NO_USAGE : countedUsage(batch, facts.usage)),
     sharedFrom,
     room: request.room,
-    nextRoom: nextRoom(facts.outcome, request.room, config.request.maxOutputTokens),
+    nextRoom: nextRoom(outcome, request.room, config.request.maxOutputTokens),
     demo: facts.demo ?? false,
     rowGone: facts.rowGone ?? false,
-    to: nextState(facts.outcome, next.ending),
+    to: nextState(outcome, next.ending, batch.cancel?.drops === true),
     hash: facts.hash ?? null,
     fingerprint: facts.fingerprint ?? null,
     tries: next.tries,
@@ -120,10 +122,12 @@ function countable(tokens: number): number {
   return Math.min(TOKENS_MAX, Math.max(0, Math.trunc(tokens) || 0));
 }
 
-function nextState(outcome: AttemptOutcome, ending: AttemptEnding["ending"]): AttemptEnding["to"] {
+function nextState(outcome: AttemptOutcome, ending: AttemptEnding["ending"], drops: boolean): AttemptEnding["to"] {
   if (outcome === "gone") return "gone";
   if (outcome === "alreadyAnswered") return "succeeded";
-  return ending === "returned" ? "waiting" : ending;
+  if (ending !== "returned") return ending;
+  // You dropped the content that was asked, and not the one that the row has since.
+  return drops && outcome !== "stale" ? "cancelled" : "waiting";
 }
 
 export interface EndAll {
@@ -181,14 +185,27 @@ async function endPart(
   return unanswered.isLast ? "last" : "more";
 }
 
-/** Ends a batch that is not sent and will not be: its requests wait again, nothing was spent. */
+/** Ends a batch that is not sent and will not be: its requests wait again, or are dropped; nothing was spent. */
 export async function withdraw(
   turn: Turn<BatchIn<"planned"> | BatchIn<"uploading"> | BatchIn<"submitting">>,
   reason: string,
-  wait: { delayMs?: number } = {},
+  how: { delayMs?: number; outcome?: "withdrawn" } = {},
 ): Promise<Next> {
-  const facts = () => ({ outcome: "noRoom" as const, detail: reason, ...wait });
+  const facts = () => ({ outcome: "noRoom" as const, detail: reason, ...how });
   const event = turn.batch.state === "planned" ? "nothingToSend" : "refused";
   const ended = await endAll(turn.context, { ...turn, facts, event, reason });
   return ended === "lost" ? LOST : DONE;
+}
+
+/** Takes out what an interrupted rendering put into the batch: it was not sent. False: the lease is lost. */
+export async function undoRendering({ context, batch, lease }: Turn<BatchIn<"planned">>): Promise<boolean> {
+  for (;;) {
+    const undone = await context.step("render.undo", () =>
+      context.database.transaction(async (tx) =>
+        (await batches.holds(tx, lease)) ? inFlight.undoPart(tx, batch) : "lost",
+      ),
+    );
+    if (undone === "lost") return false;
+    if (!undone) return true;
+  }
 }

@@ -65,7 +65,8 @@ async function beginCollecting(turn: Turn<BatchIn<"running">>, seen: ProviderBat
   return moved ? AGAIN : LOST;
 }
 
-function reported({ statusText, counts }: ProviderBatch): batches.BatchFields {
+/** What of it is kept with the batch. */
+export function reported({ statusText, counts }: ProviderBatch): batches.BatchFields {
   return { providerStatus: statusText, providerCounts: counts && { ...counts } };
 }
 

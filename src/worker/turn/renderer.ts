@@ -16,7 +16,7 @@ import type { Pipeline } from "../context.js";
 import { pause } from "../guard.js";
 import { encoderFor, requestBounds, type RequestBounds } from "../rounds/estimate.js";
 import { resumesText } from "../rounds/planner.js";
-import { endingOf, withdraw } from "./ending.js";
+import { endingOf, undoRendering, withdraw } from "./ending.js";
 import { fileLimits } from "../rounds/file-limits.js";
 import {
   questionOf,
@@ -33,7 +33,7 @@ import { AGAIN, DONE, LOST, moveBatch, type Next } from "./turn.js";
 
 export async function render(turn: Planned): Promise<Next> {
   const { context, pipeline, batch } = turn;
-  if (!(await undoEarlier(turn))) return LOST;
+  if (!(await undoRendering(turn))) return LOST;
   if (batch.definitionHash !== pipeline.definitionHash)
     return withdraw(turn, "the definition changed since it was planned");
   const bounds = await requestBounds(context, pipeline, batch.rates);
@@ -57,19 +57,6 @@ export async function render(turn: Planned): Promise<Next> {
 /** Not where a provider takes no small batch: equal rows alone would never fill one. */
 function sharesLines({ config, provider }: Pipeline): boolean {
   return config.dedupe && provider.limits.requestsMin === 1;
-}
-
-/** Takes out what an interrupted rendering put into the batch: it was not sent. False: the lease is lost. */
-async function undoEarlier({ context, batch, lease }: Planned): Promise<boolean> {
-  for (;;) {
-    const undone = await context.step("render.undo", () =>
-      context.database.transaction(async (tx) =>
-        (await batches.holds(tx, lease)) ? inFlight.undoPart(tx, batch) : "lost",
-      ),
-    );
-    if (undone === "lost") return false;
-    if (!undone) return true;
-  }
 }
 
 /** Reserved money and tokens bind only where there is a budget or a known limit. */
@@ -270,6 +257,7 @@ async function finish(
     spoolSha256: file.sha256,
     reservedTokens: Math.ceil(packed.tokens),
     reservedNanoUsd: Math.ceil(packed.nanoUsd),
+    likelyNanoUsd: bounds.likelyNanoUsdEach === null ? null : bounds.likelyNanoUsdEach * packed.requests,
   });
   return moved ? AGAIN : LOST;
 }

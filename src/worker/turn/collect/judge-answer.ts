@@ -21,7 +21,7 @@ export type Outcomes = ReadonlyMap<string, readonly AnswerOutcome[]>;
 /** What a chunk is judged with. */
 export interface Judging extends Deciding {
   readonly pipeline: Pick<Pipeline, "config" | "answer" | "render" | "encode">;
-  readonly batch: Pick<Batch, "rates" | "model">;
+  readonly batch: Pick<Batch, "rates" | "model" | "cancel">;
   readonly asked: Pick<Asked, "changed" | "reopens" | "answer" | "triesMax" | "target">;
 }
 

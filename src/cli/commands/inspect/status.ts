@@ -1,20 +1,20 @@
 /** `rowmill status`: every pipeline and batch. Reads only, and needs no API key. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { OpenedDatabase } from "../../app/open/open-database.js";
-import { accountWords, choiceOf, promisesOf } from "../../app/open/providers.js";
-import * as overview from "../../store/ledger/overview.js";
-import type { BatchOverview, PipelineOverview } from "../../store/ledger/overview.js";
-import { abandonCommand, heldText, type HeldBatch } from "../../model/provider/account.js";
-import * as failures from "../../store/requests/failures.js";
-import type { FailureGroup } from "../../store/requests/failures.js";
-import * as stuckBatches from "../../store/batches/stuck-batches.js";
-import * as money from "../../store/batches/money.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { interruptible } from "../screen/interruption.js";
-import { configOf, loadProject, notSetUp, requireBroughtForward, withLedger, type Project } from "../project.js";
-import { renderStatus } from "../screen/status-text.js";
-import { pausedText } from "../screen/text.js";
+import type { OpenedDatabase } from "../../../app/open/open-database.js";
+import { accountWords, choiceOf, promisesOf } from "../../../app/open/providers.js";
+import * as overview from "../../../store/ledger/overview.js";
+import type { BatchOverview, PipelineOverview } from "../../../store/ledger/overview.js";
+import { abandonCommand, heldText, type HeldBatch } from "../../../model/provider/account.js";
+import * as failures from "../../../store/requests/failures.js";
+import type { FailureGroup } from "../../../store/requests/failures.js";
+import * as stuckBatches from "../../../store/batches/stuck-batches.js";
+import * as money from "../../../store/batches/money.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { interruptible } from "../../screen/interruption.js";
+import { configOf, loadProject, notSetUp, requireBroughtForward, withLedger, type Project } from "../../project.js";
+import { renderStatus } from "../../reports/status-text.js";
+import { pausedText } from "../../screen/text.js";
 
 const WATCH_EVERY_MS = 2_000;
 /** Reading may take at most a tenth of the time. */

@@ -1,15 +1,15 @@
 /** `rowmill show`: everything about one row, from its columns to its answer. Reads only. */
-import { choiceOf } from "../../app/open/providers.js";
-import { readRowStory, type ResultNow, type RowNow, type RowStory } from "../../app/story/row-story.js";
-import type { AccountWords } from "../../model/provider/account.js";
-import { formatUsd } from "../../model/provider/pricing.js";
-import { proseLine } from "../../model/words/one-line.js";
-import type { AttemptStory, BatchEventStory, RequestStory } from "../../store/ledger/overview.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { configOf, loadProject, registeredPipeline, withExistingLedger } from "../project.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import type { Terminal } from "../screen/terminal.js";
-import { counted, formatCount, formatTime, shortId } from "../screen/text.js";
+import { choiceOf } from "../../../app/open/providers.js";
+import { readRowStory, type ResultNow, type RowNow, type RowStory } from "../../../app/story/row-story.js";
+import type { AccountWords } from "../../../model/provider/account.js";
+import { formatUsd } from "../../../model/provider/pricing.js";
+import { proseLine } from "../../../model/words/one-line.js";
+import type { AttemptStory, BatchEventStory, RequestStory } from "../../../store/ledger/overview.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { configOf, loadProject, registeredPipeline, withExistingLedger } from "../../project.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import type { Terminal } from "../../screen/terminal.js";
+import { counted, formatCount, formatTime, shortId } from "../../screen/text.js";
 
 export async function runShow(
   { terminal }: Cli,

@@ -14,10 +14,10 @@ import type {
 import type { UnnamedRows } from "../../store/requests/refused-keys.js";
 import type { FailureGroup } from "../../store/requests/failures.js";
 import type { AccountWait } from "../../store/batches/money.js";
-import { undecidedText } from "./changed-rows.js";
-import { renderTable, type TableColumn } from "./lay-out.js";
-import type { Terminal } from "./terminal.js";
-import { counted, fit, fitKey, formatCount, formatTime, formatWait, shortId } from "./text.js";
+import { undecidedText } from "../screen/changed-rows.js";
+import { renderTable, type TableColumn } from "../screen/lay-out.js";
+import type { Terminal } from "../screen/terminal.js";
+import { counted, fit, fitKey, formatCount, formatTime, formatWait, shortId } from "../screen/text.js";
 
 const NOTE_CHARACTERS = 160;
 

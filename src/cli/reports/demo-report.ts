@@ -3,9 +3,9 @@ import { formatUsd } from "../../model/provider/pricing.js";
 import { identifier, sql, type Database } from "../../postgres/database.js";
 import * as overview from "../../store/ledger/overview.js";
 import type { WorkerContext } from "../../worker/context.js";
-import { wrap } from "./lay-out.js";
-import type { Terminal } from "./terminal.js";
-import { counted, formatCount, shortId } from "./text.js";
+import { wrap } from "../screen/lay-out.js";
+import type { Terminal } from "../screen/terminal.js";
+import { counted, formatCount, shortId } from "../screen/text.js";
 
 const ANSWERS_SHOWN = 4;
 const WIDTH_MAX = 100;

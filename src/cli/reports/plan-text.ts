@@ -12,8 +12,8 @@ import type {
 import type { Finding, Level } from "../../model/words/finding.js";
 import { proseLine, safeSql } from "../../model/words/one-line.js";
 import { formatUsd } from "../../model/provider/pricing.js";
-import type { Terminal } from "./terminal.js";
-import { counted, describeCost, fitKey, formatCount, formatWait } from "./text.js";
+import type { Terminal } from "../screen/terminal.js";
+import { counted, describeCost, fitKey, formatCount, formatWait } from "../screen/text.js";
 
 type Style = Pick<Terminal, "bold">;
 

@@ -1,0 +1,110 @@
+/** `rowmill cancel --abandon`: gives up a batch that cannot be collected. Asks first: its cost is lost. */
+import { abandonBatch, refuseCollectable, type Abandoned } from "../../app/adopt/abandon-batch.js";
+import { accountWords, presentAccount } from "../../app/open/providers.js";
+import type { AccountWords } from "../../model/provider/account.js";
+import { RowmillError } from "../../model/errors.js";
+import { formatUsd } from "../../model/provider/pricing.js";
+import * as batches from "../../store/batches/batches.js";
+import type { Batch } from "../../store/batches/batches.js";
+import type { Database } from "../../postgres/database.js";
+import * as inFlight from "../../store/batches/in-flight.js";
+import * as money from "../../store/batches/money.js";
+import * as overview from "../../store/ledger/overview.js";
+import { askYesNo, noTerminal } from "../screen/ask.js";
+import type { Cli, ProjectOptions } from "../cli.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
+import { loadProject, noteMissingWorker, requireKnownPlace, withExistingLedger } from "../project.js";
+import type { Terminal } from "../screen/terminal.js";
+import { counted } from "../screen/text.js";
+import { findBatchId, noSuchBatch } from "../find-batch.js";
+
+export interface AbandonOptions extends ProjectOptions {
+  readonly yes?: true;
+  readonly json?: true;
+}
+
+export async function runAbandon(cli: Cli, name: string, options: AbandonOptions): Promise<number> {
+  const { terminal } = cli;
+  const project = await loadProject(terminal, options.config);
+  return withExistingLedger(project, async ({ database }) => {
+    const batch = await findBatch(database, name);
+    if (batch.state === "cancelled") return report(terminal, options, { batch, abandoned: null });
+    if (batch.state === "settled" || batch.state === "rejected") throw ended(batch);
+    await requireKnownPlace(database);
+    await refuseCollectable(project, batch);
+    if (batch.account !== presentAccount(project, batch.pipeline)) await refuseWorkedOn(database, batch);
+    if (options.yes !== true && !(await ask(cli, database, { batch, words: accountWords(project, batch.provider) }))) {
+      terminal.note("The batch was not abandoned.");
+      return EXIT_STATUS.blocked;
+    }
+    const abandoned = await abandonBatch(database, batch.id);
+    const now = (await batches.get(database, batch.id)) ?? batch;
+    if (abandoned === null && now.state !== "cancelled") throw ended(now);
+    report(terminal, options, { batch: now, abandoned });
+    await noteMissingWorker(project, database);
+    return EXIT_STATUS.ok;
+  });
+}
+
+async function findBatch(database: Database, name: string): Promise<Batch> {
+  const id = await findBatchId(database, name);
+  const batch = id === null ? null : await batches.get(database, id);
+  if (batch === null) throw noSuchBatch(name);
+  return batch;
+}
+
+/** A worker may have another account than this shell: one that has the batch's own still collects its paid answers. */
+async function refuseWorkedOn(database: Database, batch: Batch): Promise<void> {
+  const [worker] = await overview.livingWorkers(database);
+  if (worker === undefined || batch.heldFor !== null) return;
+  throw new RowmillError(
+    "refused",
+    `Batch ${batch.id} was not abandoned: process ${worker.pid} on ${worker.host} may still collect it.`,
+    {
+      hints: [
+        "If the batch cannot be collected, its worker reports that within seconds: rowmill status",
+        "To abandon it in any case, stop the workers first.",
+      ],
+    },
+  );
+}
+
+function ended({ id, state }: Batch): RowmillError {
+  return new RowmillError("refused", `Batch ${id} has already ended: it is ${state}.`);
+}
+
+async function ask(
+  { terminal }: Cli,
+  database: Database,
+  { batch, words }: { batch: Batch; words: AccountWords },
+): Promise<boolean> {
+  const open = await inFlight.countOpen(database, batch.no);
+  const rows = open.inFlight + open.queued;
+  const cost = formatUsd(await money.moneyAtRisk(database, batch.id));
+  terminal.note(
+    `Batch ${batch.id} of ${batch.pipeline} is ${batch.state} at ${words.accountText(batch.account)}. ` +
+      `If you abandon it, its answers are never collected: ${counted(rows, "row")} will be sent again with the ` +
+      `current account, and up to ${cost} counts as spent. Nothing is canceled at the provider.`,
+  );
+  if (terminal.interactive) return askYesNo("Abandon it?");
+  const hint = `To abandon it without a question: rowmill cancel --abandon ${batch.id} --yes`;
+  throw noTerminal("the batch was not abandoned", hint);
+}
+
+/** `abandoned` null: it had been abandoned before. */
+function report(
+  terminal: Terminal,
+  { json }: AbandonOptions,
+  { batch, abandoned }: { readonly batch: Batch; readonly abandoned: Abandoned | null },
+): number {
+  const { id, pipeline, state, account } = batch;
+  const { rows, lostNanoUsd } = abandoned ?? { rows: 0, lostNanoUsd: 0 };
+  if (json) terminal.data(JSON.stringify({ batch: id, pipeline, state, account, rows, lostNanoUsd }));
+  else if (abandoned === null) terminal.print(`✓ Batch ${id} was already abandoned.`);
+  else
+    terminal.print(
+      `✓ Batch ${id} is abandoned: ${counted(rows, "row")} of ${pipeline} ${rows === 1 ? "waits" : "wait"} again, ` +
+        `and ${formatUsd(lostNanoUsd)} counts as spent.`,
+    );
+  return EXIT_STATUS.ok;
+}

@@ -1,0 +1,131 @@
+/** Owns how `rowmill costs` looks. Pure but for the terminal's width and style. */
+import { formatUsd } from "../../model/provider/pricing.js";
+import { proseLine } from "../../model/words/one-line.js";
+import type { PipelineConfig } from "../../model/pipeline.js";
+import type { CostGroup, CostLine, CostSums } from "../../store/batches/costs.js";
+import type { Spending } from "../../store/batches/money.js";
+import { renderTable, type TableColumn } from "../screen/lay-out.js";
+import type { Terminal } from "../screen/terminal.js";
+import { counted, formatCount, shortId } from "../screen/text.js";
+
+export interface Costs {
+  readonly lines: readonly CostLine[];
+  readonly total: CostSums;
+  readonly more: number;
+}
+
+export type BudgetState = NonNullable<PipelineConfig["budget"]> & {
+  readonly pipeline: string;
+  /** Null: per run, which only its worker knows. */
+  readonly spending: Spending | null;
+};
+
+const FIGURES = ["batches", "requests", "estimated", "reserved", "spent", "saved"] as const;
+
+export function costTable(
+  by: readonly CostGroup[],
+  { lines, total }: Costs,
+  style: Pick<Terminal, "columns" | "bold">,
+): string[] {
+  if (total.batches === 0) return ["No batch yet, so nothing was spent."];
+  const header: TableColumn[] = [
+    ...by.map((title): TableColumn => ({ title, align: "left" })),
+    ...FIGURES.map((title): TableColumn => ({ title, align: "right" })),
+  ];
+  const rows = lines.map((line) => [...by.map((group) => keyText(group, line[group] ?? "")), ...figures(line)]);
+  const sum = ["in all", ...by.slice(1).map(() => ""), ...figures(total)];
+  const [first = "", ...rest] = narrowed(header, [...rows, sum], style.columns());
+  const isTable = first.startsWith(`${by[0] ?? ""} `);
+  const notes = total.unpriced === 0 ? [] : ["", unpricedNote(total.unpriced)];
+  return [isTable ? style.bold(first) : first, ...rest, ...notes];
+}
+
+/** A narrow terminal shows the money only. */
+function narrowed(header: readonly TableColumn[], rows: readonly (readonly string[])[], columns: number): string[] {
+  const whole = renderTable(header, rows, columns);
+  if (whole[0]?.startsWith(`${header[0]?.title ?? ""} `) === true) return whole;
+  const isShown = header.map(({ title }) => title !== "batches" && title !== "requests");
+  const shown = <T>(row: readonly T[]) => row.filter((_, index) => isShown[index]);
+  return renderTable(shown(header), rows.map(shown), columns);
+}
+
+function keyText(group: CostGroup, key: string): string {
+  return group === "batch" ? shortId(key) : proseLine(key);
+}
+
+function figures(sums: CostSums): readonly string[] {
+  const { batches, requests, likelyNanoUsd, reservedNanoUsd, spentNanoUsd, savedNanoUsd, unpriced } = sums;
+  const isUnknown = unpriced > 0 && spentNanoUsd === 0;
+  return [
+    formatCount(batches),
+    formatCount(requests),
+    likelyNanoUsd === null ? "unknown" : formatUsd(likelyNanoUsd),
+    formatUsd(reservedNanoUsd),
+    isUnknown ? "unknown" : formatUsd(spentNanoUsd),
+    isUnknown ? "unknown" : formatUsd(savedNanoUsd),
+  ];
+}
+
+function unpricedNote(unpriced: number): string {
+  const [has, is] = unpriced === 1 ? ["has", "is"] : ["have", "are"];
+  return `! ${counted(unpriced, "paid answer")} ${has} no known price and ${is} not in the sums.`;
+}
+
+const PERIODS: Readonly<Record<BudgetState["per"], string>> = {
+  total: "in total",
+  day: "per day, today (UTC)",
+  month: "per month, this month (UTC)",
+  run: "per run of a worker",
+};
+
+export function budgetLine({ pipeline, usd, per, spending }: BudgetState): string {
+  const name = `Budget of ${pipeline}: ${formatUsd(usd * 1e9)} ${PERIODS[per]}`;
+  if (spending === null) return proseLine(`${name}; only the worker knows what its run has spent`);
+  const { spentNanoUsd, reservedNanoUsd } = spending;
+  const left = Math.max(0, usd * 1e9 - spentNanoUsd - reservedNanoUsd);
+  const parts = [
+    `${formatUsd(spentNanoUsd)} spent`,
+    `${formatUsd(reservedNanoUsd)} reserved`,
+    `${formatUsd(left)} left`,
+  ];
+  return proseLine(`${name}: ${parts.join(", ")}`);
+}
+
+/** The shape of `costs --json`. */
+export function costJson({ lines, total, more }: Costs, budgets: readonly BudgetState[]): object {
+  return {
+    costs: lines.map(({ pipeline, model, day, batch, ...sums }) => ({
+      pipeline,
+      model,
+      day,
+      batch,
+      ...sumsJson(sums),
+    })),
+    total: sumsJson(total),
+    more,
+    budgets: budgets.map(({ pipeline, usd, per, spending }) => ({
+      pipeline,
+      usd,
+      per,
+      spentUsd: spending === null ? null : spending.spentNanoUsd / 1e9,
+      reservedUsd: spending === null ? null : spending.reservedNanoUsd / 1e9,
+    })),
+  };
+}
+
+function sumsJson(sums: CostSums): object {
+  const { batches, requests, succeeded, inputTokens, outputTokens, likelyNanoUsd, unpriced } = sums;
+  return {
+    batches,
+    requests,
+    succeeded,
+    inputTokens,
+    outputTokens,
+    estimatedUsd: likelyNanoUsd === null ? null : likelyNanoUsd / 1e9,
+    estimatedSpentUsd: sums.estimatedSpentNanoUsd / 1e9,
+    reservedUsd: sums.reservedNanoUsd / 1e9,
+    spentUsd: sums.spentNanoUsd / 1e9,
+    savedUsd: sums.savedNanoUsd / 1e9,
+    unpriced,
+  };
+}
