@@ -280,6 +280,9 @@ create table rowmill.batches (
   next_at timestamptz not null default now(),
   polls integer not null default 0,
   failures integer not null default 0,
+  -- What the last turn failed with, and since when turns fail; null: the last one did not.
+  trouble text,
+  trouble_since timestamptz,
   -- By when the provider has ended it, from its creation.
   window_hours integer not null default 24 check (window_hours > 0),
   planned_at timestamptz not null default now(),
@@ -307,6 +310,7 @@ create table rowmill.batches (
   constraint ended_has_time check ((state in ('settled', 'rejected', 'cancelled')) = (settled_at is not null)),
   constraint ended_reserves_nothing check (settled_at is null or (reserved_nano_usd = 0 and reserved_tokens = 0)),
   constraint lost_is_given_up check (lost_nano_usd = 0 or state = 'cancelled'),
+  constraint trouble_has_start check ((trouble is null) = (trouble_since is null)),
   constraint lease_is_whole check ((lease_token is null) = (lease_until is null))
 ) with (fillfactor = 70);
 create index batches_unfinished on rowmill.batches (pipeline_id) where settled_at is null;
@@ -470,5 +474,7 @@ create table rowmill.workers (
   pid integer not null,
   version text not null,
   started_at timestamptz not null default now(),
-  seen_at timestamptz not null default now()
+  seen_at timestamptz not null default now(),
+  -- When the file of its config was changed after it had read it; null: it works with the file as it is.
+  config_changed_at timestamptz
 );

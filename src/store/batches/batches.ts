@@ -8,7 +8,7 @@ import type { Price, Rates } from "../../model/provider/pricing.js";
 import type { BatchInputError } from "../../model/batch/refusal.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
-import { assignments, type BatchFields } from "./batch-fields.js";
+import { assignments, troubleAfter, type BatchFields } from "./batch-fields.js";
 import { endedOf, USAGE_COLUMNS, usageOf } from "../requests/counts.js";
 import { forgetLines } from "./in-flight.js";
 import { NO_DATA, type ProviderData } from "./provider-data.js";
@@ -288,16 +288,16 @@ export async function holds(
   return held > 0;
 }
 
-/** Gives the batch back; its next step is due after `delayMs`. */
+/** Gives the batch back; its next step is due after `delayMs`. `trouble`: what failed. */
 export async function release(
   client: Queryable,
   lease: Lease,
-  next: { delayMs: number; failures: number; heldFor?: string },
+  next: { delayMs: number; failures: number; heldFor?: string; trouble?: string },
 ): Promise<void> {
   await client.run(sql`
     update rowmill.batches
     set lease_token = null, lease_until = null, lease_worker = null, failures = ${next.failures},
-      held_for = ${next.heldFor ?? null},
+      held_for = ${next.heldFor ?? null}, ${troubleAfter(next)},
       next_at = clock_timestamp() + make_interval(secs => ${next.delayMs / 1000})
     where id = ${lease.batchId}
       and lease_token = ${lease.token}`);
