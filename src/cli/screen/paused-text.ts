@@ -1,5 +1,6 @@
 /** Owns the text that says why a pipeline sends nothing, for `status`, `up` and `flush`. Pure. */
 import type { PipelineConfig } from "../../model/pipeline.js";
+import { pauseText } from "../../model/words/pause-text.js";
 import type { PipelineOverview } from "../../store/ledger/overview.js";
 import { describeEstimate, readEstimate } from "./text.js";
 
@@ -7,7 +8,7 @@ const NANO_USD_PER_USD = 1e9;
 
 type Facts = Pick<
   PipelineOverview,
-  "name" | "waiting" | "pauseReason" | "definitionHash" | "approvedHash" | "estimate" | "uninstalledAt"
+  "name" | "waiting" | "pauseKind" | "pauseReason" | "definitionHash" | "approvedHash" | "estimate" | "uninstalledAt"
 >;
 
 type Config = Pick<PipelineConfig, "approveAboveUsd" | "budget" | "request">;
@@ -15,7 +16,7 @@ type Config = Pick<PipelineConfig, "approveAboveUsd" | "budget" | "request">;
 /** Null: it sends. `config` is absent for a pipeline that only the database knows. */
 export function pausedText(pipeline: Facts, config: Config | undefined): string | null {
   if (pipeline.uninstalledAt !== null) return "uninstalled. To install its triggers again: rowmill up";
-  if (pipeline.pauseReason !== null) return pipeline.pauseReason;
+  if (pipeline.pauseReason !== null) return pauseText(pipeline);
   if (!waitsForApproval(pipeline, config)) return null;
   const estimate = readEstimate(pipeline.estimate);
   const what = estimate === null ? "" : `: ${describeEstimate(estimate, config)}`;
