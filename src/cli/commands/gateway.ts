@@ -23,7 +23,8 @@ export async function serveGateway({ terminal }: Cli, options: GatewayOptions): 
   const interruption = listenForInterruption(() => undefined);
   try {
     const dataDir = resolve(options.dataDir);
-    await runGateway({ host, port, dataDir, demoModel, keys, warn, signal: interruption.signal });
+    const tell = options.logFormat === "json" ? (text: string) => terminal.note(text) : null;
+    await runGateway({ host, port, dataDir, demoModel, keys, warn, tell, signal: interruption.signal });
     return EXIT_STATUS.ok;
   } catch (error) {
     throw explainListen(error, options);

@@ -29,6 +29,8 @@ export interface Interruption {
   readonly signal: AbortSignal;
   /** Stops listening: the next signal ends the process. To be called once. */
   dispose(): void;
+  /** As if this signal had come. */
+  interrupt(signal: StopSignal): void;
 }
 
 /** Commands that listen now. */
@@ -63,6 +65,7 @@ export function listenForInterruption(onFirst: () => void): Interruption {
   listening += 1;
   return {
     signal: controller.signal,
+    interrupt: listener,
     dispose: () => {
       listening -= 1;
       for (const signal of SIGNALS) process.off(signal, listener);
