@@ -42,7 +42,7 @@ describe("Watching", { timeout: 120_000 }, () => {
     const reply = await fetch(`${project.gateway.url}/files`, {
       headers: { authorization: `Bearer ${project.env["OPENAI_API_KEY"] ?? ""}` },
     });
-    const { data }: { data: unknown[] } = await reply.json();
+    const { data }: { data: unknown[] } = JSON.parse(await reply.text());
     return data.length;
   };
 
@@ -112,7 +112,10 @@ describe("Watching", { timeout: 120_000 }, () => {
 
   it("dates the lines of a log", async () => {
     await insertFilms(project, 1);
-    const ended = await runCli(["up", "--until-idle", "--log-level", "info"], { cwd: project.folder, env: project.env });
+    const ended = await runCli(["up", "--until-idle", "--log-level", "info"], {
+      cwd: project.folder,
+      env: project.env,
+    });
     expect(ended.stderr).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z info: batch planned /m);
   });
 
@@ -205,28 +208,31 @@ describe("Watching", { timeout: 120_000 }, () => {
     expect(frame.split("\n").length).toBeLessThanOrEqual(20);
   });
 
-  it.each(["SIGTERM", "SIGKILL"] as const)("a worker that npm started stops cleanly when npm ends by %s", async (signal) => {
-    const bin = join(project.folder, "node_modules/.bin");
-    await mkdir(bin, { recursive: true });
-    await symlink(repository, join(project.folder, "node_modules/rowmill"), "dir");
-    // As npm would link it, which also makes it executable.
-    const start = `#!/bin/sh\nexec "${process.execPath}" ../node_modules/rowmill/dist/cli/main.js "$@"\n`;
-    await writeFile(join(bin, "rowmill"), start.replace("../", `${project.folder}/`), { mode: 0o755 });
-    await writeFile(join(project.folder, "package.json"), '{ "name": "films", "private": true }');
-    const npm = spawn("npm", ["exec", "--offline", "--", "rowmill", "up"], {
-      cwd: project.folder,
-      env: { ...project.env, PATH: process.env["PATH"], HOME: process.env["HOME"] },
-      stdio: ["ignore", "ignore", "pipe"],
-    });
-    let said = "";
-    npm.stderr.on("data", (chunk: Buffer) => (said += String(chunk)));
-    const workers = async () => (await project.status()).workers.map(({ pid }) => pid);
-    await until("the worker", async () => said.includes("Working.") && (await workers()).length === 1);
-    const [pid = 0] = await workers();
-    expect(pid).not.toBe(npm.pid);
-    npm.kill(signal);
-    await until("the worker's end", async () => (await workers()).length === 0 && !isAlive(pid));
-  });
+  it.each(["SIGTERM", "SIGKILL"] as const)(
+    "a worker that npm started stops cleanly when npm ends by %s",
+    async (signal) => {
+      const bin = join(project.folder, "node_modules/.bin");
+      await mkdir(bin, { recursive: true });
+      await symlink(repository, join(project.folder, "node_modules/rowmill"), "dir");
+      // As npm would link it, which also makes it executable.
+      const start = `#!/bin/sh\nexec "${process.execPath}" ../node_modules/rowmill/dist/cli/main.js "$@"\n`;
+      await writeFile(join(bin, "rowmill"), start.replace("../", `${project.folder}/`), { mode: 0o755 });
+      await writeFile(join(project.folder, "package.json"), '{ "name": "films", "private": true }');
+      const npm = spawn("npm", ["exec", "--offline", "--", "rowmill", "up"], {
+        cwd: project.folder,
+        env: { ...project.env, PATH: process.env["PATH"], HOME: process.env["HOME"] },
+        stdio: ["ignore", "ignore", "pipe"],
+      });
+      let said = "";
+      npm.stderr.on("data", (chunk: Buffer) => (said += String(chunk)));
+      const workers = async () => (await project.status()).workers.map(({ pid }) => pid);
+      await until("the worker", async () => said.includes("Working.") && (await workers()).length === 1);
+      const [pid = 0] = await workers();
+      expect(pid).not.toBe(npm.pid);
+      npm.kill(signal);
+      await until("the worker's end", async () => (await workers()).length === 0 && !isAlive(pid));
+    },
+  );
 
   function isAlive(pid: number): boolean {
     try {
