@@ -124,7 +124,7 @@ describe("Watching", { timeout: 120_000 }, () => {
     const before = await readFile(file, "utf8");
     const up = project.start("up");
     await up.says("Working.");
-    await writeFile(file, `${before.slice(0, 60)}`);
+    await writeFile(file, before.slice(0, 60));
     await writeFile(file, `${before}// edited\n`);
     await up.says("The config changed at ");
     expect(up.stderr()).toMatch(/^The config changed at [\d-]+ [\d:]+ UTC\. Restart rowmill up to apply it\.$/m);

@@ -6,14 +6,23 @@ import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { checkConfigText, configText, type Choices } from "../../app/init/config-text.js";
 import { isNamed, listTables, refusalOfTable, requireWatchable, type FoundTable } from "../../app/init/list-tables.js";
+import { KeptAnswers } from "../../app/init/kept-answers.js";
 import { configFileName, ignoreOwnFiles, writeTsconfig, writeVariable } from "../../app/init/project-files.js";
 import { RowmillError } from "../../model/errors.js";
 import { ADAPTERS } from "../../providers/adapters.js";
 import { askYesNo } from "../screen/ask.js";
 import type { Cli } from "../cli.js";
+import { Interrupted } from "../screen/interruption.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { openInitDatabase, type InitDatabase } from "../parts/init-database.js";
-import { askChoices, choicesOfOptions, missingOptions, noTable, type InitOptions } from "../parts/init-questions.js";
+import {
+  askChoices,
+  choicesOfOptions,
+  missingOptions,
+  noTable,
+  type InitOptions,
+  type Wanted,
+} from "../parts/init-questions.js";
 
 export async function runInit(cli: Cli, options: InitOptions): Promise<number> {
   const folder = process.cwd();
@@ -65,12 +74,26 @@ async function choicesFor({ terminal }: Cli, opened: InitDatabase, typed: InitOp
     await requireWatchable(database, { table: options.table, key: [], columns: [] });
   const given = choicesOfOptions(options, found);
   if (given === null && !terminal.interactive) throw missingOptions(options, found);
-  const wanted = given ?? (await askChoices(terminal, options, found));
+  const wanted = given ?? (await askKept(terminal, options, found));
   await requireWatchable(database, wanted);
   return {
     ...wanted,
     embedded: embedded && opened.typedUrl === null && process.env["DATABASE_URL"] !== "embedded",
   };
+}
+
+async function askKept(
+  terminal: Cli["terminal"],
+  options: InitOptions,
+  found: Parameters<typeof choicesOfOptions>[1],
+): Promise<Wanted> {
+  const kept = await KeptAnswers.read(process.cwd());
+  try {
+    return await askChoices(terminal, options, { ...found, kept });
+  } catch (error) {
+    if (error instanceof Interrupted) terminal.note("Your answers so far are kept. To continue: rowmill init");
+    throw error;
+  }
 }
 
 function asListed(options: InitOptions, tables: readonly FoundTable[]): InitOptions {
@@ -89,6 +112,7 @@ async function writeProject(
   if (database.typedUrl !== null) await writeVariable(folder, "DATABASE_URL", database.typedUrl);
   const tsconfig = await writeTsconfig(folder, file);
   await writeFile(join(folder, file), text);
+  await (await KeptAnswers.read(folder)).forget();
   const lines = describeWritten({
     config: file,
     tsconfig,

@@ -1,6 +1,7 @@
 /** Owns what a config needs to know: taken from the options, or asked, or reported as missing. */
 import { ANSWER_EXAMPLE, readAnswerFields } from "../../app/init/answer-fields.js";
 import { nameFor, targetFor, type Choices } from "../../app/init/config-text.js";
+import type { AnswerName, KeptAnswers } from "../../app/init/kept-answers.js";
 import type { FoundTable } from "../../app/init/list-tables.js";
 import { pipelineNameProblem } from "../../config/read/read-names.js";
 import { RowmillError } from "../../model/errors.js";
@@ -29,7 +30,9 @@ export interface Found {
   readonly place: string;
 }
 
-type Wanted = Omit<Choices, "embedded">;
+type Check = (text: string) => string | null;
+
+export type Wanted = Omit<Choices, "embedded">;
 
 const TABLES_SHOWN_MAX = 20;
 const COLUMNS_SHOWN_MAX = 12;
@@ -70,42 +73,30 @@ export function missingOptions(options: InitOptions, found: Found): RowmillError
   });
 }
 
-/** @throws Interrupted when a question is answered with Ctrl-C. */
-export async function askChoices(terminal: Terminal, options: InitOptions, found: Found): Promise<Wanted> {
-  const table = options.table === undefined ? await askTable(terminal, found) : tableNamed(found, options.table);
+/** Begins with what was answered before an interruption. @throws Interrupted when a question is answered with Ctrl-C */
+export async function askChoices(
+  terminal: Terminal,
+  options: InitOptions,
+  { kept, ...found }: Found & { readonly kept: KeptAnswers },
+): Promise<Wanted> {
+  const text = async (name: AnswerName, question: string, asked: { initial?: string; check: Check }) =>
+    kept.keep(name, await askText(question, { ...asked, initial: kept.text(name) ?? asked.initial ?? "" }));
+  const table = options.table === undefined ? await askTable(terminal, found, kept) : tableNamed(found, options.table);
   const key = listOf(options.key) ?? (await askKey(table));
-  const columns = listOf(options.columns) ?? (await askColumns(table, key));
-  const model = options.model ?? (await askText("Which model?", { initial: MODEL_DEFAULT, check: notEmpty }));
-  const prompt =
-    options.prompt ?? (await askText("What should it do with each row? One or two sentences.", { check: notEmpty }));
-  const asFunction = options.function ?? (await askForm(prompt));
+  const columns = listOf(options.columns) ?? (await askColumns(table, key, kept));
+  const model = options.model ?? (await text("model", "Which model?", { initial: MODEL_DEFAULT, check: notEmpty }));
+  const asksPrompt = "What should it do with each row? One or two sentences.";
+  const prompt = options.prompt ?? (await text("prompt", asksPrompt, { check: notEmpty }));
+  const asFunction = options.function ?? (await askForm(prompt, kept));
+  const asksAnswer = "Which fields should the answer have? Names with types; or: text";
   const answer =
-    options.answer ??
-    (await askText("Which fields should the answer have? Names with types; or: text", {
-      initial: ANSWER_EXAMPLE,
-      check: answerProblem,
-    }));
-  return {
-    name:
-      checkedName(options.name) ??
-      (await askText("What is the name of this pipeline?", {
-        initial: nameFor(table.name),
-        check: pipelineNameProblem,
-      })),
-    table: table.name,
-    key,
-    columns,
-    model,
-    prompt,
-    asFunction,
-    answer: readAnswerFields(answer),
-    target:
-      options.target ??
-      (await askText("Which table should the answers go to? Rowmill creates it if needed.", {
-        initial: targetFor(table.name),
-        check: notEmpty,
-      })),
-  };
+    options.answer ?? (await text("answer", asksAnswer, { initial: ANSWER_EXAMPLE, check: answerProblem }));
+  const asksName = { initial: nameFor(table.name), check: pipelineNameProblem };
+  const name = checkedName(options.name) ?? (await text("name", "What is the name of this pipeline?", asksName));
+  const asksTarget = "Which table should the answers go to? Rowmill creates it if needed.";
+  const target =
+    options.target ?? (await text("target", asksTarget, { initial: targetFor(table.name), check: notEmpty }));
+  return { name, table: table.name, key, columns, model, prompt, asFunction, answer: readAnswerFields(answer), target };
 }
 
 /** A table that is not in the list is left to the inspection, which suggests a similar name. */
@@ -121,7 +112,7 @@ function tableNamed(found: Found, name: string): FoundTable {
   );
 }
 
-async function askTable(terminal: Terminal, { tables, place }: Found): Promise<FoundTable> {
+async function askTable(terminal: Terminal, { tables, place }: Found, kept: KeptAnswers): Promise<FoundTable> {
   const usable = tables.filter((table) => table.problem === null);
   if (usable.length === 0) throw noTable({ tables, place });
   for (const line of listUnwatchable(tables)) terminal.note(line);
@@ -130,7 +121,7 @@ async function askTable(terminal: Terminal, { tables, place }: Found): Promise<F
     label: name,
     hint: columns.map((column) => column.name).join(", "),
   }));
-  const name = await choose("Which table has your rows?", options);
+  const name = await kept.keep("table", await choose("Which table has your rows?", options, kept.text("table")));
   return tableNamed({ tables, place }, name);
 }
 
@@ -152,23 +143,30 @@ async function askKey({ name, keys }: FoundTable): Promise<readonly string[]> {
   return keys[Number(await choose(`Which key identifies a row of ${name}?`, options))] ?? only;
 }
 
-async function askColumns({ columns }: FoundTable, key: readonly string[]): Promise<readonly string[]> {
+async function askColumns(
+  { columns }: FoundTable,
+  key: readonly string[],
+  kept: KeptAnswers,
+): Promise<readonly string[]> {
   const options = columns.map(({ name, type }) => ({ value: name, label: name, hint: type }));
   const texts = columns.filter(({ name, type }) => /^(?:text|character)/.test(type) && !key.includes(name));
-  return chooseSome(
+  const before = (kept.list("columns") ?? []).filter((name) => columns.some((column) => column.name === name));
+  const chosen = await chooseSome(
     "Which columns should the model see? A row is sent again when one of them changes.",
     options,
-    texts.map((column) => column.name),
+    before.length > 0 ? before : texts.map((column) => column.name),
   );
+  return kept.keep("columns", chosen);
 }
 
-async function askForm(prompt: string): Promise<boolean> {
+async function askForm(prompt: string, kept: KeptAnswers): Promise<boolean> {
   if (/\{\{|\{%/.test(prompt)) return false;
-  const form = await choose("How should the columns be inserted into the prompt?", [
+  const forms = [
     { value: "template", label: "With a template", hint: "{{ title }}" },
     { value: "function", label: "With a function", hint: "(row) => row.title" },
-  ]);
-  return form === "function";
+  ];
+  const form = await choose("How should the columns be inserted into the prompt?", forms, kept.text("form"));
+  return (await kept.keep("form", form)) === "function";
 }
 
 function answerProblem(text: string): string | null {
