@@ -292,6 +292,9 @@ create table rowmill.batches (
   next_at timestamptz not null default now(),
   polls integer not null default 0,
   failures integer not null default 0,
+  -- What the last turn failed with, and since when turns fail; null: the last one did not.
+  trouble text,
+  trouble_since timestamptz,
   -- By when the provider has ended it, from its creation.
   window_hours integer not null default 24 check (window_hours > 0),
   planned_at timestamptz not null default now(),
@@ -330,6 +333,7 @@ create table rowmill.batches (
   constraint cancel_has_person check ((cancel_wanted_at is null) = (cancel_wanted_by is null)),
   constraint cancel_is_wanted check (cancel_wanted_at is not null or (not cancel_drops and cancel_asked_at is null)),
   constraint lost_is_given_up check (lost_nano_usd = 0 or state = 'cancelled'),
+  constraint trouble_has_start check ((trouble is null) = (trouble_since is null)),
   constraint lease_is_whole check ((lease_token is null) = (lease_until is null))
 ) with (fillfactor = 70);
 create index batches_unfinished on rowmill.batches (pipeline_id) where settled_at is null;
@@ -562,7 +566,9 @@ create table rowmill.workers (
   pid integer not null,
   version text not null,
   started_at timestamptz not null default now(),
-  seen_at timestamptz not null default now()
+  seen_at timestamptz not null default now(),
+  -- When the file of its config was changed after it had read it; null: it works with the file as it is.
+  config_changed_at timestamptz
 );
 
 -- For people who would rather query: these three are documented (docs/cli.md) and stay as they are; the tables may change. They read with the

@@ -13,6 +13,7 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export interface LogOptions {
   readonly logLevel: LogLevel;
+  readonly logFormat?: "text" | "json";
 }
 
 export interface ProjectOptions extends LogOptions {

@@ -14,6 +14,10 @@ const JSON_OPTION = ["--json", "print one JSON object, for programs"] as const;
 const QUIET_OPTION = ["-q, --quiet", "hide progress; results, questions and problems still appear"] as const;
 const YES_OPTION = ["-y, --yes", "do not ask"] as const;
 
+const LOG_FORMAT = new Option("--log-format <format>", "what stderr gets: text, or a line of JSON for each message")
+  .choices(["text", "json"])
+  .default("text");
+
 type Build = (cli: Cli) => Command;
 
 /** Of an option that can be repeated. */
@@ -84,13 +88,15 @@ function doctorCommand(cli: Cli): Command {
 function upCommand(cli: Cli): Command {
   const once = new Option("--once", "do one round of work, then exit; for cron").conflicts("untilIdle");
   const printSql = new Option("--print-sql", "print the SQL of the setup without running it");
-  const up = command("up", "up", "up --until-idle --yes")
+  const up = command("up", "up", "up --until-idle --yes", "up movies")
     .description("Set up triggers and tables, then work until Ctrl-C: send batches, collect answers.")
+    .argument("[pipelines...]", "work on these only, and leave the others alone; default: all")
     .option("--until-idle", "send all waiting rows, wait for their answers, then exit")
     .addOption(once)
     .option("-y, --yes", "approve the cost of new and changed pipelines, and changes to their target tables")
     .addOption(printSql.conflicts(["once", "untilIdle", "yes"]))
     .option(...QUIET_OPTION)
+    .addOption(LOG_FORMAT)
     .action(run(cli, async () => (await import("./commands/up.js")).runUp));
   return withProject(up);
 }
@@ -347,6 +353,7 @@ function gatewayCommand(cli: Cli): Command {
     .option("--port <number>", "the port to listen on; 0 for any free one", parsePort, GATEWAY_PORT)
     .option("--data-dir <folder>", "the folder for files and batches", ".rowmill/gateway")
     .option("--api-key-file <file>", "accept only the API keys in this file, one per line")
+    .addOption(LOG_FORMAT)
     .action(run(cli, async () => (await import("./commands/gateway.js")).serveGateway));
   return withLogLevel(gateway);
 }

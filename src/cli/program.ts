@@ -53,7 +53,8 @@ export function buildProgram({ terminal, finish }: Cli): Command {
     .addHelpText("after", AFTER)
     .exitOverride()
     .hook("preAction", (_program, command) => {
-      const { logLevel, quiet } = command.opts();
+      const { logLevel, logFormat, quiet } = command.opts();
+      terminal.logFormat = logFormat === "json" ? "json" : "text";
       terminal.debug = logLevel === "debug";
       terminal.quiet = quiet === true;
     });

@@ -122,6 +122,16 @@ export function unknownPipeline(name: string, known: readonly string[], where: s
   });
 }
 
+/** The project with these pipelines only, as if its config had no others; without names, all. @throws `not_found` */
+export function onlyPipelines(project: Project, names: readonly string[]): Project {
+  if (names.length === 0) return project;
+  const { pipelines: all, file } = project.config;
+  const known = all.map(({ name }) => name);
+  const unknown = names.find((name) => !known.includes(name));
+  if (unknown !== undefined) throw unknownPipeline(unknown, known, file);
+  return { ...project, config: { ...project.config, pipelines: all.filter(({ name }) => names.includes(name)) } };
+}
+
 export async function noteMissingWorker({ terminal }: Project, database: Database): Promise<void> {
   if ((await overview.livingWorkers(database)).length === 0)
     terminal.note("! No worker is running. Start one: rowmill up");

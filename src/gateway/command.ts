@@ -15,6 +15,8 @@ export interface GatewayCommand {
   /** Keys from a file, else the value of ROWMILL_GATEWAY_KEYS, else the gateway makes its own. */
   readonly keys: { readonly file: string | null; readonly variable: string | null };
   readonly warn: (text: string) => void;
+  /** For a log: takes one line each at the start and the end. Null: instructions on stdout. */
+  readonly tell: ((text: string) => void) | null;
   readonly signal: AbortSignal;
 }
 
@@ -26,7 +28,7 @@ const EVERY_ADDRESS: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1"
 
 /** Resolves when the gateway has stopped. @throws RowmillError `usage` without the demo model */
 export async function runGateway(command: GatewayCommand): Promise<void> {
-  const { host, port, dataDir, demoModel, signal } = command;
+  const { host, port, dataDir, demoModel, tell, signal } = command;
   if (!demoModel) {
     throw new RowmillError("usage", "The gateway cannot forward to a model endpoint yet.", {
       hints: ["Add --demo-model: it answers by rules and word lists."],
@@ -37,13 +39,16 @@ export async function runGateway(command: GatewayCommand): Promise<void> {
   for (const warning of given.warnings) command.warn(warning);
   const settings = { host, port, dataDir, demoModel, apiKeys: given.keys, batchDelayMs: BATCH_DELAY_MS };
   const gateway = await startGateway(settings);
-  process.stdout.write(startText(urlFor(host, gateway.url), oneLine(dataDir), how.map(oneLine)));
+  const url = urlFor(host, gateway.url);
+  if (tell === null) process.stdout.write(startText(url, oneLine(dataDir), how.map(oneLine)));
+  else tell(`${listens(url, dataDir)} Its demo model is not a language model.`);
   try {
     if (!signal.aborted) await once(signal, "abort");
   } finally {
     await gateway.close();
   }
-  process.stdout.write("The gateway has stopped.\n");
+  if (tell === null) process.stdout.write("The gateway has stopped.\n");
+  else tell("The gateway has stopped.");
 }
 
 /** The keys, and the lines that show how to set one. Given keys are not printed. */
@@ -70,9 +75,13 @@ function urlFor(host: string, url: string): string {
   return reachable === undefined ? url : url.replace(/\/\/(?:\[::\]|0\.0\.0\.0):/, `//${reachable}:`);
 }
 
+function listens(url: string, dataDir: string): string {
+  return `The gateway listens on ${url} and keeps its state in ${oneLine(dataDir)}.`;
+}
+
 function startText(url: string, dataDir: string, how: readonly string[]): string {
   return [
-    `The gateway listens on ${url} and keeps its state in ${dataDir}.`,
+    listens(url, dataDir),
     "",
     "  NO LANGUAGE MODEL ANSWERS HERE. The demo model works by rules and word lists: its answers look plausible,",
     "  and the same text always gets the same answer. Use it for trials and tests, not for results.",

@@ -59,6 +59,16 @@ export function prefixed(error: RowmillError, words: string, cause: unknown = er
   });
 }
 
+/** The same error with one more hint, the first. */
+export function withHint(error: RowmillError, hint: string): RowmillError {
+  const [first = "", ...lines] = error.message.split("\n");
+  return new RowmillError(error.code, first, {
+    cause: error,
+    hints: [hint, ...error.hints],
+    lines: lines.map((line) => line.slice(2)),
+  });
+}
+
 /** `refs` or `ref` is not what this adapter wrote. */
 export function unreadableRefs(provider: string): RowmillError {
   return new RowmillError("internal", `The ledger's record of a batch was not written by the adapter "${provider}".`);

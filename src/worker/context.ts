@@ -74,7 +74,12 @@ export interface ProcessMemory {
   readonly spoolFiles: WeakMap<Lease, string>;
   /** Batch id → when its last warning about being overdue was logged. */
   readonly overdueWarnedMs: Map<string, number>;
+  /** Ids of batches that ended here and were not reported yet: at most ENDED_REMEMBERED_MAX. */
+  readonly endedBatches: string[];
 }
+
+/** Reports come every second or so; beyond that the oldest are not reported. */
+export const ENDED_REMEMBERED_MAX = 1_000;
 
 export function emptyMemory(): ProcessMemory {
   return {
@@ -84,6 +89,7 @@ export function emptyMemory(): ProcessMemory {
     repeatedErrors: new WeakMap(),
     spoolFiles: new WeakMap(),
     overdueWarnedMs: new Map(),
+    endedBatches: [],
   };
 }
 

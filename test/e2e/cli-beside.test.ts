@@ -63,7 +63,7 @@ describe("Commands while up runs", { timeout: 90_000 }, () => {
     await untilPipeline(project, { succeeded: 5 });
     const status = await project.status();
     expect(status).toEqual({
-      workers: [{ host: expect.any(String), pid: up.child.pid, startedAt: expect.any(String) }],
+      workers: [{ host: expect.any(String), pid: up.child.pid, startedAt: expect.any(String), configChangedAt: null }],
       overdue: [],
       waits: [],
       providers: [expect.objectContaining({ name: "openai", paidTwice: "Nothing." })],
@@ -111,7 +111,9 @@ describe("Commands while up runs", { timeout: 90_000 }, () => {
     await up.says("films: paused: the prompt is being rewritten");
     await insertFilms(project, 3);
     await untilPipeline(project, { waiting: 3 });
-    expect((await project.status()).pipelines[0]?.paused).toBe("the prompt is being rewritten");
+    expect((await project.status()).pipelines[0]?.paused).toBe(
+      "the prompt is being rewritten. Resume it: rowmill resume films",
+    );
     up.child.kill("SIGINT");
     await up.ended;
 

@@ -68,7 +68,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     const ended = await project.run("up", "--until-idle");
     expect(ended.status, ended.stderr).toBe(3);
     expect(ended.stderr).toMatch(
-      /^words: 1 succeeded, 1 failed; .*\n {2}1 row cannot be sent because of the key, such as (long )+l?o?n?g?…: A key may have at most 1024 bytes\./m,
+      /^words: 1 succeeded, 1 failed; .*\n {2}Answers: .*\n {2}1 row cannot be sent because of the key, such as (long )+l?o?n?g?…: A key may have at most 1024 bytes\./m,
     );
     expect((await project.status()).pipelines).toMatchObject([{ succeeded: 1, failed: 1 }]);
     await project.database.run(sql`delete from words where word <> 'short'`);

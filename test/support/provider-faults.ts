@@ -122,11 +122,11 @@ export async function statusOf({ database }: TestProject): Promise<string> {
     pipelines: pipelines.map((pipeline) => ({
       ...pipeline,
       paused: pausedText(pipeline, undefined),
-      pausedByUser: pipeline.pauseKind === "person",
       topFailure: null,
     })),
     money: await moneyOverviews(database),
     batches: await batchOverviews(database, 20),
+    progress: [],
     held: [],
     waits: [],
     overdue: await stuckBatches.overdue(database, { max: 20 }),

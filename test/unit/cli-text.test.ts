@@ -113,6 +113,7 @@ describe("Why a pipeline does not continue", () => {
   const pipeline = {
     name: "films",
     waiting: 3,
+    pauseKind: null,
     pauseReason: null,
     definitionHash: "new",
     approvedHash: "old",
@@ -148,7 +149,15 @@ describe("Why a pipeline does not continue", () => {
   });
 
   it("is a pause before anything else, and the uninstallation before that", () => {
-    expect(pausedText({ ...pipeline, pauseReason: "no money" }, undefined)).toBe("no money");
+    const paused = { ...pipeline, pauseReason: "no money" };
+    expect(pausedText(paused, undefined)).toBe("no money. To try now: rowmill resume films");
+    expect(pausedText({ ...paused, pauseKind: "budget" }, undefined)).toBe(
+      "no money. Then restart the worker: rowmill up",
+    );
+    const typed = { ...paused, pauseKind: "person", pauseReason: "see rowmill show films 1" } as const;
+    expect(pausedText(typed, undefined)).toBe("see rowmill show films 1. Resume it: rowmill resume films");
+    const known = { ...paused, pauseKind: "account", pauseReason: "No key. Then: rowmill resume films" } as const;
+    expect(pausedText(known, undefined)).toBe("No key. Then: rowmill resume films");
     expect(pausedText({ ...pipeline, pauseReason: "no money", uninstalledAt: new Date() }, undefined)).toMatch(
       /^uninstalled\. /,
     );
@@ -277,8 +286,7 @@ describe("The status", () => {
         deadlineMs: 1_000,
         nextLookMs: null,
         arrivals: 2,
-        paused: "new prompt",
-        pausedByUser: true,
+        paused: "new prompt. Resume it: rowmill resume films",
         topFailure: null,
       },
     ],
@@ -295,6 +303,7 @@ describe("The status", () => {
       },
     ],
     batches: [],
+    progress: [],
     held: [],
     overdue: [],
     waits: [],

@@ -519,6 +519,21 @@ describe(".env next to the config", () => {
     expect(env["OPENAI_API_KEY"]).toBe("");
   });
 
+  test("explains an unquoted # that cuts the value of DATABASE_URL, and no comment after it", async () => {
+    const cut = "postgres://app:s3cret#word@db/app";
+    await write({ "rowmill.config.ts": script, ".env": `DATABASE_URL=postgres://db/before\nDATABASE_URL=${cut}\n` });
+    const error = await failureOf(loadConfig({ cwd: folder, env: {} }));
+    expect(error.code).toBe("config_invalid");
+    expect(error.hints).toEqual([
+      `In ${path.join(folder, ".env")} the value of DATABASE_URL ends at its first #, because it has no quotes. ` +
+        "Put the value in double quotes, and write a # of the password as %23.",
+    ]);
+    for (const line of [`"${cut}"`, "mysql://db # ours", "mysql://db"]) {
+      await write({ ".env": `DATABASE_URL=${line}` });
+      expect((await failureOf(loadConfig({ cwd: folder, env: {} }))).hints).toEqual([]);
+    }
+  });
+
   test("leaves process.env as it was when other variables were given", async () => {
     await write({ "rowmill.config.ts": script, ".env": "ROWMILL_TEST_ONLY=1\nDATABASE_URL=embedded" });
     const before = { ...process.env };

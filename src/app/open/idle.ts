@@ -1,5 +1,6 @@
 /** Is there work left that continues by itself? For `--until-idle`, tests and the demo. */
 import { heldText, type HeldBatch } from "../../model/provider/account.js";
+import { pauseText } from "../../model/words/pause-text.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import * as batches from "../../store/batches/batches.js";
 import * as requests from "../../store/requests/requests.js";
@@ -58,7 +59,8 @@ async function pipelineState(
   if (row.uninstalledAt !== null) return { busy: false, blocked: "It is uninstalled. To install it again: rowmill up" };
   if (row.definitionHash !== pipeline.definitionHash)
     return { busy: false, blocked: "Another rowmill up started with a changed config, so this one is out of date." };
-  if (row.pauseReason !== null) return { busy: false, blocked: row.pauseReason };
+  const paused = pauseText(row);
+  if (paused !== null) return { busy: false, blocked: paused };
   const unswept =
     (await sweeps.isSweepPending(client, pipeline.id)) ||
     !(await sweeps.isSwept(client, pipeline.id, row.definitionHash));

@@ -1,9 +1,10 @@
 /** Opens the config's database: a server by its URL, or the embedded one next to the config file. */
 import { dirname, join } from "node:path";
 import { connectionFacts, connectionOptions, describeServer } from "../../config/database/connection.js";
+import { hintOfCutValue } from "../../config/load/dotenv.js";
 import type { Environment } from "../../config/load/environment.js";
 import { exists } from "../../model/file-errors.js";
-import { prefixed, RowmillError } from "../../model/errors.js";
+import { prefixed, RowmillError, withHint } from "../../model/errors.js";
 import type { ProjectConfig } from "../../model/pipeline.js";
 import { explainWith, openDatabase, sql, type Database, type DatabaseOptions } from "../../postgres/database.js";
 
@@ -33,8 +34,16 @@ export async function openProjectDatabase(
   } catch (error) {
     await opened.close();
     const explained = address.kind === "server" ? explainWith(error, connectionFacts(address, environment)) : error;
-    throw withPlace(explained, opened.place);
+    const placed = withPlace(explained, opened.place);
+    const hint = await hintOfCutUrl(config);
+    throw hint !== null && placed instanceof RowmillError ? withHint(placed, hint) : placed;
   }
+}
+
+/** Of an address that comes from `.env`. */
+function hintOfCutUrl({ database, file }: ProjectConfig): Promise<string | null> {
+  const url = database.kind === "server" ? database.url : undefined;
+  return hintOfCutValue(dirname(file), "DATABASE_URL", url);
 }
 
 function openServer(

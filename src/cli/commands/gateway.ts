@@ -21,9 +21,10 @@ export async function serveGateway({ terminal }: Cli, options: GatewayOptions): 
   const keys = { file: options.apiKeyFile ?? null, variable: process.env[KEYS_VARIABLE] || null };
   const warn = (text: string) => terminal.note(`! Warning: ${text}`);
   const dataDir = resolve(options.dataDir);
+  const tell = options.logFormat === "json" ? (text: string) => terminal.note(text) : null;
   return interruptible(terminal, null, async (signal) => {
     try {
-      await runGateway({ host, port, dataDir, demoModel, keys, warn, signal });
+      await runGateway({ host, port, dataDir, demoModel, keys, warn, tell, signal });
       return EXIT_STATUS.ok;
     } catch (error) {
       throw explainListen(error, options);

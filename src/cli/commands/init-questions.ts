@@ -1,6 +1,7 @@
 /** Owns what a config needs to know: taken from the options, or asked, or reported as missing. */
 import { ANSWER_EXAMPLE, readAnswerFields } from "../../app/init/answer-fields.js";
 import { nameFor, targetFor, type Choices } from "../../app/init/config-text.js";
+import type { AnswerName, KeptAnswers } from "../../app/init/kept-answers.js";
 import type { FoundTable } from "../../app/init/list-tables.js";
 import { pipelineNameProblem } from "../../config/read/read-names.js";
 import { RowmillError } from "../../model/errors.js";
@@ -29,7 +30,9 @@ export interface Found {
   readonly place: string;
 }
 
-type Wanted = Omit<Choices, "embedded">;
+type Check = (text: string) => string | null;
+
+export type Wanted = Omit<Choices, "embedded">;
 
 const TABLES_SHOWN_MAX = 20;
 const COLUMNS_SHOWN_MAX = 12;
@@ -57,38 +60,36 @@ export function missingOptions(options: InitOptions, found: Found): RowmillError
 }
 
 /**
- * From the options, and where these are not complete, from answers to questions. @throws RowmillError `usage` when an
- * option cannot be read, Interrupted when a question is answered with Ctrl-C
+ * From the options, and where these are not complete, from answers to questions, which begin with what was answered
+ * before an interruption. @throws RowmillError `usage` when an option cannot be read, Interrupted when a question is
+ * answered with Ctrl-C
  */
-export async function makeChoices(terminal: Terminal, options: InitOptions, found: Found): Promise<Wanted> {
+export async function makeChoices(
+  terminal: Terminal,
+  options: InitOptions,
+  { kept, ...found }: Found & { readonly kept: KeptAnswers },
+): Promise<Wanted> {
   const asks = !areComplete(options);
-  const table = options.table === undefined ? await askTable(terminal, found) : tableNamed(found, options.table);
+  const text = async (name: AnswerName, question: string, asked: { initial?: string; check: Check }) =>
+    kept.keep(name, await askText(question, { ...asked, initial: kept.text(name) ?? asked.initial ?? "" }));
+  const table = options.table === undefined ? await askTable(terminal, found, kept) : tableNamed(found, options.table);
   const key = listOf(options.key) ?? (asks ? await askKey(table) : (table.keys[0] ?? []));
-  const columns = listOf(options.columns) ?? (await askColumns(table, key));
-  const model = options.model ?? (await askText("Which model?", { initial: MODEL_DEFAULT, check: notEmpty }));
-  const prompt =
-    options.prompt ?? (await askText("What should it do with each row? One or two sentences.", { check: notEmpty }));
-  const asFunction = options.function ?? (asks && (await askForm(prompt)));
+  const columns = listOf(options.columns) ?? (await askColumns(table, key, kept));
+  const model = options.model ?? (await text("model", "Which model?", { initial: MODEL_DEFAULT, check: notEmpty }));
+  const asksPrompt = "What should it do with each row? One or two sentences.";
+  const prompt = options.prompt ?? (await text("prompt", asksPrompt, { check: notEmpty }));
+  const asFunction = options.function ?? (asks && (await askForm(prompt, kept)));
+  const asksAnswer = "Which fields should the answer have? Names with types; or: text";
   const answer =
-    options.answer ??
-    (await askText("Which fields should the answer have? Names with types; or: text", {
-      initial: ANSWER_EXAMPLE,
-      check: answerProblem,
-    }));
-  const name = checkedName(options.name) ?? (await nameOf(table, asks));
-  const target = options.target ?? (await targetOf(table, asks));
+    options.answer ?? (await text("answer", asksAnswer, { initial: ANSWER_EXAMPLE, check: answerProblem }));
+  const asksName = { initial: nameFor(table.name), check: pipelineNameProblem };
+  const name =
+    checkedName(options.name) ??
+    (asks ? await text("name", "What is the name of this pipeline?", asksName) : asksName.initial);
+  const asksTarget = { initial: targetFor(table.name), check: notEmpty };
+  const where = "Which table should the answers go to? Rowmill creates it if needed.";
+  const target = options.target ?? (asks ? await text("target", where, asksTarget) : asksTarget.initial);
   return { name, table: table.name, key, columns, model, prompt, asFunction, answer: readAnswerFields(answer), target };
-}
-
-async function nameOf(table: FoundTable, asks: boolean): Promise<string> {
-  const initial = nameFor(table.name);
-  return asks ? askText("What is the name of this pipeline?", { initial, check: pipelineNameProblem }) : initial;
-}
-
-async function targetOf(table: FoundTable, asks: boolean): Promise<string> {
-  const initial = targetFor(table.name);
-  const question = "Which table should the answers go to? Rowmill creates it if needed.";
-  return asks ? askText(question, { initial, check: notEmpty }) : initial;
 }
 
 /** A table that is not in the list is left to the inspection, which suggests a similar name. */
@@ -104,7 +105,7 @@ function tableNamed(found: Found, name: string): FoundTable {
   );
 }
 
-async function askTable(terminal: Terminal, { tables, place }: Found): Promise<FoundTable> {
+async function askTable(terminal: Terminal, { tables, place }: Found, kept: KeptAnswers): Promise<FoundTable> {
   const usable = tables.filter((table) => table.problem === null);
   if (usable.length === 0) throw noTable({ tables, place });
   for (const line of listUnwatchable(tables)) terminal.note(line);
@@ -113,7 +114,7 @@ async function askTable(terminal: Terminal, { tables, place }: Found): Promise<F
     label: name,
     hint: columns.map((column) => column.name).join(", "),
   }));
-  const name = await choose("Which table has your rows?", options);
+  const name = await kept.keep("table", await choose("Which table has your rows?", options, kept.text("table")));
   return tableNamed({ tables, place }, name);
 }
 
@@ -135,23 +136,30 @@ async function askKey({ name, keys }: FoundTable): Promise<readonly string[]> {
   return keys[Number(await choose(`Which key identifies a row of ${name}?`, options))] ?? only;
 }
 
-async function askColumns({ columns }: FoundTable, key: readonly string[]): Promise<readonly string[]> {
+async function askColumns(
+  { columns }: FoundTable,
+  key: readonly string[],
+  kept: KeptAnswers,
+): Promise<readonly string[]> {
   const options = columns.map(({ name, type }) => ({ value: name, label: name, hint: type }));
   const texts = columns.filter(({ name, type }) => /^(?:text|character)/.test(type) && !key.includes(name));
-  return chooseSome(
+  const before = (kept.list("columns") ?? []).filter((name) => columns.some((column) => column.name === name));
+  const chosen = await chooseSome(
     "Which columns should the model see? A row is sent again when one of them changes.",
     options,
-    texts.map((column) => column.name),
+    before.length > 0 ? before : texts.map((column) => column.name),
   );
+  return kept.keep("columns", chosen);
 }
 
-async function askForm(prompt: string): Promise<boolean> {
+async function askForm(prompt: string, kept: KeptAnswers): Promise<boolean> {
   if (/\{\{|\{%/.test(prompt)) return false;
-  const form = await choose("How should the columns be inserted into the prompt?", [
+  const forms = [
     { value: "template", label: "With a template", hint: "{{ title }}" },
     { value: "function", label: "With a function", hint: "(row) => row.title" },
-  ]);
-  return form === "function";
+  ];
+  const form = await choose("How should the columns be inserted into the prompt?", forms, kept.text("form"));
+  return (await kept.keep("form", form)) === "function";
 }
 
 function answerProblem(text: string): string | null {

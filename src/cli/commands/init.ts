@@ -6,6 +6,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { checkConfigText, configText, type Choices } from "../../app/init/config-text.js";
 import { isNamed, listTables, refusalOfTable, requireWatchable, type FoundTable } from "../../app/init/list-tables.js";
+import { KeptAnswers } from "../../app/init/kept-answers.js";
 import { configFileName, ignoreOwnFiles, writeTsconfig, writeVariable } from "../../app/init/project-files.js";
 import { openProjectDatabase, type OpenedDatabase } from "../../app/open/open-database.js";
 import { completeFromDotenv } from "../../config/load/dotenv.js";
@@ -18,6 +19,7 @@ import { DatabaseError, raw, underRolePath, type Database } from "../../postgres
 import { ADAPTERS } from "../../providers/adapters.js";
 import { askSecret, askText, askYesNo, choose } from "../screen/ask.js";
 import type { Cli } from "../cli.js";
+import { Interrupted } from "../screen/interruption.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { hideUrl, hideVariables } from "../project.js";
 import { noteMessage } from "../screen/report-error.js";
@@ -192,9 +194,23 @@ async function choicesFor({ terminal }: Cli, opened: InitDatabase, typed: InitOp
   if (options.table !== undefined && named === undefined)
     await requireWatchable(database, { table: options.table, key: [], columns: [] });
   if (!areComplete(options) && !terminal.interactive) throw missingOptions(options, found);
-  const wanted = await makeChoices(terminal, options, found);
+  const wanted = await chooseKept(terminal, options, found);
   await requireWatchable(database, wanted);
   return { ...wanted, embedded: embedded && opened.typedUrl === null && process.env["DATABASE_URL"] !== "embedded" };
+}
+
+async function chooseKept(
+  terminal: Cli["terminal"],
+  options: InitOptions,
+  found: { readonly tables: readonly FoundTable[]; readonly place: string },
+): Promise<Awaited<ReturnType<typeof makeChoices>>> {
+  const kept = await KeptAnswers.read(process.cwd());
+  try {
+    return await makeChoices(terminal, options, { ...found, kept });
+  } catch (error) {
+    if (error instanceof Interrupted) terminal.note("Your answers so far are kept. To continue: rowmill init");
+    throw error;
+  }
 }
 
 function asListed(options: InitOptions, tables: readonly FoundTable[]): InitOptions {
@@ -213,6 +229,7 @@ async function writeProject(
   if (database.typedUrl !== null) await writeVariable(folder, "DATABASE_URL", database.typedUrl);
   const tsconfig = await writeTsconfig(folder, file);
   await writeFile(join(folder, file), text);
+  await (await KeptAnswers.read(folder)).forget();
   const lines = describeWritten({
     config: file,
     tsconfig,

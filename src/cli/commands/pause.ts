@@ -1,5 +1,6 @@
 /** `rowmill pause`: sends nothing more until you resume it. What was paid for is still collected. */
 import type { Database } from "../../postgres/database.js";
+import { pauseText } from "../../model/words/pause-text.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { PipelineRow } from "../../store/pipelines/pipelines.js";
 import type { Cli, ProjectOptions } from "../cli.js";
@@ -18,12 +19,12 @@ export async function runPause(
     const row = await registeredPipeline(database, name);
     const before = await pauseByUser(database, row, options.reason ?? REASON_DEFAULT);
     if (before?.pauseKind === "person") {
-      cli.terminal.print(`✓ ${name} is already paused: ${before.pauseReason}`);
+      cli.terminal.print(`✓ ${name} is already paused: ${pauseText(before) ?? ""}`);
       return EXIT_STATUS.ok;
     }
     cli.terminal.print(`✓ ${name} is paused. Resume it: rowmill resume ${name}`);
     if (before !== null)
-      cli.terminal.note(`! It was already paused, and will be again if this still holds: ${before.pauseReason}`);
+      cli.terminal.note(`! It was already paused, and will be again if this still holds: ${pauseText(before) ?? ""}`);
     return EXIT_STATUS.ok;
   });
 }

@@ -5,11 +5,15 @@ import { hasDatabase, openProjectDatabase } from "../../app/open/open-database.j
 import { RowmillError } from "../../model/errors.js";
 import type { Cli } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { loadProject } from "../project.js";
+import { loadProject, onlyPipelines } from "../project.js";
 
 /** `usage` when a pipeline's tables do not match its config: the script then lacks its part. */
-export async function printSql({ terminal }: Cli, options: { readonly config?: string }): Promise<number> {
-  const { config, environment } = await loadProject(terminal, options.config);
+export async function printSql(
+  { terminal }: Cli,
+  names: readonly string[],
+  options: { readonly config?: string },
+): Promise<number> {
+  const { config, environment } = onlyPipelines(await loadProject(terminal, options.config), names);
   if (!(await hasDatabase(config))) {
     throw new RowmillError("not_found", "The embedded database does not exist yet, so there is no SQL to print.", {
       hints: ["Only you use it, so it needs no review. To create it: rowmill up"],

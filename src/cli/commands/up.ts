@@ -5,15 +5,18 @@
 import type { Logger } from "pino";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import { lockForWork, openProjectDatabase } from "../../app/open/open-database.js";
+import { watchConfig, type ConfigWatch } from "../../app/open/config-watch.js";
 import { openProject } from "../../app/open/open-project.js";
 import { openProviders } from "../../app/open/providers.js";
 import { runRound, sweepAll } from "../../app/open/round.js";
 import * as arrivals from "../../store/requests/arrivals.js";
+import type { ProjectConfig } from "../../model/pipeline.js";
 import type { Reader } from "../../postgres/database.js";
 import * as sweeps from "../../store/requests/sweeps.js";
 import { withdrawLocalApproval } from "../../worker/rounds/approval.js";
 import type { Pipeline, WorkerContext } from "../../worker/context.js";
 import { askAgainAfterDemo } from "../../worker/rounds/demo-answers.js";
+import { forgetFiles } from "../../worker/rounds/janitor.js";
 import { runIntake } from "../../worker/rounds/intake.js";
 import { startWorker } from "../../worker/process/worker.js";
 import { Approvals, askForChanges } from "../screen/approvals.js";
@@ -21,14 +24,19 @@ import { reaskAll, settleChanges } from "../screen/changed-rows.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { openLog } from "../screen/command-log.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
+import { reportFinished } from "../screen/finished-batches.js";
 import { follow } from "../screen/follow.js";
+import { watchNpm } from "../screen/npm-watch.js";
 import { interruptible } from "../screen/interruption.js";
 import { noPatience, patience, type Patience } from "../screen/patience.js";
-import { loadProject } from "../project.js";
+import { loadProject, onlyPipelines } from "../project.js";
 import { sayHowItEnded } from "../screen/closing-words.js";
 import { SweepProgress, WorkProgress } from "../screen/progress.js";
-import { counted } from "../screen/text.js";
+import { counted, formatTime } from "../screen/text.js";
 import type { Terminal } from "../screen/terminal.js";
+
+/** For deleting files at the end of `--until-idle`. */
+const CLEAN_MS_MAX = 30_000;
 
 export interface UpOptions extends ProjectOptions {
   readonly once?: true;
@@ -37,14 +45,23 @@ export interface UpOptions extends ProjectOptions {
   readonly printSql?: true;
 }
 
-export async function runUp(cli: Cli, options: UpOptions): Promise<number> {
-  if (options.printSql) return (await import("./print-sql.js")).printSql(cli, options);
+/** `names`: of the pipelines to work on; none: all of the config. */
+export async function runUp(cli: Cli, names: readonly string[], options: UpOptions): Promise<number> {
+  if (options.printSql) return (await import("./print-sql.js")).printSql(cli, names, options);
   const { terminal } = cli;
-  const project = await loadProject(terminal, options.config);
+  const all = await loadProject(terminal, options.config);
+  const project = onlyPipelines(all, names);
   // First: what is missing here is known without a database.
   const providers = await openProviders(project);
   const confirmation = "Stopping after the current steps. Press Ctrl-C again to stop at once.";
-  return interruptible(terminal, confirmation, async (signal) => {
+  return interruptible(terminal, confirmation, async (signal, interrupt) => {
+    const ending = new AbortController();
+    const whileUp = AbortSignal.any([signal, ending.signal]);
+    void watchNpm(whileUp, () => {
+      terminal.note("! npm, which started this worker, is gone.");
+      interrupt("SIGTERM");
+    });
+    const configWatch = await watchConfig({ file: all.config.file, signal: whileUp, onChange: warnOf(terminal) });
     // Cron runs it again.
     const patient = options.once ? noPatience : patience(terminal, signal);
     const release = await lockForWork(project.config, "rowmill up");
@@ -59,18 +76,20 @@ export async function runUp(cli: Cli, options: UpOptions): Promise<number> {
         const allowChange = askForChanges(terminal, options.yes === true, signal);
         const parts = { ...project, providers, database: opened.database, log, allowChange };
         const context = await patient(() => openProject(parts));
-        await patient(() => warnOfLeftovers(terminal, context, project.config.file));
-        return await workWith(cli, context, { ...options, signal, log, patient });
+        await patient(() => warnOfLeftovers(terminal, context, all.config));
+        return await workWith(cli, context, { ...options, configWatch, signal, log, patient });
       } finally {
         await opened.close();
       }
     } finally {
       release();
+      ending.abort();
     }
   });
 }
 
 interface WorkOptions extends UpOptions {
+  readonly configWatch: ConfigWatch;
   readonly signal: AbortSignal;
   readonly log: Logger;
   readonly patient: Patience;
@@ -89,6 +108,7 @@ async function workWith(cli: Cli, context: WorkerContext, options: WorkOptions):
     signal.throwIfAborted();
     if (options.once) {
       await runRound(context, { flush: false, signal });
+      await reportFinished(terminal, context);
       await sayHowItEnded(terminal, context);
       return EXIT_STATUS.ok;
     }
@@ -164,26 +184,55 @@ async function workOn(
   options: WorkOptions & { approvals: Approvals },
 ): Promise<number> {
   const { approvals, log, signal, patient, untilIdle = false } = options;
-  const worker = await patient(() => startWorker(context, { flush: untilIdle }));
+  const configChangedAt = options.configWatch.changedAt;
+  const worker = await patient(() => startWorker(context, { flush: untilIdle, configChangedAt }));
+  const report = () => reportFinished(terminal, context);
   try {
     if (!untilIdle) terminal.note("Working. Stop with Ctrl-C. See details: rowmill status");
     const progress = new WorkProgress(terminal, context, { flush: untilIdle });
-    await follow(context, { worker, approvals, progress, log, signal, untilIdle });
+    await follow(context, { worker, approvals, progress, log, signal, untilIdle, report });
   } finally {
     terminal.endLive();
     await worker.stop();
   }
+  await report();
+  await cleanUp(terminal, context, signal);
   const end = await sayHowItEnded(terminal, context);
   if (end.blocked > 0) return EXIT_STATUS.blocked;
   return end.failed > 0 ? EXIT_STATUS.rowsFailed : EXIT_STATUS.ok;
 }
 
-/** Their triggers still record changes, which pile up because no worker reads them. */
-async function warnOfLeftovers(terminal: Terminal, context: WorkerContext, configFile: string): Promise<void> {
-  for (const row of await pipelines.all(context.database)) {
-    if (row.uninstalledAt !== null || context.pipelines.has(row.id)) continue;
+/** Files of ended batches at the provider, which a worker that goes on would delete within seconds. */
+async function cleanUp(terminal: Terminal, context: WorkerContext, signal: AbortSignal): Promise<void> {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(CLEAN_MS_MAX)]);
+  const left = await terminal.during("Deleting files at the provider", () =>
+    forgetFiles(context, limit).catch((error: unknown) => {
+      signal.throwIfAborted();
+      if (!limit.aborted) throw error;
+      return null;
+    }),
+  );
+  if (left === 0) return;
+  const which = left === null ? "Some files" : `The files of ${counted(left, "batch")}`;
+  terminal.note(`! ${which} at the provider could not be deleted yet. The next rowmill up deletes them.`);
+}
+
+function warnOf(terminal: Terminal): (changedAt: Date | null) => void {
+  return (changedAt) =>
     terminal.note(
-      `! ${row.name} is set up in this database, but is not in ${configFile}. ` +
+      changedAt === null
+        ? "✓ The config is again as this worker read it."
+        : `! The config changed at ${formatTime(changedAt)}. Restart rowmill up to apply it.`,
+    );
+}
+
+/** Their triggers still record changes, which pile up because no worker reads them. */
+async function warnOfLeftovers(terminal: Terminal, context: WorkerContext, config: ProjectConfig): Promise<void> {
+  const known = new Set(config.pipelines.map(({ name }) => name));
+  for (const row of await pipelines.all(context.database)) {
+    if (row.uninstalledAt !== null || context.pipelines.has(row.id) || known.has(row.name)) continue;
+    terminal.note(
+      `! ${row.name} is set up in this database, but is not in ${config.file}. ` +
         "Its triggers record changes that no worker reads. " +
         `If no other config has it, remove its triggers: rowmill uninstall ${row.name}`,
     );

@@ -14,10 +14,12 @@ import type {
 import type { UnnamedRows } from "../../store/requests/refused-keys.js";
 import type { FailureGroup } from "../../store/requests/failures.js";
 import type { AccountWait } from "../../store/batches/money.js";
+import type { BatchProgress } from "../../store/batches/batch-progress.js";
 import { undecidedText } from "../screen/changed-rows.js";
 import { renderTable, type TableColumn } from "../screen/lay-out.js";
 import type { Terminal } from "../screen/terminal.js";
 import { counted, fit, fitKey, formatCount, formatTime, formatWait, shortId } from "../screen/text.js";
+import { progressText, troubleText } from "./batch-progress-text.js";
 
 const NOTE_CHARACTERS = 160;
 
@@ -25,11 +27,12 @@ export interface StatusFacts {
   readonly place: string;
   readonly pipelines: readonly (PipelineOverview & {
     readonly paused: string | null;
-    readonly pausedByUser: boolean;
     readonly topFailure: FailureGroup | null;
   })[];
   readonly money: readonly MoneyOverview[];
   readonly batches: readonly BatchOverview[];
+  /** Of the unfinished ones, those at the provider first. */
+  readonly progress: readonly BatchProgress[];
   readonly held: readonly ReturnType<typeof heldText>[];
   readonly overdue: readonly OverdueBatch[];
   /** Accounts that get no requests for now; `place`: the account in words. */
@@ -46,6 +49,7 @@ export function renderStatus(facts: StatusFacts, style: Style): string[] {
     ...pipelineLines(facts, style),
     ...pipelineNotes(facts),
     ...batchLines(facts, style),
+    ...progressLines(facts),
     ...heldLines(facts),
     ...overdueLines(facts),
     ...presumedLines(facts),
@@ -53,6 +57,7 @@ export function renderStatus(facts: StatusFacts, style: Style): string[] {
     ...eventLines(facts, style),
     "",
     workerLine(facts.workers),
+    ...changedWorkers(facts).map((text) => proseLine(`! ${text}. Restart it to apply the change: rowmill up`)),
     ...facts.promises.map(({ title, short }) => style.dim(`After a lost reply at ${title}: ${short}.`)),
     style.dim(proseLine(`State: ${facts.place}`)),
   ];
@@ -105,9 +110,8 @@ function pipelineNotes({ pipelines }: StatusFacts): string[] {
 function waitNote(pipeline: StatusFacts["pipelines"][number]): string | null {
   const { name, paused, deadlineMs } = pipeline;
   if (paused !== null) {
-    const wayOn = pipeline.pausedByUser ? `. Resume it: rowmill resume ${name}` : "";
     const word = pipeline.pauseReason === null ? "" : "paused: ";
-    return `${word}${paused.replace(/\.$/, "")}${wayOn}`;
+    return `${word}${paused.replace(/\.$/, "")}`;
   }
   if (deadlineMs === null) return null;
   if (deadlineMs <= 0) return "a batch is due";
@@ -148,6 +152,15 @@ function batchLines(facts: StatusFacts, style: Style): string[] {
     batch.nextLookMs === null ? "" : formatWait(batch.nextLookMs),
   ]);
   return ["", ...emphasised(renderTable(BATCH_HEADER, rows, style.columns()), style)];
+}
+
+/** How they stand, in one paragraph; a paragraph of its own for what fails. */
+function progressLines({ progress }: StatusFacts): string[] {
+  const lines = progress
+    .map((batch) => (batch.trouble === null ? progressText(batch) : null))
+    .filter((line) => line !== null);
+  const troubles = progress.map(troubleText).filter((text) => text !== null);
+  return [...(lines.length === 0 ? [] : ["", ...lines]), ...troubles.flatMap((text) => ["", `! ${text}`])];
 }
 
 function heldLines({ held }: StatusFacts): string[] {
@@ -200,4 +213,13 @@ function workerLine(workers: readonly LivingWorker[]): string {
   if (workers.length === 0) return "! No worker is running, so nothing moves. Start one: rowmill up";
   const names = workers.map((worker) => `process ${worker.pid} on ${worker.host}`);
   return proseLine(`✓ ${counted(workers.length, "worker")}: ${names.join(", ")}`);
+}
+
+/** A sentence without a full stop for each worker whose config was changed. */
+export function changedWorkers({ workers }: Pick<StatusFacts, "workers">): string[] {
+  return workers.flatMap(({ configChangedAt, pid, host }) =>
+    configChangedAt === null
+      ? []
+      : [`The config changed at ${formatTime(configChangedAt)}; process ${pid} on ${host} still uses the previous one`],
+  );
 }

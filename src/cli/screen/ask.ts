@@ -83,8 +83,10 @@ function shown(question: string, choices: readonly Choice[]) {
   return { message: proseLine(question), options, maxItems: CHOICES_SHOWN_MAX, output };
 }
 
-export async function choose(question: string, choices: readonly Choice[]): Promise<string> {
-  const first = choices[0] === undefined ? {} : { initialValue: choices[0].value };
+/** One of these values; the cursor begins at `initial` if that is one of them. */
+export async function choose(question: string, choices: readonly Choice[], initial?: string): Promise<string> {
+  const begin = choices.find(({ value }) => value === initial) ?? choices[0];
+  const first = begin === undefined ? {} : { initialValue: begin.value };
   return answerTo(({ select }) => select({ ...shown(question, choices), ...first }));
 }
 

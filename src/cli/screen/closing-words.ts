@@ -3,11 +3,16 @@ import { idleState } from "../../app/open/idle.js";
 import * as overview from "../../store/ledger/overview.js";
 import type { PipelineOverview } from "../../store/ledger/overview.js";
 import { proseLine } from "../../model/words/one-line.js";
+import { parseTableName } from "../../model/table-name.js";
+import { quoteIdentifier } from "../../postgres/database.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import type { WorkerContext } from "../../worker/context.js";
 import type { Terminal } from "./terminal.js";
 import { counted, fit, fitKey, formatCount } from "./text.js";
 
+/** Keywords among these names are few, and a server says what is wrong with one. */
+const PLAIN_NAME = /^[a-z_][a-z0-9_]*$/;
+const ROWS_SELECTED = 10;
 const FAILURES_SHOWN = 3;
 const ERROR_CHARACTERS = 160;
 
@@ -23,10 +28,19 @@ export async function sayHowItEnded(
     if (!context.pipelines.has(pipeline.id)) continue;
     const sign = pipeline.failed > 0 ? "✗" : "✓";
     terminal.note(`${sign} ${countsOf(pipeline)}; ${formatUsd(money.get(pipeline.id) ?? 0)} spent so far`);
+    if (pipeline.succeeded > 0) terminal.note(`  Answers: ${selectText(pipeline.targetTable)}`);
     if (pipeline.failed > 0) await sayFailures(terminal, context, pipeline);
   }
   for (const { pipeline, reason } of state.blocked) terminal.note(`! ${pipeline}: ${reason}`);
   return { blocked: state.blocked.length, failed: state.failed };
+}
+
+/** To be pasted into psql or a console of SQL. */
+export function selectText(table: string): string {
+  const { schema, name } = parseTableName(table) ?? { schema: null, name: table };
+  const parts = [...(schema === null ? [] : [schema]), name];
+  const words = parts.map((part) => (PLAIN_NAME.test(part) ? part : quoteIdentifier(part)));
+  return `select * from ${words.join(".")} limit ${ROWS_SELECTED};`;
 }
 
 function countsOf(pipeline: PipelineOverview): string {

@@ -1,4 +1,4 @@
-/** The log of a command: pino's records as lines on stderr, above the live ones. */
+/** The log of a command: pino's records as lines on stderr, above the live ones, or in JSON (`--log-format`). */
 import type { Logger } from "pino";
 import { commonjs } from "../../model/commonjs.js";
 import type { LogLevel } from "../cli.js";
@@ -12,6 +12,10 @@ const VALUE_CHARACTERS_MAX = 300;
 const NOT_SHOWN = new Set(["level", "time", "pid", "hostname", "msg", "err"]);
 
 export function openLog(terminal: Terminal, level: LogLevel): Logger {
+  return terminal.logFormat === "json" ? openRecords(terminal, level) : openLines(terminal, level);
+}
+
+function openLines(terminal: Terminal, level: LogLevel): Logger {
   return pino(
     { level, base: null },
     {
@@ -22,12 +26,29 @@ export function openLog(terminal: Terminal, level: LogLevel): Logger {
   );
 }
 
+function openRecords(terminal: Terminal, level: LogLevel): Logger {
+  const err = (error: unknown) => {
+    const known = errorOf(error);
+    return terminal.debug || known === null ? known : { message: known.message };
+  };
+  return pino(
+    {
+      level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { err },
+    },
+    { write: (line: string) => terminal.record(line.trimEnd()) },
+  );
+}
+
 function describeRecord(record: Readonly<Record<string, unknown>>, withStack: boolean): string[] {
   const details = Object.entries(record)
     .filter(([name]) => !NOT_SHOWN.has(name))
     .map(([name, value]) => `${name} ${shown(name, value)}`);
   const where = details.length === 0 ? "" : ` (${details.join(", ")})`;
-  const time = new Date(Number(record["time"])).toISOString().slice(11, 19);
+  const time = new Date(Number(record["time"])).toISOString();
   const level = pino.levels.labels[Number(record["level"])] ?? "log";
   const text = `${time} ${level}: ${String(record["msg"] ?? "")}${where}`;
   const error = errorOf(record["err"]);

@@ -30,6 +30,8 @@ export interface Following {
   readonly worker: Pick<Worker, "seen" | "onSeen">;
   readonly approvals: Approvals;
   readonly progress: WorkProgress;
+  /** Called at each round; errors of the database are waited out. */
+  readonly report?: () => Promise<void>;
   readonly log: Logger;
   readonly signal: AbortSignal;
   readonly untilIdle: boolean;
@@ -53,6 +55,7 @@ export async function follow(context: WorkerContext, following: Following): Prom
     try {
       if (due !== null) {
         await following.approvals.settleLater(unapproved(context, due));
+        await following.report?.();
         await progress.update(due);
         if (await idle.look(due)) return;
       }

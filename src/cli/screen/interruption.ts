@@ -38,11 +38,14 @@ export function endAtSignals(onEnd: () => void): void {
     });
 }
 
-/** Runs `work`; the first signal aborts its `AbortSignal` with an `Interrupted`, and shows `confirmation`. */
+/**
+ * Runs `work`; the first signal aborts its `AbortSignal` with an `Interrupted`, and shows `confirmation`. `interrupt`
+ * does as if a signal had come.
+ */
 export async function interruptible<T>(
   terminal: Terminal,
   confirmation: string | null,
-  work: (signal: AbortSignal) => Promise<T>,
+  work: (signal: AbortSignal, interrupt: (by: StopSignal) => void) => Promise<T>,
 ): Promise<T> {
   const controller = new AbortController();
   let firstAtMs = 0;
@@ -60,7 +63,7 @@ export async function interruptible<T>(
   for (const signal of SIGNALS) process.on(signal, listener);
   listening += 1;
   try {
-    return await work(controller.signal);
+    return await work(controller.signal, listener);
   } finally {
     listening -= 1;
     for (const signal of SIGNALS) process.off(signal, listener);

@@ -3,6 +3,7 @@ import * as overview from "../../store/ledger/overview.js";
 import type { PipelineOverview } from "../../store/ledger/overview.js";
 import type { Due } from "../../store/ledger/due.js";
 import type { WorkerContext } from "../../worker/context.js";
+import { pauseText } from "../../model/words/pause-text.js";
 import type { Terminal } from "./terminal.js";
 import { counted, fit, formatCount, formatWait, pausedText, percentOf } from "./text.js";
 
@@ -95,7 +96,7 @@ export class WorkProgress {
 
   /** Once, in full: the live line has no room for the reason. */
   #notePause(pipeline: PipelineOverview): void {
-    const reason = pipeline.pauseReason;
+    const reason = pauseText(pipeline);
     const before = this.#pauses.get(pipeline.id) ?? null;
     this.#pauses.set(pipeline.id, reason);
     if (reason === before) return;

@@ -19,8 +19,8 @@ export function reportError(terminal: Terminal, error: unknown): void {
 }
 
 /** Begins an error. A log holds lines of many programs, so it names this one. */
-export function markOf({ drawsOver }: Terminal): string {
-  return drawsOver ? "✗ " : "rowmill: ";
+export function markOf({ drawsOver, logFormat }: Terminal): string {
+  return drawsOver || logFormat === "json" ? "✗ " : "rowmill: ";
 }
 
 export function noteMessage(terminal: Terminal, error: RowmillError, mark = ""): void {

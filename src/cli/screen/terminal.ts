@@ -6,6 +6,7 @@
 import { oneLine, proseLine } from "../../model/words/one-line.js";
 import { formatWait } from "./text.js";
 import { invocationOf, layOut, spellCommands } from "./lay-out.js";
+import { openFullScreen, type FullScreen } from "./full-screen.js";
 import { openLiveBoard, withSpinner, type LiveLine } from "./live-board.js";
 
 /** Hiding shorter texts would hide ordinary words. */
@@ -18,6 +19,8 @@ export interface Terminal {
   quiet: boolean;
   /** Names of all commands: where a text names one, it is spelled as the reader types it. */
   commands: readonly string[];
+  /** JSON: each line on stderr is one record, for a program that collects logs. */
+  logFormat: "text" | "json";
   columns(): number;
   print(line: string): void;
   /** The same for lines that hold text of rows and models, which stays as it is. */
@@ -26,9 +29,15 @@ export interface Terminal {
   data(line: string): void;
   /** A line on stderr, above the live ones. */
   note(line: string): void;
+  /** A record of a log in JSON, on stderr. */
+  record(line: string): void;
   /** Lines at the bottom of the screen, in place of the previous ones. Only where `drawsOver`. */
   live(lines: readonly LiveLine[]): void;
   endLive(): void;
+  /** The whole terminal, for what is drawn over and over; null where stdout is none. To be closed. */
+  fullScreen(): FullScreen | null;
+  /** Commands in the text as the reader types them, for what is measured before it is shown. */
+  spell(text: string): string;
   /** Shows a spinner with `label` while the work lasts, where it lasts long. The work must not draw or ask. */
   during<T>(label: string, work: () => Promise<T>): Promise<T>;
   bold(line: string): string;
@@ -57,8 +66,13 @@ export function openTerminal(): Terminal {
   const write = (stream: NodeJS.WriteStream, written: readonly string[]) =>
     void stream.write(`${written.join("\n")}\n`);
   const terminal: Terminal = {
-    interactive: stdin.isTTY && stderr.isTTY,
-    drawsOver: stderr.isTTY && process.env["TERM"] !== "dumb",
+    get interactive() {
+      return terminal.logFormat === "text" && stdin.isTTY && stderr.isTTY;
+    },
+    get drawsOver() {
+      return terminal.logFormat === "text" && stderr.isTTY && process.env["TERM"] !== "dumb";
+    },
+    logFormat: "text",
     debug: false,
     quiet: false,
     commands: [],
@@ -67,10 +81,12 @@ export function openTerminal(): Terminal {
     quote: (text) => write(stdout, lines(text, stdout)),
     data: (text) => write(stdout, [oneLine(withoutSecrets(text))]),
     note: (text) => {
+      if (terminal.logFormat === "json") return terminal.record(recordOf(spelled(text)));
       board.clear();
       write(stderr, ours(proseLine(withoutSecrets(text)), stderr));
       board.draw();
     },
+    record: (line) => write(stderr, [oneLine(withoutSecrets(line))]),
     live: (next) =>
       board.show(
         next.flatMap((line): LiveLine[] =>
@@ -79,6 +95,8 @@ export function openTerminal(): Terminal {
             : [line.map((text) => proseLine(withoutSecrets(spelled(text))))],
         ),
       ),
+    fullScreen: () => fullScreenOn(stdout, (line) => ours(line, stdout)),
+    spell: spelled,
     endLive: () => {
       board.clear();
       board.show([]);
@@ -86,16 +104,30 @@ export function openTerminal(): Terminal {
     during: (label, work) => (terminal.drawsOver && !terminal.quiet ? withSpinner(board, label, work) : work()),
     bold: (text) => styled("bold", text),
     dim: (text) => styled("dim", text),
-    ago: (at) => {
-      const ms = Date.now() - at.getTime();
-      return !stdout.isTTY ? null : ms < 1_000 ? "just now" : `${formatWait(ms)} ago`;
-    },
+    ago: (at) => (stdout.isTTY ? agoText(Date.now() - at.getTime()) : null),
     hide: (secret) => {
       // Errors may have escaped it already.
       if (secret.length >= SECRET_CHARACTERS_MIN) secrets.add(secret).add(oneLine(secret)).add(proseLine(secret));
     },
   };
   return terminal;
+}
+
+function fullScreenOn(stream: NodeJS.WriteStream, shown: (line: string) => readonly string[]): FullScreen | null {
+  if (!stream.isTTY || process.env["TERM"] === "dumb") return null;
+  const screen = openFullScreen(stream);
+  return { ...screen, show: (draw) => screen.show((size) => draw(size).flatMap(shown)) };
+}
+
+function agoText(ms: number): string {
+  return ms < 1_000 ? "just now" : `${formatWait(ms)} ago`;
+}
+
+/** A note as a record: its sign is the level. */
+function recordOf(text: string): string {
+  const [, sign = "", msg = ""] = /^ *(?:([✓!✗·]) )?([^]*)$/.exec(text) ?? [];
+  const level = sign === "✗" ? "error" : sign === "!" ? "warn" : "info";
+  return JSON.stringify({ level, time: new Date().toISOString(), msg });
 }
 
 /** Where a terminal does not say. */

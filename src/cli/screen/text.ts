@@ -1,6 +1,7 @@
 /** Small pieces of text that several commands show. Pure. */
 import { counted, formatCount } from "../../model/words/counted.js";
 import { proseLine } from "../../model/words/one-line.js";
+import { pauseText } from "../../model/words/pause-text.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import type { PipelineOverview } from "../../store/ledger/overview.js";
@@ -110,7 +111,7 @@ export function readEstimate(recorded: unknown): Estimate | null {
 
 type PauseFacts = Pick<
   PipelineOverview,
-  "name" | "waiting" | "pauseReason" | "definitionHash" | "approvedHash" | "estimate" | "uninstalledAt"
+  "name" | "waiting" | "pauseKind" | "pauseReason" | "definitionHash" | "approvedHash" | "estimate" | "uninstalledAt"
 >;
 
 type PauseConfig = Pick<PipelineConfig, "approveAboveUsd" | "budget" | "request">;
@@ -118,7 +119,7 @@ type PauseConfig = Pick<PipelineConfig, "approveAboveUsd" | "budget" | "request"
 /** Why a pipeline sends nothing; null: it sends. `config` is absent for a pipeline that only the database knows. */
 export function pausedText(pipeline: PauseFacts, config: PauseConfig | undefined): string | null {
   if (pipeline.uninstalledAt !== null) return "uninstalled. To install its triggers again: rowmill up";
-  if (pipeline.pauseReason !== null) return pipeline.pauseReason;
+  if (pipeline.pauseReason !== null) return pauseText(pipeline);
   if (!waitsForApproval(pipeline, config)) return null;
   const estimate = readEstimate(pipeline.estimate);
   const what = estimate === null ? "" : `: ${describeEstimate(estimate, config)}`;

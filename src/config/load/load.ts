@@ -5,10 +5,10 @@
 import path from "node:path";
 import { stat } from "node:fs/promises";
 import type { ProjectConfig } from "../../model/pipeline.js";
-import { completeFromDotenv } from "./dotenv.js";
+import { completeFromDotenv, hintOfCutValue } from "./dotenv.js";
 import { evaluateConfig } from "./evaluate.js";
 import { validateConfig } from "../read/validate.js";
-import { RowmillError } from "../../model/errors.js";
+import { RowmillError, withHint } from "../../model/errors.js";
 import { hasCode } from "../../model/file-errors.js";
 
 interface LoadOptions {
@@ -24,11 +24,16 @@ export async function loadConfig({ file, cwd, env }: LoadOptions): Promise<Proje
   const found = await findConfig(cwd, file ?? null);
   await completeFromDotenv(env, path.dirname(found));
   const definition = await withVariables(env, () => evaluateConfig(found));
-  return validateConfig(definition, {
-    file: found,
-    language: path.extname(found) === ".json" ? "json" : "script",
-    databaseUrl: env["DATABASE_URL"] === "" ? null : (env["DATABASE_URL"] ?? null),
-  });
+  try {
+    return validateConfig(definition, {
+      file: found,
+      language: path.extname(found) === ".json" ? "json" : "script",
+      databaseUrl: env["DATABASE_URL"] === "" ? null : (env["DATABASE_URL"] ?? null),
+    });
+  } catch (error) {
+    const hint = await hintOfCutValue(path.dirname(found), "DATABASE_URL", env["DATABASE_URL"]);
+    throw hint !== null && error instanceof RowmillError ? withHint(error, hint) : error;
+  }
 }
 
 /**

@@ -75,6 +75,15 @@ function intentAt(intent: boolean | "still"): Sql {
     : sql`coalesce(to_timestamp((provider_data ->> 'intendedAt')::float8), clock_timestamp())`;
 }
 
+/** Without a new trouble, what failed before stays as long as failures are counted. */
+export function troubleAfter({ failures, trouble = "" }: { failures: number; trouble?: string }): Sql {
+  const text = sql`case
+      when ${trouble !== ""} then ${storableText(trouble)}
+      when ${failures > 0} then trouble end`;
+  const since = sql`case when ${text} is not null then coalesce(trouble_since, clock_timestamp()) end`;
+  return sql`trouble = ${text}, trouble_since = ${since}`;
+}
+
 function columnOf(field: string): Sql {
   return raw(field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
 }

@@ -9,7 +9,7 @@ import type { Price, Rates } from "../../model/provider/pricing.js";
 import type { BatchInputError } from "../../model/batch/refusal.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
-import { assignments, NO_DATA, type BatchFields, type ProviderData } from "./batch-fields.js";
+import { assignments, NO_DATA, troubleAfter, type BatchFields, type ProviderData } from "./batch-fields.js";
 import { endedOf, USAGE_COLUMNS, usageOf } from "../requests/counts.js";
 import { forgetLines } from "./in-flight.js";
 import { takeBack } from "../requests/queue.js";
@@ -276,6 +276,8 @@ export interface Release {
   readonly delayMs: number;
   readonly failures: number;
   readonly heldFor?: string;
+  /** What failed. */
+  readonly trouble?: string;
   /** What the holder knew last: a newer wish makes the next step due at once. Absent: the holder does not cancel. */
   readonly cancel?: CancelWish | null;
 }
@@ -291,7 +293,7 @@ export async function release(client: Queryable, lease: Lease, next: Release): P
   const row = await client.first<{ newer: boolean }>(sql`
     update rowmill.batches
     set lease_token = null, lease_until = null, lease_worker = null, failures = ${next.failures},
-      held_for = ${next.heldFor ?? null},
+      held_for = ${next.heldFor ?? null}, ${troubleAfter(next)},
       next_at = clock_timestamp() + make_interval(secs => case
         when ${isNewer} then 0
         else ${next.delayMs / 1000}::float8 end)

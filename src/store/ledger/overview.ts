@@ -230,12 +230,14 @@ export interface LivingWorker {
   readonly host: string;
   readonly pid: number;
   readonly startedAt: Date;
+  /** When its config's file was changed, if it still works with an earlier one. */
+  readonly configChangedAt: Date | null;
 }
 
 /** Workers that count as alive. */
 export async function livingWorkers(client: Queryable): Promise<LivingWorker[]> {
   return client.rows<LivingWorker>(sql`
-    select host, pid, started_at as "startedAt"
+    select host, pid, started_at as "startedAt", config_changed_at as "configChangedAt"
     from rowmill.workers
     where seen_at >= clock_timestamp() - make_interval(secs => ${WORKER_SILENCE_MS / 1000})
     order by started_at`);

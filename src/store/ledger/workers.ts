@@ -8,15 +8,24 @@ export const WORKER_SILENCE_MS = 20_000;
 /** Not in a ledger for newer versions only. */
 export async function beat(
   client: Queryable,
-  worker: { id: string; poolId: string | null; host: string; pid: number; version: string },
+  worker: {
+    id: string;
+    poolId: string | null;
+    host: string;
+    pid: number;
+    version: string;
+    configChangedAt: Date | null;
+  },
 ): Promise<void> {
   await client.run(
     inOneMessage(sql`
-    insert into rowmill.workers (id, pool_id, host, pid, version)
-    select ${worker.id}, ${worker.poolId}, ${worker.host}, ${worker.pid}, ${worker.version}
+    insert into rowmill.workers (id, pool_id, host, pid, version, config_changed_at)
+    select ${worker.id}, ${worker.poolId}, ${worker.host}, ${worker.pid}, ${worker.version},
+      ${worker.configChangedAt?.toISOString() ?? null}::timestamptz
     where ${IS_UNDERSTOOD}
     on conflict (id) do update
-    set seen_at = clock_timestamp(), pool_id = excluded.pool_id`),
+    set seen_at = clock_timestamp(), pool_id = excluded.pool_id,
+      config_changed_at = excluded.config_changed_at`),
   );
 }
 

@@ -31,6 +31,8 @@ export interface Worker extends Pick<Attendance, "seen" | "onSeen"> {
 export interface WorkerOptions {
   /** Plan all that waits, whatever the threshold and deadline. */
   readonly flush: boolean;
+  /** When the file of the config was changed after this process had read it; null: it was not. */
+  readonly configChangedAt?: () => Date | null;
 }
 
 export async function startWorker(context: WorkerContext, options: WorkerOptions): Promise<Worker> {
@@ -39,8 +41,9 @@ export async function startWorker(context: WorkerContext, options: WorkerOptions
   setMaxListeners(LISTENERS_MAX, signal);
   let hasten = (): void => undefined;
   const queue = await startQueue(context, { signal, onNews: () => hasten() });
+  const beat = () => heartbeat(context, queue, options.configChangedAt?.() ?? null);
   try {
-    await heartbeat(context, queue);
+    await beat();
   } catch (error) {
     // The caller closes the database next: nothing may still use it.
     stopping.abort();
@@ -56,7 +59,7 @@ export async function startWorker(context: WorkerContext, options: WorkerOptions
   });
   const { seen, onSeen } = attendance;
   ({ hasten } = attendance);
-  const heart = loop(context, { name: "heartbeat", everyMs: BEAT_EVERY_MS, signal }, () => heartbeat(context, queue));
+  const heart = loop(context, { name: "heartbeat", everyMs: BEAT_EVERY_MS, signal }, beat);
   let stopped: Promise<void> | null = null;
   const running = { stopping, queue, ended: [heart, attendance.ended] };
   return { seen, onSeen, stop: () => (stopped ??= stopAll(context, running)) };
@@ -104,13 +107,14 @@ async function stopAll(
   }
 }
 
-function heartbeat(context: WorkerContext, queue: Queue): Promise<void> {
+function heartbeat(context: WorkerContext, queue: Queue, configChangedAt: Date | null): Promise<void> {
   const worker = {
     id: context.workerId,
     poolId: queue.poolId(),
     host: hostname(),
     pid: process.pid,
     version: VERSION,
+    configChangedAt,
   };
   return context.step("worker.beat", () => workers.beat(context.database, worker));
 }

@@ -20,9 +20,7 @@ const ANSWERS_MAX = 1_000;
 const JOBS_MAX = 1_000;
 
 export async function runJanitor(context: WorkerContext, signal: AbortSignal): Promise<void> {
-  const accounts = [...context.pipelines.values()].map(({ provider }) => provider.account);
-  const ours = { pipelineIds: [...context.pipelines.keys()], accounts };
-  for (const batch of await leftBehind.forgettable(context.read, ours, BATCHES_MAX)) {
+  for (const batch of await forgettableHere(context)) {
     signal.throwIfAborted();
     await forget(context, batch, signal);
   }
@@ -33,6 +31,24 @@ export async function runJanitor(context: WorkerContext, signal: AbortSignal): P
   for (const id of spooled.filter((id) => !needed.has(id)))
     await context.step("clean.spool", () => removeSpool(context.spoolFolder, id));
   await context.step("clean.ledger", () => cleanLedger(context.database));
+}
+
+/** Deletes what is left at the provider, as far as it can be deleted now. Returns how many batches have files left. */
+export async function forgetFiles(context: WorkerContext, signal: AbortSignal): Promise<number> {
+  for (let before = Infinity; ;) {
+    const batches = await forgettableHere(context);
+    if (batches.length === 0 || batches.length >= before) return batches.length;
+    before = batches.length;
+    for (const batch of batches) await forget(context, batch, signal);
+  }
+}
+
+/** At most BATCHES_MAX, of the accounts that their pipelines have now. */
+async function forgettableHere(context: WorkerContext): Promise<leftBehind.Forgettable[]> {
+  const accounts = [...context.pipelines.values()].map(({ provider }) => provider.account);
+  const ours = { pipelineIds: [...context.pipelines.keys()], accounts };
+  const all = await leftBehind.forgettable(context.read, ours, BATCHES_MAX);
+  return all.filter(({ pipelineId, account }) => context.pipelines.get(pipelineId)?.provider.account === account);
 }
 
 async function cleanLedger(database: Database): Promise<void> {

@@ -19,7 +19,7 @@ import * as understood from "../../store/ledger/understood.js";
 import { lookOnce } from "../rounds/duplicates.js";
 import { cancelAtProvider, dropQueued, withdrawCancelled } from "./canceller.js";
 import { collect } from "./collect/collector.js";
-import type { WorkerContext } from "../context.js";
+import { ENDED_REMEMBERED_MAX, type WorkerContext } from "../context.js";
 import { pause, pauseForTarget } from "../guard.js";
 import { withdraw } from "./ending.js";
 import { poll } from "./poller.js";
@@ -43,6 +43,7 @@ const ASKED_WAIT_MAX_MS = 86_400_000;
 /** Failed turns in a row that pause the pipeline. */
 const FAILURES_MAX = 20;
 const LEASE_GRACE_MS = 500;
+const TROUBLE_CHARACTERS_MAX = 1_000;
 
 type Wait = Extract<Next, { next: "wait" }>;
 type TurnEnd = { next: "done" } | { next: "lost" } | (Wait & { failures: number; cancel: batches.CancelWish | null });
@@ -70,6 +71,7 @@ export async function advanceBatch(
         { pipeline: batch.pipeline, batch: batchId, state: batch.state },
         "the lease ended before the work did; what was not written yet is done again",
       );
+    if (outcome.next === "done") rememberEnded(context, batchId);
     if (outcome.next !== "wait") return null;
     const delayMs = await context.step("turn.release", () => batches.release(context.database, lease, outcome));
     await wakeIn(context, batchId, delayMs);
@@ -77,6 +79,11 @@ export async function advanceBatch(
   } finally {
     context.leases.drop(lease);
   }
+}
+
+function rememberEnded({ memory: { endedBatches } }: WorkerContext, batchId: string): void {
+  if (endedBatches.length >= ENDED_REMEMBERED_MAX) endedBatches.shift();
+  endedBatches.push(batchId);
 }
 
 /** Another worker holds it: should that one die, this job is there when its lease ends. */
@@ -193,8 +200,9 @@ async function afterFailure(turn: Turn, error: unknown): Promise<Next> {
   if (signal.aborted) return { next: "wait", delayMs: 0, failures: batch.failures };
   const failures = batch.failures + 1;
   const backoff = (baseMs: number) => backoffMs(batch.failures, baseMs, context.random());
+  const trouble = thrownMessage(error).slice(0, TROUBLE_CHARACTERS_MAX);
   if (isConflict(error))
-    return { next: "wait", delayMs: Math.min(CONFLICT_WAIT_MAX_MS, backoff(CONFLICT_WAIT_MS)), failures };
+    return { next: "wait", delayMs: Math.min(CONFLICT_WAIT_MAX_MS, backoff(CONFLICT_WAIT_MS)), failures, trouble };
   context.log.warn({ pipeline: batch.pipeline, batch: batch.id, state: batch.state, err: error }, "a turn failed");
   const { minMs, maxMs } = pipeline.config.polling;
   const why = pauseFor(turn, error, failures);
@@ -202,10 +210,10 @@ async function afterFailure(turn: Turn, error: unknown): Promise<Next> {
     if (await pauseUnderstood(turn, why)) return { next: "wait", delayMs: PAUSED_LOOK_MS, failures: 0 };
     // Under another pause that lets this work continue, it fails each time.
     const delayMs = Math.max(PAUSED_LOOK_MS, Math.min(maxMs, backoff(minMs)));
-    return { next: "wait", delayMs, failures };
+    return { next: "wait", delayMs, failures, trouble };
   }
   const delayMs = backoff(minMs);
-  if (!(error instanceof ProviderError)) return { next: "wait", delayMs, failures };
+  if (!(error instanceof ProviderError)) return { next: "wait", delayMs, failures, trouble };
   const isFull = error.kind === "capacity";
   const askedMs = Math.max(retryAfterMs(error), isFull ? CAPACITY_WAIT_MS : 0);
   // For all unsent batches of this account and model: each would get the same reply.
@@ -213,7 +221,8 @@ async function afterFailure(turn: Turn, error: unknown): Promise<Next> {
     await context.step("refuse.learn", () =>
       money.learnWait(context.database, batch, { waitMs: askedMs, message: error.message }),
     );
-  return { next: "wait", delayMs: Math.max(askedMs, delayMs), failures: isFull ? batch.failures : failures };
+  const counted = isFull ? batch.failures : failures;
+  return { next: "wait", delayMs: Math.max(askedMs, delayMs), failures: counted, trouble };
 }
 
 function isUnsent({ state }: Batch): boolean {

@@ -39,7 +39,8 @@ export async function poll(turn: Turn<BatchIn<"running">>): Promise<Next> {
   const delayMs = pollDelayMs(batch.polls, pipeline.config.polling, context.random());
   if (seen.status !== "unknown") return { next: "wait", delayMs };
   if (batch.failures + 1 >= UNKNOWN_POLLS_MAX) return pauseForStatus(turn, seen, delayMs);
-  return { next: "wait", delayMs, failures: batch.failures + 1 };
+  const trouble = `The provider reports the status "${seen.statusText}", a word that Rowmill does not know.`;
+  return { next: "wait", delayMs, failures: batch.failures + 1, trouble };
 }
 
 /**

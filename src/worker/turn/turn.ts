@@ -16,6 +16,8 @@ export type Next =
       readonly heldFor?: string;
       /** Failed turns in a row, this one included; absent: this one did not fail. */
       readonly failures?: number;
+      /** What failed in this turn, for you to see; absent: nothing did. */
+      readonly trouble?: string;
     }
   /** The batch ended. */
   | { readonly next: "done" }
