@@ -198,8 +198,12 @@ describe("Watching", { timeout: 120_000 }, () => {
     let text = "";
     shell.stdout.on("data", (chunk: Buffer) => (text += String(chunk)));
     await until("a second frame", () => Promise.resolve(text.split("\u001b[H").length > 2));
-    const children = spawnSync("pgrep", ["-P", String(shell.pid)]).stdout;
-    process.kill(Number(String(children).trim()), "SIGTERM");
+    const processes = String(spawnSync("ps", ["-A", "-o", "pid=,ppid="]).stdout).split("\n");
+    const [child = ""] = processes.flatMap((line) => {
+      const [pid = "", parent] = line.trim().split(/\s+/);
+      return parent === String(shell.pid) ? [pid] : [];
+    });
+    process.kill(Number(child), "SIGTERM");
     await once(shell, "close");
     expect(text).toContain("\u001b[?1049h\u001b[?25l\u001b[?7l");
     expect(text.slice(text.indexOf(LEAVES_SCREEN))).not.toContain("\u001b[H");

@@ -62,7 +62,8 @@ begin
         found_keys := array[null];
       elsif not is_large then
         found_keys := array(select concat(coalesce(n.k0, o.k0))
-        from (select t."id" as k0, t."body" as c0 from rowmill_new t) n full join (select t."id" as k0, t."body" as c0 from rowmill_old t) o on n.k0 = o.k0
+        from (select t."id" as k0, t."body" as c0 from rowmill_new t) n
+          full join (select t."id" as k0, t."body" as c0 from rowmill_old t) o on n.k0 = o.k0
         where n.k0 is null or o.k0 is null or case when greatest(octet_length(n.c0), octet_length(o.c0)) <= 4194304 then row(n.c0)::record *<> row(o.c0)::record else row(octet_length(n.c0))::record *<> row(octet_length(o.c0))::record end limit 5001);
       end if;
     end if;
@@ -100,7 +101,8 @@ begin
       else
         found_keys := '{}';
         for one_key in select concat(coalesce(n.k0, o.k0))
-        from (select t."id" as k0, case when octet_length(t."body") <= 4194304 then hashtextextended(t."body" collate "C", 0) else octet_length(t."body") end as c0 from rowmill_new t) n full join (select t."id" as k0, case when octet_length(t."body") <= 4194304 then hashtextextended(t."body" collate "C", 0) else octet_length(t."body") end as c0 from rowmill_old t) o on n.k0 = o.k0
+        from (select t."id" as k0, case when octet_length(t."body") <= 4194304 then hashtextextended(t."body" collate "C", 0) else octet_length(t."body") end as c0 from rowmill_new t) n
+          full join (select t."id" as k0, case when octet_length(t."body") <= 4194304 then hashtextextended(t."body" collate "C", 0) else octet_length(t."body") end as c0 from rowmill_old t) o on n.k0 = o.k0
         where n.k0 is null or o.k0 is null or row(n.c0)::record *<> row(o.c0)::record loop
           found_keys := found_keys || one_key;
           if cardinality(found_keys) = 5000 then
@@ -435,6 +437,7 @@ CREATE TABLE rowmill.attempts (
     model text,
     detail text,
     answer text,
+    shared_from bigint,
     written_at timestamp with time zone
 );
 CREATE TABLE rowmill.batch_events (
@@ -469,6 +472,7 @@ CREATE TABLE rowmill.batches (
     room integer,
     requests integer NOT NULL,
     lines integer,
+    sharing integer DEFAULT 0 NOT NULL,
     spool_bytes bigint,
     spool_sha256 text,
     reserved_nano_usd bigint DEFAULT 0 NOT NULL,
@@ -497,6 +501,8 @@ CREATE TABLE rowmill.batches (
     next_at timestamp with time zone DEFAULT now() NOT NULL,
     polls integer DEFAULT 0 NOT NULL,
     failures integer DEFAULT 0 NOT NULL,
+    trouble text,
+    trouble_since timestamp with time zone,
     window_hours integer DEFAULT 24 NOT NULL,
     planned_at timestamp with time zone DEFAULT now() NOT NULL,
     submitted_at timestamp with time zone,
@@ -510,14 +516,23 @@ CREATE TABLE rowmill.batches (
     output_tokens bigint DEFAULT 0 NOT NULL,
     cost_nano_usd bigint DEFAULT 0 NOT NULL,
     unpriced integer DEFAULT 0 NOT NULL,
+    cancel_wanted_at timestamp with time zone,
+    cancel_wanted_by text,
+    cancel_drops boolean DEFAULT false NOT NULL,
+    cancel_asked_at timestamp with time zone,
+    likely_nano_usd bigint,
     lost_nano_usd bigint DEFAULT 0 NOT NULL,
     CONSTRAINT batches_batch_factor_check CHECK ((batch_factor > (0)::numeric)),
+    CONSTRAINT batches_likely_nano_usd_check CHECK ((likely_nano_usd >= 0)),
     CONSTRAINT batches_lost_nano_usd_check CHECK ((lost_nano_usd >= 0)),
     CONSTRAINT batches_requests_check CHECK ((requests >= 0)),
     CONSTRAINT batches_reserved_nano_usd_check CHECK ((reserved_nano_usd >= 0)),
     CONSTRAINT batches_reserved_tokens_check CHECK ((reserved_tokens >= 0)),
+    CONSTRAINT batches_sharing_check CHECK ((sharing >= 0)),
     CONSTRAINT batches_state_check CHECK ((state = ANY (ARRAY['planned'::text, 'uploading'::text, 'submitting'::text, 'running'::text, 'collecting'::text, 'settled'::text, 'rejected'::text, 'cancelled'::text]))),
     CONSTRAINT batches_window_hours_check CHECK ((window_hours > 0)),
+    CONSTRAINT cancel_has_person CHECK (((cancel_wanted_at IS NULL) = (cancel_wanted_by IS NULL))),
+    CONSTRAINT cancel_is_wanted CHECK (((cancel_wanted_at IS NOT NULL) OR ((NOT cancel_drops) AND (cancel_asked_at IS NULL)))),
     CONSTRAINT collecting_is_done CHECK (((state <> 'collecting'::text) OR (provider_done_at IS NOT NULL))),
     CONSTRAINT ended_has_time CHECK (((state = ANY (ARRAY['settled'::text, 'rejected'::text, 'cancelled'::text])) = (settled_at IS NOT NULL))),
     CONSTRAINT ended_reserves_nothing CHECK (((settled_at IS NULL) OR ((reserved_nano_usd = 0) AND (reserved_tokens = 0)))),
@@ -525,6 +540,7 @@ CREATE TABLE rowmill.batches (
     CONSTRAINT lost_is_given_up CHECK (((lost_nano_usd = 0) OR (state = 'cancelled'::text))),
     CONSTRAINT results_read_when_done CHECK (((results_read IS NULL) OR (provider_done_at IS NOT NULL))),
     CONSTRAINT running_has_provider_batch CHECK (((state <> ALL (ARRAY['running'::text, 'collecting'::text])) OR ((provider_batch_id IS NOT NULL) AND (submitted_at IS NOT NULL)))),
+    CONSTRAINT trouble_has_start CHECK (((trouble IS NULL) = (trouble_since IS NULL))),
     CONSTRAINT uploading_has_spool CHECK (((state = ANY (ARRAY['planned'::text, 'settled'::text, 'rejected'::text, 'cancelled'::text])) OR ((lines > 0) AND (spool_bytes > 0) AND ((spool_sha256 IS NOT NULL) OR ((recovered OR (adopted_pattern IS NOT NULL)) AND (state = ANY (ARRAY['running'::text, 'collecting'::text])))))))
 )
 WITH (fillfactor='70');
@@ -536,6 +552,93 @@ ALTER TABLE rowmill.batches ALTER COLUMN no ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+CREATE TABLE rowmill.duplicate_batches (
+    account text NOT NULL,
+    provider_batch_id text NOT NULL,
+    batch_id uuid,
+    reason text NOT NULL,
+    reserved_nano_usd bigint DEFAULT 0 NOT NULL,
+    certain boolean DEFAULT true NOT NULL,
+    found_at timestamp with time zone DEFAULT now() NOT NULL,
+    cancelled_at timestamp with time zone
+);
+CREATE TABLE rowmill.pipelines (
+    id integer NOT NULL,
+    name text NOT NULL,
+    definition jsonb NOT NULL,
+    definition_hash text NOT NULL,
+    approved_hash text,
+    approved_account text,
+    estimate jsonb,
+    line_tokens_max bigint DEFAULT 0 NOT NULL,
+    line_nano_usd_max bigint DEFAULT 0 NOT NULL,
+    source_table text NOT NULL,
+    source_oid oid NOT NULL,
+    source_signature text,
+    installed_snapshot pg_snapshot,
+    target_table text NOT NULL,
+    change_decision text,
+    change_previous_hash text,
+    change_rows bigint,
+    pause_kind text,
+    pause_reason text,
+    paused_at timestamp with time zone,
+    answers_since timestamp with time zone,
+    flush_at timestamp with time zone,
+    uninstalled_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT pause_has_reason CHECK ((((pause_kind IS NULL) = (pause_reason IS NULL)) AND ((pause_kind IS NULL) = (paused_at IS NULL)))),
+    CONSTRAINT pipelines_change_decision_check CHECK ((change_decision = ANY (ARRAY['undecided'::text, 'reask'::text, 'newOnly'::text, 'keep'::text]))),
+    CONSTRAINT pipelines_pause_kind_check CHECK ((pause_kind = ANY (ARRAY['person'::text, 'budget'::text, 'account'::text, 'provider'::text, 'source'::text, 'target'::text, 'deployment'::text, 'answers'::text])))
+);
+CREATE TABLE rowmill.usage (
+    pipeline_id integer NOT NULL,
+    batch integer,
+    hour timestamp with time zone DEFAULT date_trunc('hour'::text, now(), 'UTC'::text) NOT NULL,
+    succeeded integer DEFAULT 0 NOT NULL,
+    failed integer DEFAULT 0 NOT NULL,
+    returned integer DEFAULT 0 NOT NULL,
+    input_tokens bigint DEFAULT 0 NOT NULL,
+    cached_input_tokens bigint DEFAULT 0 NOT NULL,
+    output_tokens bigint DEFAULT 0 NOT NULL,
+    cost_nano_usd bigint DEFAULT 0 NOT NULL,
+    unpriced integer DEFAULT 0 NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='1000');
+CREATE VIEW rowmill.costs AS
+ SELECT p.name AS pipeline,
+    b.model,
+    b.provider,
+    b.id AS batch_id,
+    ((COALESCE(b.submitted_at, b.planned_at) AT TIME ZONE 'UTC'::text))::date AS day,
+    b.submitted_at,
+    b.settled_at AS ended_at,
+    b.requests,
+    (b.succeeded + u.succeeded) AS succeeded,
+    (b.failed + u.failed) AS failed,
+    (b.returned + u.returned) AS returned,
+    (((b.input_tokens)::numeric + u.input_tokens))::bigint AS input_tokens,
+    (((b.output_tokens)::numeric + u.output_tokens))::bigint AS output_tokens,
+    (((b.likely_nano_usd)::numeric / '1000000000'::numeric))::numeric(20,9) AS estimated_usd,
+    (((b.reserved_nano_usd)::numeric / '1000000000'::numeric))::numeric(20,9) AS reserved_usd,
+    ((s.nano_usd / '1000000000'::numeric))::numeric(20,9) AS spent_usd,
+    ((round((s.nano_usd / b.batch_factor)) / '1000000000'::numeric))::numeric(20,9) AS live_usd,
+    (((round((s.nano_usd / b.batch_factor)) - s.nano_usd) / '1000000000'::numeric))::numeric(20,9) AS saved_usd,
+    (b.unpriced + u.unpriced) AS answers_without_price
+   FROM (((rowmill.batches b
+     JOIN rowmill.pipelines p ON ((p.id = b.pipeline_id)))
+     CROSS JOIN LATERAL ( SELECT COALESCE(sum(u_1.succeeded), (0)::bigint) AS succeeded,
+            COALESCE(sum(u_1.failed), (0)::bigint) AS failed,
+            COALESCE(sum(u_1.returned), (0)::bigint) AS returned,
+            COALESCE(sum(u_1.input_tokens), (0)::numeric) AS input_tokens,
+            COALESCE(sum(u_1.output_tokens), (0)::numeric) AS output_tokens,
+            COALESCE(sum(u_1.cost_nano_usd), (0)::numeric) AS cost_nano_usd,
+            COALESCE(sum(u_1.unpriced), (0)::bigint) AS unpriced
+           FROM rowmill.usage u_1
+          WHERE ((u_1.batch = b.no) AND (b.settled_at IS NULL))) u)
+     CROSS JOIN LATERAL ( SELECT ((((b.cost_nano_usd)::numeric + u.cost_nano_usd) + (b.lost_nano_usd)::numeric) + COALESCE(sum(d.reserved_nano_usd), (0)::numeric)) AS nano_usd
+           FROM rowmill.duplicate_batches d
+          WHERE (d.batch_id = b.id)) s);
 CREATE TABLE rowmill.counts (
     pipeline_id integer NOT NULL,
     waiting bigint DEFAULT 0 NOT NULL,
@@ -568,16 +671,49 @@ CREATE TABLE rowmill.deployment (
     CONSTRAINT deployment_one_check CHECK (one),
     CONSTRAINT suspicion_has_time CHECK (((suspicion IS NULL) = (suspected_at IS NULL)))
 );
-CREATE TABLE rowmill.duplicate_batches (
-    account text NOT NULL,
-    provider_batch_id text NOT NULL,
-    batch_id uuid,
-    reason text NOT NULL,
-    reserved_nano_usd bigint DEFAULT 0 NOT NULL,
-    certain boolean DEFAULT true NOT NULL,
-    found_at timestamp with time zone DEFAULT now() NOT NULL,
-    cancelled_at timestamp with time zone
-);
+CREATE TABLE rowmill.requests (
+    id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    not_before timestamp with time zone,
+    pipeline_id integer NOT NULL,
+    batch integer,
+    attempt integer DEFAULT 0 NOT NULL,
+    answered_batch integer,
+    room integer,
+    tries smallint DEFAULT 0 NOT NULL,
+    returns smallint DEFAULT 0 NOT NULL,
+    state rowmill.request_state DEFAULT 'waiting'::rowmill.request_state NOT NULL,
+    gone_from rowmill.request_state,
+    demo boolean DEFAULT false NOT NULL,
+    row_gone boolean DEFAULT false NOT NULL,
+    content_hash bytea,
+    fingerprint bytea,
+    answered_hash bytea,
+    answered_fingerprint bytea,
+    error_code text,
+    error text,
+    key text NOT NULL,
+    CONSTRAINT batched_has_batch CHECK (((state <> 'batched'::rowmill.request_state) OR (batch IS NOT NULL))),
+    CONSTRAINT failed_has_error CHECK (((state <> 'failed'::rowmill.request_state) OR (error_code IS NOT NULL))),
+    CONSTRAINT gone_remembers CHECK (((state = 'gone'::rowmill.request_state) = (gone_from IS NOT NULL))),
+    CONSTRAINT requests_gone_from_check CHECK ((gone_from = ANY (ARRAY['waiting'::rowmill.request_state, 'succeeded'::rowmill.request_state, 'failed'::rowmill.request_state, 'cancelled'::rowmill.request_state]))),
+    CONSTRAINT requests_key_check CHECK (((octet_length(key) >= 1) AND (octet_length(key) <= 1024))),
+    CONSTRAINT succeeded_has_answer CHECK (((state <> 'succeeded'::rowmill.request_state) OR ((answered_hash IS NOT NULL) AND (answered_hash = content_hash))))
+)
+WITH (fillfactor='33');
+CREATE VIEW rowmill.failures AS
+ SELECT p.name AS pipeline,
+    r.key,
+    r.error_code AS reason,
+    r.error AS message,
+    r.tries,
+    r.changed_at AS failed_at,
+    b.id AS batch_id
+   FROM ((rowmill.requests r
+     JOIN rowmill.pipelines p ON ((p.id = r.pipeline_id)))
+     LEFT JOIN rowmill.batches b ON ((b.no = r.batch)))
+  WHERE ((r.state = 'failed'::rowmill.request_state) OR ((r.state = 'cancelled'::rowmill.request_state) AND (r.error_code = 'dropped'::text)));
 CREATE TABLE rowmill.kept_answers (
     request_id bigint NOT NULL,
     batch integer NOT NULL,
@@ -607,6 +743,7 @@ CREATE TABLE rowmill.lines (
     ids bigint[] NOT NULL
 )
 WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='100', toast.autovacuum_vacuum_scale_factor='0.02', toast.autovacuum_vacuum_threshold='100');
+ALTER TABLE ONLY rowmill.lines ALTER COLUMN ids SET STORAGE EXTERNAL;
 CREATE TABLE rowmill.migrations (
     version integer NOT NULL,
     name text NOT NULL,
@@ -617,7 +754,15 @@ CREATE TABLE rowmill.named_lines (
     request_id bigint NOT NULL,
     batch integer NOT NULL,
     custom_id text NOT NULL,
-    room integer
+    sharing boolean DEFAULT false NOT NULL
+);
+CREATE TABLE rowmill.output_sizes (
+    pipeline text NOT NULL,
+    definition_hash text NOT NULL,
+    answers integer NOT NULL,
+    mean real NOT NULL,
+    p99 integer NOT NULL,
+    CONSTRAINT output_sizes_answers_check CHECK ((answers > 0))
 );
 CREATE TABLE rowmill.pipeline_events (
     id bigint NOT NULL,
@@ -635,31 +780,6 @@ ALTER TABLE rowmill.pipeline_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDEN
     NO MAXVALUE
     CACHE 1
 );
-CREATE TABLE rowmill.pipelines (
-    id integer NOT NULL,
-    name text NOT NULL,
-    definition jsonb NOT NULL,
-    definition_hash text NOT NULL,
-    approved_hash text,
-    approved_account text,
-    estimate jsonb,
-    line_tokens_max bigint DEFAULT 0 NOT NULL,
-    line_nano_usd_max bigint DEFAULT 0 NOT NULL,
-    source_table text NOT NULL,
-    source_oid oid NOT NULL,
-    source_signature text,
-    installed_snapshot pg_snapshot,
-    target_table text NOT NULL,
-    pause_kind text,
-    pause_reason text,
-    paused_at timestamp with time zone,
-    answers_since timestamp with time zone,
-    flush_at timestamp with time zone,
-    uninstalled_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT pause_has_reason CHECK ((((pause_kind IS NULL) = (pause_reason IS NULL)) AND ((pause_kind IS NULL) = (paused_at IS NULL)))),
-    CONSTRAINT pipelines_pause_kind_check CHECK ((pause_kind = ANY (ARRAY['person'::text, 'budget'::text, 'account'::text, 'provider'::text, 'source'::text, 'target'::text, 'deployment'::text, 'answers'::text])))
-);
 ALTER TABLE rowmill.pipelines ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME rowmill.pipelines_id_seq
     START WITH 1
@@ -668,6 +788,38 @@ ALTER TABLE rowmill.pipelines ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+CREATE VIEW rowmill.progress AS
+ SELECT p.name AS pipeline,
+    (COALESCE(c.waiting, (0)::numeric))::bigint AS waiting,
+    (COALESCE(c.batched, (0)::numeric))::bigint AS in_batches,
+    (COALESCE(c.succeeded, (0)::numeric))::bigint AS succeeded,
+    (COALESCE(c.failed, (0)::numeric))::bigint AS failed,
+    (COALESCE(c.cancelled, (0)::numeric))::bigint AS cancelled,
+    (COALESCE(c.gone, (0)::numeric))::bigint AS gone,
+    COALESCE(b.open, (0)::bigint) AS open_batches,
+    b.oldest_submitted_at,
+    (COALESCE((b.reserved / '1000000000'::numeric), (0)::numeric))::numeric(20,9) AS reserved_usd,
+    p.pause_kind AS paused_by,
+    p.pause_reason AS paused_because,
+    p.target_table AS answers_in
+   FROM ((rowmill.pipelines p
+     LEFT JOIN ( SELECT counts.pipeline_id,
+            sum(counts.waiting) AS waiting,
+            sum(counts.batched) AS batched,
+            sum(counts.succeeded) AS succeeded,
+            sum(counts.failed) AS failed,
+            sum(counts.cancelled) AS cancelled,
+            sum(counts.gone) AS gone
+           FROM rowmill.counts
+          GROUP BY counts.pipeline_id) c ON ((c.pipeline_id = p.id)))
+     LEFT JOIN ( SELECT batches.pipeline_id,
+            count(*) AS open,
+            min(batches.submitted_at) AS oldest_submitted_at,
+            sum(batches.reserved_nano_usd) AS reserved
+           FROM rowmill.batches
+          WHERE (batches.settled_at IS NULL)
+          GROUP BY batches.pipeline_id) b ON ((b.pipeline_id = p.id)))
+  WHERE (p.uninstalled_at IS NULL);
 CREATE TABLE rowmill.queue (
     no bigint NOT NULL,
     pipeline_id integer NOT NULL,
@@ -679,6 +831,7 @@ CREATE TABLE rowmill.queue (
     CONSTRAINT queue_ids_check CHECK ((cardinality(ids) > 0))
 )
 WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='100', toast.autovacuum_vacuum_scale_factor='0.02', toast.autovacuum_vacuum_threshold='100');
+ALTER TABLE ONLY rowmill.queue ALTER COLUMN ids SET STORAGE EXTERNAL;
 ALTER TABLE rowmill.queue ALTER COLUMN no ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME rowmill.queue_no_seq
     START WITH 1
@@ -695,36 +848,6 @@ CREATE TABLE rowmill.refused_keys (
     rows bigint DEFAULT 1 NOT NULL,
     seen_at timestamp with time zone DEFAULT now() NOT NULL
 );
-CREATE TABLE rowmill.requests (
-    id bigint NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    changed_at timestamp with time zone DEFAULT now() NOT NULL,
-    not_before timestamp with time zone,
-    pipeline_id integer NOT NULL,
-    batch integer,
-    attempt integer DEFAULT 0 NOT NULL,
-    answered_batch integer,
-    tries smallint DEFAULT 0 NOT NULL,
-    returns smallint DEFAULT 0 NOT NULL,
-    state rowmill.request_state DEFAULT 'waiting'::rowmill.request_state NOT NULL,
-    gone_from rowmill.request_state,
-    demo boolean DEFAULT false NOT NULL,
-    row_gone boolean DEFAULT false NOT NULL,
-    content_hash bytea,
-    fingerprint bytea,
-    answered_hash bytea,
-    answered_fingerprint bytea,
-    error_code text,
-    error text,
-    key text NOT NULL,
-    CONSTRAINT batched_has_batch CHECK (((state <> 'batched'::rowmill.request_state) OR (batch IS NOT NULL))),
-    CONSTRAINT failed_has_error CHECK (((state <> 'failed'::rowmill.request_state) OR (error_code IS NOT NULL))),
-    CONSTRAINT gone_remembers CHECK (((state = 'gone'::rowmill.request_state) = (gone_from IS NOT NULL))),
-    CONSTRAINT requests_gone_from_check CHECK ((gone_from = ANY (ARRAY['waiting'::rowmill.request_state, 'succeeded'::rowmill.request_state, 'failed'::rowmill.request_state, 'cancelled'::rowmill.request_state]))),
-    CONSTRAINT requests_key_check CHECK (((octet_length(key) >= 1) AND (octet_length(key) <= 1024))),
-    CONSTRAINT succeeded_has_answer CHECK (((state <> 'succeeded'::rowmill.request_state) OR ((answered_hash IS NOT NULL) AND (answered_hash = content_hash))))
-)
-WITH (fillfactor='33');
 ALTER TABLE rowmill.requests ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME rowmill.requests_id_seq
     START WITH 1
@@ -750,20 +873,58 @@ CREATE TABLE rowmill.sweeps (
     CONSTRAINT running_has_start CHECK (((phase = 'idle'::text) OR (started_at IS NOT NULL))),
     CONSTRAINT sweeps_phase_check CHECK ((phase = ANY (ARRAY['idle'::text, 'source'::text, 'definition'::text, 'ledger'::text])))
 );
-CREATE TABLE rowmill.usage (
-    pipeline_id integer NOT NULL,
+CREATE TABLE rowmill.tries (
+    no integer NOT NULL,
+    pipeline text NOT NULL,
+    definition_hash text NOT NULL,
+    overridden jsonb DEFAULT '{}'::jsonb NOT NULL,
+    system text,
+    prompt text NOT NULL,
+    provider text NOT NULL,
+    account text NOT NULL,
+    model text NOT NULL,
+    endpoint text NOT NULL,
+    price jsonb,
+    rows integer NOT NULL,
+    asked_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT tries_rows_check CHECK ((rows > 0))
+);
+ALTER TABLE rowmill.tries ALTER COLUMN no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill.tries_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE rowmill.try_answers (
+    try integer NOT NULL,
+    place integer NOT NULL,
+    key text NOT NULL,
+    content_hash bytea NOT NULL,
+    fingerprint bytea,
+    system text,
+    prompt text,
+    room integer NOT NULL,
+    reserved_nano_usd bigint DEFAULT 0 NOT NULL,
+    outcome text,
+    detail text,
+    answer text,
+    reply json,
+    cells json,
+    answered_by text,
+    input_tokens integer DEFAULT 0 NOT NULL,
+    cached_input_tokens integer DEFAULT 0 NOT NULL,
+    output_tokens integer DEFAULT 0 NOT NULL,
+    cost_nano_usd bigint,
+    latency_ms integer,
+    asked_at timestamp with time zone DEFAULT now() NOT NULL,
+    accepted_at timestamp with time zone,
     batch integer,
-    hour timestamp with time zone DEFAULT date_trunc('hour'::text, now(), 'UTC'::text) NOT NULL,
-    succeeded integer DEFAULT 0 NOT NULL,
-    failed integer DEFAULT 0 NOT NULL,
-    returned integer DEFAULT 0 NOT NULL,
-    input_tokens bigint DEFAULT 0 NOT NULL,
-    cached_input_tokens bigint DEFAULT 0 NOT NULL,
-    output_tokens bigint DEFAULT 0 NOT NULL,
-    cost_nano_usd bigint DEFAULT 0 NOT NULL,
-    unpriced integer DEFAULT 0 NOT NULL
-)
-WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='1000');
+    CONSTRAINT accepted_has_batch CHECK (((accepted_at IS NULL) = (batch IS NULL))),
+    CONSTRAINT cost_is_known_or_reserved CHECK (((cost_nano_usd IS NULL) OR (reserved_nano_usd = 0))),
+    CONSTRAINT try_answers_reserved_nano_usd_check CHECK ((reserved_nano_usd >= 0))
+);
 CREATE TABLE rowmill.workers (
     id uuid NOT NULL,
     pool_id text,
@@ -771,7 +932,8 @@ CREATE TABLE rowmill.workers (
     pid integer NOT NULL,
     version text NOT NULL,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
-    seen_at timestamp with time zone DEFAULT now() NOT NULL
+    seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    config_changed_at timestamp with time zone
 );
 CREATE TABLE rowmill_worker._private_job_queues (
     id integer NOT NULL,
@@ -839,10 +1001,10 @@ ALTER TABLE rowmill_worker._private_tasks ALTER COLUMN id ADD GENERATED ALWAYS A
     NO MAXVALUE
     CACHE 1
 );
-INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-26 18:43:43.875924+00', 'gpt-4o-mini');
-INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-26 18:43:43.875924+00', 'gpt-4o-mini');
-INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-26 18:43:43.875924+00', 'gpt-4o-mini');
-INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-26 18:43:45.111286+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-27 05:31:40.948437+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-27 05:31:40.948437+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-27 05:31:40.948437+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-27 05:31:42.089661+00', 'gpt-4o-mini');
 INSERT INTO public.notes VALUES (1, 'A war film.');
 INSERT INTO public.notes VALUES (2, 'A love story.');
 INSERT INTO public.notes VALUES (3, 'Odd at first. [[demo:mismatch-once]]');
@@ -851,82 +1013,84 @@ INSERT INTO public.notes VALUES (6, 'A comedy.');
 INSERT INTO public.notes VALUES (7, 'A ghost story.');
 INSERT INTO public.notes VALUES (8, 'A western.');
 INSERT INTO public.notes VALUES (9, 'A fairy tale.');
-INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-26 18:43:43.875924+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-26 18:43:43.875924+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-26 18:43:43.875924+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-26 18:43:43.875924+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL);
-INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-26 18:43:43.875924+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-26 18:43:45.111286+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, '9ac00583-c077-4294-8be1-7c9090b2eece', NULL, 'planned', 'flush', NULL, '2026-11-26 18:43:42.536556+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, '9ac00583-c077-4294-8be1-7c9090b2eece', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-26 18:43:42.588021+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, '9ac00583-c077-4294-8be1-7c9090b2eece', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-26 18:43:42.732201+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, '9ac00583-c077-4294-8be1-7c9090b2eece', 'submitting', 'running', 'the provider took it', NULL, '2026-11-26 18:43:42.750088+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, '9ac00583-c077-4294-8be1-7c9090b2eece', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-26 18:43:43.84906+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, '9ac00583-c077-4294-8be1-7c9090b2eece', 'collecting', 'settled', 'every request was named in the results', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-26 18:43:43.905301+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '759610ee-bfc3-4a68-8761-0aed5dda899a', NULL, 'planned', 'flush', NULL, '2026-11-26 18:43:44.069464+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '759610ee-bfc3-4a68-8761-0aed5dda899a', 'planned', 'uploading', '1 lines, 455 bytes', NULL, '2026-11-26 18:43:44.109079+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '759610ee-bfc3-4a68-8761-0aed5dda899a', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-26 18:43:44.13295+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '759610ee-bfc3-4a68-8761-0aed5dda899a', 'submitting', 'running', 'the provider took it', NULL, '2026-11-26 18:43:44.14727+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '759610ee-bfc3-4a68-8761-0aed5dda899a', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-26 18:43:45.099945+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '759610ee-bfc3-4a68-8761-0aed5dda899a', 'collecting', 'settled', 'every request was named in the results', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-26 18:43:45.12306+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, '2e2f8c8f-852a-4fbe-8e69-bf0b5e5d33cd', NULL, 'planned', 'threshold', NULL, '2026-11-26 18:43:49.837546+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, '2e2f8c8f-852a-4fbe-8e69-bf0b5e5d33cd', 'planned', 'uploading', '2 lines, 861 bytes', NULL, '2026-11-26 18:43:49.910203+00');
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('9ac00583-c077-4294-8be1-7c9090b2eece', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:46101/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '683fe95b-d1ec-44fd-aaff-bdf22e0d32c5', NULL, false, false, '{"refs": {"error": "file-3250bc794cb3ce7aa1e8d50b5d7a4d21", "input": "file-95bb066cddf17381cf052162e5c68dae", "output": "file-1d18f3916a716b2a8f4119b57d3a293d"}, "staged": "file-95bb066cddf17381cf052162e5c68dae", "baseline": null, "intendedAt": 1795718622.739809}', NULL, 1, false, 'batch_7c8eb331cc06e83fe20b0a48ff772bd0', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, NULL, NULL, '6b010c58-75da-4b0d-b52f-9292dbf01638', '2026-11-26 18:44:03.907565+00', 'cd65206a-3e3b-4ad8-963d-f6007a185c79', '2026-11-26 18:43:43.825124+00', 0, 0, 24, '2026-11-26 18:43:42.536556+00', '2026-11-26 18:43:42.750088+00', '2026-11-26 18:43:43.84906+00', '2026-11-26 18:43:43.905301+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('2e2f8c8f-852a-4fbe-8e69-bf0b5e5d33cd', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:46101/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 2, 2, 861, '27705eabc91c07c0e0b2c3a2c36fa30cb4069bd788c71331e386b80673395d8b', 74325, 191, 'a54dfad8-8fe6-477e-9e13-6d96c748fa78', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-26 18:44:13.920833+00', 0, 2, 24, '2026-11-26 18:43:49.837546+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('759610ee-bfc3-4a68-8761-0aed5dda899a', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:46101/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '683fe95b-d1ec-44fd-aaff-bdf22e0d32c5', NULL, false, false, '{"refs": {"error": null, "input": "file-14aa35f49266b9ae1dc85a4c35f725b8", "output": "file-67982b08ca42abcb6917061773c3efe8"}, "staged": "file-14aa35f49266b9ae1dc85a4c35f725b8", "baseline": null, "intendedAt": 1795718624.139133}', NULL, 1, false, 'batch_64442da8bb1843383365286935da899c', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, NULL, NULL, '89679bbd-c148-4f0e-8453-d33f849fd87a', '2026-11-26 18:44:05.124937+00', 'cd65206a-3e3b-4ad8-963d-f6007a185c79', '2026-11-26 18:43:45.080839+00', 0, 0, 24, '2026-11-26 18:43:44.069464+00', '2026-11-26 18:43:44.14727+00', '2026-11-26 18:43:45.099945+00', '2026-11-26 18:43:45.12306+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0);
+INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-27 05:31:40.948437+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-27 05:31:40.948437+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-27 05:31:40.948437+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-27 05:31:40.948437+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-27 05:31:40.948437+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-27 05:31:42.089661+00', 2, 2, 13, 0, 6, 32, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, 'f885863f-31ad-4080-88e4-e1dc767a0695', NULL, 'planned', 'flush', NULL, '2026-11-27 05:31:39.257149+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, 'f885863f-31ad-4080-88e4-e1dc767a0695', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-27 05:31:39.316411+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, 'f885863f-31ad-4080-88e4-e1dc767a0695', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 05:31:39.339931+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, 'f885863f-31ad-4080-88e4-e1dc767a0695', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 05:31:39.352617+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, 'f885863f-31ad-4080-88e4-e1dc767a0695', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 05:31:40.932579+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, 'f885863f-31ad-4080-88e4-e1dc767a0695', 'collecting', 'settled', 'the results name every request', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-27 05:31:40.96433+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '06256216-5157-4eb9-86f7-780d29257202', NULL, 'planned', 'flush', NULL, '2026-11-27 05:31:41.069222+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '06256216-5157-4eb9-86f7-780d29257202', 'planned', 'uploading', '1 lines, 454 bytes', NULL, '2026-11-27 05:31:41.090615+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '06256216-5157-4eb9-86f7-780d29257202', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 05:31:41.105489+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '06256216-5157-4eb9-86f7-780d29257202', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 05:31:41.11446+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '06256216-5157-4eb9-86f7-780d29257202', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 05:31:42.084273+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '06256216-5157-4eb9-86f7-780d29257202', 'collecting', 'settled', 'the results name every request', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-27 05:31:42.094892+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, 'dc2dda18-3858-4bca-879e-d14315abcf6f', NULL, 'planned', 'threshold', NULL, '2026-11-27 05:31:47.205972+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, 'dc2dda18-3858-4bca-879e-d14315abcf6f', 'planned', 'uploading', '2 lines, 859 bytes', NULL, '2026-11-27 05:31:47.241769+00');
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('f885863f-31ad-4080-88e4-e1dc767a0695', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:33757/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 0, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, 'cd3df6e6-18d6-429a-a002-e4487caeec07', NULL, false, false, '{"refs": {"error": "file-406da50ff013a14f4b9df9030e8ea7bd", "input": "file-7e04e22810e340294a2d6f3638336594", "output": "file-86899584b7a6d8a0052dfb3d5e31cad8"}, "staged": "file-7e04e22810e340294a2d6f3638336594", "baseline": null, "intendedAt": 1795757499.345349}', NULL, 1, false, 'batch_aef0cec0eb2b85d60a627f0ffb7e7d6d', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, '2026-11-27 05:31:43.220454+00', NULL, '8bc83814-d46f-456d-8443-d266520b734a', '2026-11-27 05:32:00.967053+00', 'a5c77aeb-fc79-467a-815b-ecdb0a5d7161', '2026-11-27 05:31:40.920038+00', 0, 0, NULL, NULL, 24, '2026-11-27 05:31:39.257149+00', '2026-11-27 05:31:39.352617+00', '2026-11-27 05:31:40.932579+00', '2026-11-27 05:31:40.96433+00', 3, 1, 1, 35, 0, 27, 10725, 0, NULL, NULL, false, NULL, 170250, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('06256216-5157-4eb9-86f7-780d29257202', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:33757/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 32, 1, 1, 0, 454, '6bd3f683e706fbcfbb8034faacfa7136d31c94f01b15b653ca3bf7d72af201cb', 0, 0, 'cd3df6e6-18d6-429a-a002-e4487caeec07', NULL, false, false, '{"refs": {"error": null, "input": "file-477fb822bd36a4ff8a73857323be9ded", "output": "file-c0ebfee178272aa79f3c5b1321225de5"}, "staged": "file-477fb822bd36a4ff8a73857323be9ded", "baseline": null, "intendedAt": 1795757501.109375}', NULL, 1, false, 'batch_55c5907fe5acfb1d205f63d889018966', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, '2026-11-27 05:31:43.225643+00', NULL, '2b01c49d-bc67-412a-bb36-fae51b80f7af', '2026-11-27 05:32:02.097072+00', 'a5c77aeb-fc79-467a-815b-ecdb0a5d7161', '2026-11-27 05:31:42.0759+00', 0, 0, NULL, NULL, 24, '2026-11-27 05:31:41.069222+00', '2026-11-27 05:31:41.11446+00', '2026-11-27 05:31:42.084273+00', '2026-11-27 05:31:42.094892+00', 1, 0, 0, 13, 0, 6, 2775, 0, NULL, NULL, false, NULL, 6150, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('dc2dda18-3858-4bca-879e-d14315abcf6f', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:33757/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 32, 2, 2, 0, 859, '8e2e8fa2919a0b05a0f85217f5445f67d398bf9733b01297319361d1c1fc8d36', 33450, 190, 'b055eb98-d67a-4a2c-a97f-f52624b7721d', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 05:32:03.006886+00', 0, 2, 'could not list batches: no reply from http://127.0.0.1:33757/v1 (ECONNREFUSED)', '2026-11-27 05:31:50.920493+00', 24, '2026-11-27 05:31:47.205972+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, false, NULL, 12000, 0);
 INSERT INTO rowmill.counts VALUES (1, 2, 2, 3, 1, 0, 1);
-INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}', '2026-11-26 18:43:42.135089+00');
-INSERT INTO rowmill.deployment VALUES (true, 'ccc45856-d189-44de-bb5d-23ca16b9fe74', '7712552748790819652', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, '2026-11-26 18:43:41.926986+00');
+INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}', '2026-11-27 05:31:38.929326+00');
+INSERT INTO rowmill.deployment VALUES (true, '9bfa4c27-b284-4016-8010-7c090f4fed08', '7712719724449781617', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, '2026-11-27 05:31:38.784343+00');
 INSERT INTO rowmill.lines VALUES (3, 0, 1, '{6,7}');
-INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', 'a3e0a4f4ace57cf79f75120f3d9046ceb5e0d16ede5dd7a2d509670ef1ff189a', '2026-11-26 18:43:41.926986+00');
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-26 18:43:42.135089+00');
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-26 18:43:42.403862+00');
-INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:46101/v1||', '{"rows": 5, "tries": 3, "inputTokens": 270, "liveNanoUsd": 1021500, "batchNanoUsd": 510750, "outputTokens": 1500}', 0, 0, '"public"."notes"', 16384, '4c35b8dbd28dde8e59f58a17388c5aa9', '763:763:', 'note_answers', NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-26 18:43:42.135089+00');
-INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-26 18:44:05.642581+00', '2026-11-26 18:44:05.642581+00', DEFAULT, '{8,9}');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-26 18:44:05.642581+00', '2026-11-26 18:44:05.642581+00', NULL, 1, NULL, 0, NULL, 0, 0, 'waiting', NULL, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-26 18:44:05.642581+00', '2026-11-26 18:44:05.642581+00', NULL, 1, NULL, 0, NULL, 0, 0, 'waiting', NULL, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-26 18:43:42.173018+00', '2026-11-26 18:43:43.875924+00', NULL, 1, 1, 1, 1, 0, 0, 'succeeded', NULL, true, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-26 18:43:42.173018+00', '2026-11-26 18:43:43.875924+00', NULL, 1, 1, 1, 1, 0, 0, 'succeeded', NULL, true, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-26 18:43:42.173018+00', '2026-11-26 18:43:43.887483+00', NULL, 1, 1, 1, NULL, 0, 0, 'failed', NULL, true, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-26 18:43:42.173018+00', '2026-11-26 18:43:45.111286+00', NULL, 1, 2, 2, 2, 1, 0, 'succeeded', NULL, true, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-26 18:43:42.173018+00', '2026-11-26 18:43:46.5336+00', NULL, 1, 1, 1, 1, 0, 0, 'gone', 'succeeded', true, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-26 18:43:46.5336+00', '2026-11-26 18:43:49.894927+00', NULL, 1, 3, 1, NULL, 0, 0, 'batched', NULL, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-26 18:43:46.5336+00', '2026-11-26 18:43:49.894927+00', NULL, 1, 3, 1, NULL, 0, 0, 'batched', NULL, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
-INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-26 18:43:42.168427+00', '2026-11-26 18:43:42.185536+00');
-INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-26 18:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:9ac00583-c077-4294-8be1-7c9090b2eece', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:759610ee-bfc3-4a68-8761-0aed5dda899a', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:2e2f8c8f-852a-4fbe-8e69-bf0b5e5d33cd', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "2e2f8c8f-852a-4fbe-8e69-bf0b5e5d33cd"}', 0, '2026-11-26 18:44:13.930628+00', 0, 25, NULL, '2026-11-26 18:43:49.837546+00', '2026-11-26 18:44:13.524696+00', 'batch:2e2f8c8f-852a-4fbe-8e69-bf0b5e5d33cd', NULL, NULL, 2, NULL, DEFAULT);
+INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', 'd9a9f63ad48f2217a6047a521877981050c855f052f529372aa0b1b4891ad7e4', '2026-11-27 05:31:38.784343+00');
+INSERT INTO rowmill.output_sizes VALUES ('notes', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 6.6, 8);
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-27 05:31:38.929326+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-27 05:31:39.12911+00');
+INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:33757/v1||', '{"rows": 5, "tries": 3, "arrived": 0, "capNanoUsd": 563625, "inputTokens": 270, "liveNanoUsd": 340500, "outputTokens": 500, "likelyNanoUsd": 170250, "answersCounted": 0}', 0, 0, '"public"."notes"', 16384, 'd49e0bf24a78cffee0ffa9ff0742de58', '763:763:', 'note_answers', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 05:31:38.929326+00');
+INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-27 05:31:54.987775+00', '2026-11-27 05:31:54.987775+00', DEFAULT, '{8,9}');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-27 05:31:54.987775+00', '2026-11-27 05:31:54.987775+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-27 05:31:54.987775+00', '2026-11-27 05:31:54.987775+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-27 05:31:38.959342+00', '2026-11-27 05:31:40.948437+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-27 05:31:38.959342+00', '2026-11-27 05:31:40.948437+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-27 05:31:38.959342+00', '2026-11-27 05:31:40.954631+00', NULL, 1, 1, 1, NULL, NULL, 0, 0, 'failed', NULL, true, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-27 05:31:38.959342+00', '2026-11-27 05:31:42.089661+00', NULL, 1, 2, 2, 2, NULL, 1, 0, 'succeeded', NULL, true, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-27 05:31:38.959342+00', '2026-11-27 05:31:43.549791+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'gone', 'succeeded', true, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-27 05:31:43.549791+00', '2026-11-27 05:31:47.234424+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-27 05:31:43.549791+00', '2026-11-27 05:31:47.234424+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
+INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-27 05:31:38.952279+00', '2026-11-27 05:31:38.971296+00');
+INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-27 05:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:f885863f-31ad-4080-88e4-e1dc767a0695', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (6, 'batch:06256216-5157-4eb9-86f7-780d29257202', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (10, 'batch:dc2dda18-3858-4bca-879e-d14315abcf6f', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (10, 10, 1, '{"batchId" : "dc2dda18-3858-4bca-879e-d14315abcf6f"}', 0, '2026-11-27 05:32:03.008898+00', 0, 25, NULL, '2026-11-27 05:31:47.205972+00', '2026-11-27 05:32:02.649638+00', 'batch:dc2dda18-3858-4bca-879e-d14315abcf6f', NULL, NULL, 2, NULL, DEFAULT);
 INSERT INTO rowmill_worker._private_tasks OVERRIDING SYSTEM VALUE VALUES (1, 'batch');
-INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-26 18:43:42.039719+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-26 18:43:42.048702+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-26 18:43:42.052073+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-26 18:43:42.05488+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-26 18:43:42.056656+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-26 18:43:42.058821+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-26 18:43:42.061509+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-26 18:43:42.063447+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-26 18:43:42.066912+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-26 18:43:42.068359+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-26 18:43:42.069414+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-26 18:43:42.088879+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-26 18:43:42.090428+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-26 18:43:42.092601+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-26 18:43:42.094248+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-26 18:43:42.095567+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-26 18:43:42.098533+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-26 18:43:42.100635+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-26 18:43:42.102941+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-27 05:31:38.869728+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-27 05:31:38.875067+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-27 05:31:38.877363+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-27 05:31:38.879165+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-27 05:31:38.880347+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-27 05:31:38.88162+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-27 05:31:38.883048+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-27 05:31:38.884393+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-27 05:31:38.886235+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-27 05:31:38.88712+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-27 05:31:38.887733+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-27 05:31:38.901202+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-27 05:31:38.902306+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-27 05:31:38.903651+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-27 05:31:38.904615+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-27 05:31:38.905344+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-27 05:31:38.906995+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-27 05:31:38.908353+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-27 05:31:38.909581+00', true);
 SELECT pg_catalog.setval('rowmill.batch_events_id_seq', 14, true);
 SELECT pg_catalog.setval('rowmill.batches_no_seq', 3, true);
 SELECT pg_catalog.setval('rowmill.pipeline_events_id_seq', 2, true);
 SELECT pg_catalog.setval('rowmill.pipelines_id_seq', 3, true);
 SELECT pg_catalog.setval('rowmill.queue_no_seq', 4, true);
 SELECT pg_catalog.setval('rowmill.requests_id_seq', 9, true);
-SELECT pg_catalog.setval('rowmill_worker.job_queues_id_seq', 11, true);
-SELECT pg_catalog.setval('rowmill_worker.jobs_id_seq1', 11, true);
-SELECT pg_catalog.setval('rowmill_worker.tasks_id_seq', 12, true);
+SELECT pg_catalog.setval('rowmill.tries_no_seq', 1, false);
+SELECT pg_catalog.setval('rowmill_worker.job_queues_id_seq', 12, true);
+SELECT pg_catalog.setval('rowmill_worker.jobs_id_seq1', 12, true);
+SELECT pg_catalog.setval('rowmill_worker.tasks_id_seq', 13, true);
 ALTER TABLE ONLY public.note_answers
     ADD CONSTRAINT note_answers_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.notes
@@ -958,9 +1122,9 @@ ALTER TABLE ONLY rowmill.lines
 ALTER TABLE ONLY rowmill.migrations
     ADD CONSTRAINT migrations_pkey PRIMARY KEY (version);
 ALTER TABLE ONLY rowmill.named_lines
-    ADD CONSTRAINT named_lines_batch_custom_id_key UNIQUE (batch, custom_id);
-ALTER TABLE ONLY rowmill.named_lines
     ADD CONSTRAINT named_lines_pkey PRIMARY KEY (batch, request_id);
+ALTER TABLE ONLY rowmill.output_sizes
+    ADD CONSTRAINT output_sizes_pkey PRIMARY KEY (pipeline, definition_hash);
 ALTER TABLE ONLY rowmill.pipeline_events
     ADD CONSTRAINT pipeline_events_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY rowmill.pipelines
@@ -977,6 +1141,12 @@ ALTER TABLE ONLY rowmill.requests
     ADD CONSTRAINT requests_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY rowmill.sweeps
     ADD CONSTRAINT sweeps_pkey PRIMARY KEY (pipeline_id);
+ALTER TABLE ONLY rowmill.tries
+    ADD CONSTRAINT tries_pkey PRIMARY KEY (no);
+ALTER TABLE ONLY rowmill.try_answers
+    ADD CONSTRAINT try_answers_pkey PRIMARY KEY (try, place);
+ALTER TABLE ONLY rowmill.try_answers
+    ADD CONSTRAINT try_answers_try_key_key UNIQUE (try, key);
 ALTER TABLE ONLY rowmill.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY rowmill_worker._private_job_queues
@@ -1004,9 +1174,13 @@ CREATE INDEX batches_due ON rowmill.batches USING btree (next_at) WHERE (settled
 CREATE UNIQUE INDEX batches_one_open_create ON rowmill.batches USING btree (account) WHERE (one_create AND (create_intent_at IS NOT NULL));
 CREATE INDEX batches_unfinished ON rowmill.batches USING btree (pipeline_id) WHERE (settled_at IS NULL);
 CREATE INDEX kept_answers_by_batch ON rowmill.kept_answers USING btree (batch, kept_at, request_id);
+CREATE UNIQUE INDEX named_lines_by_name ON rowmill.named_lines USING btree (batch, custom_id) WHERE (NOT sharing);
+CREATE INDEX named_lines_shared ON rowmill.named_lines USING btree (batch, custom_id) WHERE sharing;
 CREATE INDEX queue_by_batch ON rowmill.queue USING btree (batch, no) WHERE (batch IS NOT NULL);
 CREATE INDEX queue_by_turn ON rowmill.queue USING btree (pipeline_id, not_before, no) WHERE (batch IS NULL);
 CREATE INDEX requests_of_demo ON rowmill.requests USING btree (pipeline_id, id) WHERE demo;
+CREATE INDEX tries_by_pipeline ON rowmill.tries USING btree (pipeline, no);
+CREATE INDEX try_answers_with_text ON rowmill.try_answers USING btree (asked_at) WHERE ((prompt IS NOT NULL) OR (answer IS NOT NULL));
 CREATE INDEX usage_by_hour ON rowmill.usage USING btree (hour);
 CREATE INDEX usage_of_batch ON rowmill.usage USING btree (batch) WHERE (batch IS NOT NULL);
 CREATE INDEX jobs_main_index ON rowmill_worker._private_jobs USING btree (priority, run_at) INCLUDE (id, task_id, job_queue_id) WHERE (is_available = true);
@@ -1029,6 +1203,8 @@ ALTER TABLE ONLY rowmill.refused_keys
     ADD CONSTRAINT refused_keys_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
 ALTER TABLE ONLY rowmill.sweeps
     ADD CONSTRAINT sweeps_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
+ALTER TABLE ONLY rowmill.try_answers
+    ADD CONSTRAINT try_answers_try_fkey FOREIGN KEY (try) REFERENCES rowmill.tries(no) ON DELETE CASCADE;
 ALTER TABLE public.note_answers ENABLE ROW LEVEL SECURITY;
 ALTER TABLE rowmill_worker._private_job_queues ENABLE ROW LEVEL SECURITY;
 ALTER TABLE rowmill_worker._private_jobs ENABLE ROW LEVEL SECURITY;
