@@ -77,6 +77,7 @@ describe("Commands while up runs", { timeout: 90_000 }, () => {
           cancelled: 0,
           gone: 0,
           paused: null,
+          undecided: 0,
           topFailure: null,
           unnamed: [],
         },

@@ -67,7 +67,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     expect(up.stderr).toContain(
       `films: 20 rows had answers of the demo model, which is not a language model. They will be sent to ${real.url}:\nfilms: 20 rows, about`,
     );
-    expect(up.stderr).toMatch(/at most \$0\.\d+ \(live requests/);
+    expect(up.stderr).toMatch(/estimated \$0\.\d+ \(cap \$0\.\d+ with up to 3 tries per row; live requests: \$/);
     expect(await answered()).toEqual([{ account: `${real.url}||`, demo: false, rows: 20 }]);
     expect(await askedOf(real.gateway)).toBe(20);
     const again = await at(real.url, "up", "--until-idle");

@@ -43,7 +43,9 @@ describe("rowmill demo", () => {
         });
         const asked = await runCli(["demo", "--live"], { cwd: folder, env });
         expect(asked.status, asked.stderr).toBe(4);
-        expect(asked.stderr).toMatch(/508 rows, about [\d,]+ input .*at most \$0\.\d+ \(live requests/);
+        expect(asked.stderr).toMatch(
+          /508 rows, about [\d,]+ input .*estimated \$0\.\d+ \(cap \$0\.\d+ .*live requests: \$/,
+        );
         expect((await gateway.journal.summary()).executed).toBe(0);
         const agreed = await runCli(["demo", "--live", "--yes"], { cwd: folder, env });
         expect(agreed.status, agreed.stderr).toBe(0);

@@ -51,7 +51,7 @@ describe("rowmill up, with a failure that hits every row", { timeout: 90_000 }, 
       /^films: 20 of the last 20 answers failed: 20 truncated\. Row "\d+": "the answer reached .*"\. Raise pipelines\.films\.request\.maxOutputTokens \(now 200; .*rowmill resume films\. .*rowmill resume films --accept$/m,
     );
     expect(await executed()).toBe(100);
-    const most = /at most \$([\d.]+) \(live requests/.exec(ended.stderr)?.[1];
+    const most = /\(cap \$([\d.]+) with/.exec(ended.stderr)?.[1];
     const [spent] = await project.database.rows<{ usd: number }>(
       sql`select sum(cost_nano_usd)::float8 / 1e9 as usd from rowmill.attempts`,
     );

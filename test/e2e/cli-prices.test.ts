@@ -59,7 +59,7 @@ describe("Before anything is sent", { timeout: 120_000 }, () => {
     await project.writeConfig(pricedAt(`, price: { input: 1000, output: 2000 }`));
     const up = await project.run("up", "--until-idle", "--yes");
     expect(up.status, up.stderr).toBe(0);
-    expect(up.stderr).toMatch(/films: 3 rows, .*; at most \$[\d.]+ \(live requests: \$[\d.]+\)/);
+    expect(up.stderr).toMatch(/films: 3 rows, .*; estimated \$[\d.]+ \(cap \$[\d.]+ .*; live requests: \$[\d.]+;/);
     expect(up.stderr).toMatch(/films: 3 succeeded, 0 failed; \$0\.[\d]*[1-9][\d]* spent so far/);
     expect(await countLabels(project)).toBe(3);
     await project.writeConfig(pricedAt(`, price: { input: 1, output: 2 }`));

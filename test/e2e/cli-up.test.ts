@@ -42,7 +42,9 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     const ended = await project.run("up", "--until-idle");
     expect(ended.status, ended.stderr).toBe(0);
     expect(ended.stdout).toBe("");
-    expect(ended.stderr).toMatch(/films: 30 rows, about [\d,]+ input and at most 18,000 output tokens; at most \$/);
+    expect(ended.stderr).toMatch(
+      /films: 30 rows, about [\d,]+ input and 2,\d+ output tokens; estimated \$[\d.]+ \(cap \$/,
+    );
     expect(ended.stderr).toContain("films: 30 succeeded, 0 failed");
     expect(await countLabels(project)).toBe(30);
     await project.check();
@@ -95,11 +97,11 @@ describe("rowmill up", { timeout: 90_000 }, () => {
   });
 
   it("sends after `approve`, which shows the estimate and needs --yes without a terminal", async () => {
-    await project.writeConfig(filmsPipeline("approveAboveUsd: 0, budget: { usd: 0.0001, per: 'day' }"));
+    await project.writeConfig(filmsPipeline("approveAboveUsd: 0, budget: { usd: 0.00005, per: 'day' }"));
     await insertFilms(project, 3);
     const first = await project.run("up", "--until-idle");
     expect(first.status).toBe(4);
-    expect(first.stderr).toMatch(/^films: 3 rows, .*; your budget of \$0\.0001 per day stops it there$/m);
+    expect(first.stderr).toMatch(/^films: 3 rows, .*; your budget of \$0\.00005 per day stops it there$/m);
     await project.writeConfig(filmsPipeline("approveAboveUsd: 0"));
     const asked = await project.run("approve", "films");
     expect(asked).toMatchObject({
@@ -108,7 +110,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
         "rowmill: There is no terminal to ask on, so nothing was approved.\n  Hint: To approve without a question: rowmill approve films --yes\n",
     });
     expect(asked.stdout).toMatch(
-      /^films: 3 rows, about \d+ input and at most 1,800 output tokens; at most \$0\.\d+ \(live requests/,
+      /^films: 3 rows, about \d+ input and \d+ output tokens; estimated \$0\.\d+ \(cap \$0\.\d+ with up to 3 tries per row; live requests/,
     );
     const approved = await project.run("approve", "films", "--yes");
     expect(approved).toMatchObject({ status: 0, stdout: expect.stringContaining("films is approved.") });

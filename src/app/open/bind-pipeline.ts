@@ -212,7 +212,7 @@ export async function bindPipeline(database: Database, examined: Examined, provi
 }
 
 /**
- * The pipeline as it is registered, for a command that writes results beside the workers. Registers, makes and installs
+ * The pipeline as it is registered, for a command that writes results while workers run. Registers, makes and installs
  * nothing.
  * @throws RowmillError `refused` where the target is not as the config says
  */

@@ -16,7 +16,7 @@ export interface Choice {
   readonly rows: number;
   /** As typed; empty: any rows. */
   readonly keys: readonly string[];
-  /** Beside the config's own condition. */
+  /** In addition to the config's own condition. */
   readonly where: string | null;
   readonly random: boolean;
 }

@@ -6,7 +6,7 @@ import { ProviderError, type Provider } from "../../model/provider/provider.js";
 /** Calls for one row, of which all but the last met a rate limit. */
 const CALLS_MAX = 4;
 const WAIT_MS_MIN = 1_000;
-/** A person waits: a provider that asks for more is told of instead. */
+/** Someone waits for it: a provider that asks for longer ends the try. */
 const WAIT_MS_MAX = 20_000;
 
 export type CallEnd =

@@ -202,7 +202,7 @@ async function workOn(
   return end.failed > 0 ? EXIT_STATUS.rowsFailed : EXIT_STATUS.ok;
 }
 
-/** Files of ended batches at the provider, which a worker that goes on would delete within seconds. */
+/** Files of ended batches at the provider, which a worker that continues would delete within seconds. */
 async function cleanUp(terminal: Terminal, context: WorkerContext, signal: AbortSignal): Promise<void> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(CLEAN_MS_MAX)]);
   const left = await terminal.during("Deleting files at the provider", () =>

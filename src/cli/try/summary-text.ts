@@ -42,7 +42,7 @@ export function summaryLines(ended: Ended): string[] {
   ];
 }
 
-/** The provider gave no answer at all: its error is told instead. */
+/** The provider gave no answer at all: its error is shown instead. */
 export function isUnanswered({ answers, stop }: Tried): boolean {
   return stop?.kind === "provider" && answers.every(({ outcome }) => outcome === "failed" || outcome === "unknown");
 }

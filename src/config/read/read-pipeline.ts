@@ -76,14 +76,13 @@ export function readPipeline(place: Place, name: string, language: ConfigLanguag
   const source = readSource(at.source);
   const columns = place.problems.clean(at.source.path) ? source.columns : null;
   const provider = optional(at.provider, (given) => readProvider(given, language), ADAPTERS[0].choice);
-  const request = readRequest(at.request, { dialect: provider.dialect, columns, language });
-  const config: PipelineConfig = {
+  const read = {
     name,
     provider,
     source,
     when: readWhen(at.when),
     batch: readBatch(at.batch),
-    request,
+    request: readRequest(at.request, { dialect: provider.dialect, columns, language }),
     answer: optional(at.answer, (answer): AnswerSpec | null => readAnswer(answer, language), null),
     validate: optional(at.validate, (validate) => readValidate(validate, language), null),
     attempts: optional(at.attempts, integer({ min: 1, max: ATTEMPTS_MAX }), ATTEMPTS_DEFAULT),
@@ -95,12 +94,13 @@ export function readPipeline(place: Place, name: string, language: ConfigLanguag
       APPROVE_ABOVE_USD_DEFAULT,
     ),
     onChange: optional(at.onChange, oneOf(["ask", "reask", "newOnly", "keep"]), "ask"),
-    dedupe: optional(at.dedupe, boolean, isSteady(request)),
+    dedupe: optional(at.dedupe, boolean, null),
     limit: optional(at.limit, integer({ min: 1, max: LIMIT_MAX }, " rows"), null),
     polling: readPolling(at.polling),
     files: { keep: optional(section(orEmpty(at.files), ["keep"]).keep, boolean, false) },
     reconcile: readReconcile(at.reconcile),
   };
+  const config: PipelineConfig = { ...read, dedupe: read.dedupe ?? isSteady(read.request) };
   checkAcrossSections(place, config);
   return config;
 }

@@ -138,7 +138,7 @@ export function decideTurn(facts: TurnFacts): TurnDecision {
   return { work, comparesFirst: isSending, needsRoom: isSending && phase === "unsent" && !isRefused };
 }
 
-/** Null: it goes on as every batch does. A batch that may be another database's, or another one, is left alone. */
+/** Null: it continues as every batch does. A batch that may be another database's, or another one, is left alone. */
 function cancelWork(facts: TurnFacts, phase: BatchPhase): keyof typeof CANCEL_HELD | null {
   const { state, isCancelWanted, isCancelAsked, isShared, isPresumed } = facts;
   if (!isCancelWanted) return null;

@@ -32,6 +32,8 @@ const TEXT_TOKENS = 150;
 const STRING_TOKENS = 30;
 const SHORT_TOKENS = 4;
 const LIST_ITEMS = 3;
+/** Of a list, such as a label. */
+const ITEM_TOKENS = 8;
 /** Braces, quotes and a comma around a field, without its name. */
 const FIELD_TOKENS = 4;
 const CHARACTERS_PER_TOKEN = 4;
@@ -58,7 +60,7 @@ function guess(schema: Json | undefined): number {
   const { properties, items, anyOf, type } = schema;
   if (Array.isArray(schema["enum"]) || "const" in schema) return SHORT_TOKENS;
   if (Array.isArray(anyOf)) return Math.max(...anyOf.map(guess));
-  if (type === "array") return LIST_ITEMS * Math.min(STRING_TOKENS, guess(items)) + FIELD_TOKENS;
+  if (type === "array") return LIST_ITEMS * Math.min(ITEM_TOKENS, guess(items)) + FIELD_TOKENS;
   if (properties !== null && typeof properties === "object" && !Array.isArray(properties))
     return Object.entries(properties).reduce(
       (sum, [name, field]) => sum + Math.ceil(name.length / CHARACTERS_PER_TOKEN) + FIELD_TOKENS + guess(field),

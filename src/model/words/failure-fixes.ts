@@ -61,7 +61,7 @@ export const FAILED_REASONS = Object.keys(FIXES).filter((reason): reason is Fail
 
 /** The reason of a row that you dropped with its batch. */
 export const DROPPED = "dropped";
-/** What `failures` lists besides: such rows, and rows without a usable key. */
+/** What `failures` also lists: such rows, and rows without a usable key. */
 export const OTHER_REASONS = [DROPPED, "refusedKey"] as const;
 
 /** `reason`: an outcome, or `refusedKey` for a row whose key cannot name a request, or a newer version's word. */

@@ -1,6 +1,6 @@
 /**
  * What a changed definition does to rows that were answered under the previous one: your decision, or none yet. It
- * belongs to the pipeline's present definition, and starts anew with the next.
+ * belongs to the pipeline's present definition, and starts again with the next.
  */
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
 import { addEvent, approve } from "./pipelines.js";
