@@ -101,7 +101,8 @@ async function planAsking(
 ): Promise<{ asking: AskingPlan; found: readonly Finding[] }> {
   const { config, id } = pipeline;
   const rows = await countRows(database, pipeline, row);
-  const facts = row === null ? unknownMoney(pipeline) : await readMoney(database, pipeline);
+  // Also of a pipeline that is not registered yet: its tries taught the size of answers.
+  const facts = ledger === "ready" ? await readMoney(database, pipeline) : unknownMoney(pipeline);
   const limits = { ...facts.file, tokensWhole: facts.limits.enqueuedTokens };
   const { sizes, learned } = facts;
   const examined = await examineRows(database, pipeline, { rows, limits, sizes, learned, requestsShown });

@@ -36,7 +36,7 @@ export async function runApprove(cli: Cli, name: string, options: ApproveOptions
     const isDecided = await settleChange(cli, options, { project, database, row: known });
     // To ask again is a yes to its cost, too.
     const row = isDecided ? await registeredPipeline(database, name) : known;
-    if (isDecided && row.approvedHash === row.definitionHash) return EXIT_STATUS.ok;
+    if (isDecided && (options.yes !== true || row.approvedHash === row.definitionHash)) return EXIT_STATUS.ok;
     if (row.approvedHash === row.definitionHash) {
       terminal.print(`✓ ${name} is already approved.`);
       return EXIT_STATUS.ok;
