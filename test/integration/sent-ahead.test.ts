@@ -107,7 +107,8 @@ describeDatabases("A statement that is sent ahead", (kind) => {
   });
 
   it.skipIf(kind === "embedded")(
-    "fails the whole transaction where the begin before it failed, also after a read that may take too much",
+    "fails the whole transaction where the begin before it failed, also after a read that may take too much" +
+      (kind === "embedded" ? " (skipped: needs a server, which parses a whole message before it runs the begin)" : ""),
     async () => {
       const hurried = openDatabase({ connectionString: testDatabase.url, ssl: false, statement_timeout: 2 });
       // The server parses the whole message before its first statement, the begin: by then the time is over.

@@ -6,6 +6,8 @@ import type { BatchEnding, BatchProgress } from "../../store/batches/batch-progr
 import { counted, fit, formatCount, formatWait, shortId } from "../screen/text.js";
 
 const TROUBLE_CHARACTERS = 300;
+/** A shorter time would read as "now". */
+const TOOK_SHOWN_MS = 1_000;
 const REASON_CHARACTERS = 160;
 
 /** `412/1,000`: by the provider's own counts while it has the batch, then by the answers that were written. */
@@ -70,5 +72,7 @@ export function endingText(ending: BatchEnding): string {
   const again = returned === 0 ? "" : `, ${formatCount(returned)} to send again`;
   const price = costNanoUsd === null ? "price unknown" : formatUsd(costNanoUsd);
   const counts = `${counted(succeeded, "row")} succeeded, ${formatCount(failed)} failed${again}`;
-  return proseLine(`${failed > 0 ? "✗" : "✓"} ${name} is done: ${counts}; ${price}; took ${formatWait(tookMs)}`);
+  return proseLine(
+    `${failed > 0 ? "✗" : "✓"} ${name} is done: ${counts}; ${price}; took ${formatWait(Math.max(TOOK_SHOWN_MS, tookMs))}`,
+  );
 }
