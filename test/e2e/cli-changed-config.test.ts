@@ -1,4 +1,4 @@
-/** The second day of a pipeline: try, plan, send, change the prompt, see what that costs, decide, and fix what failed. */
+/** The second day of a pipeline: try, plan, send, change the prompt, see what that costs, and decide. */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { sql } from "../../src/postgres/database.js";
 import { buildCli, serverKind, startCliProject, type CliProject } from "../support/cli.js";

@@ -1,10 +1,12 @@
 /** What a changed definition does to answered rows: your decision, and nothing before it. */
 import { afterEach, expect, it } from "vitest";
+import { sweepAll } from "../../src/app/open/round.js";
 import { pipeline, z } from "../../src/index.js";
 import { settleChanges } from "../../src/cli/screen/changed-rows.js";
 import { openTerminal, type Terminal } from "../../src/cli/screen/terminal.js";
 import * as changes from "../../src/store/pipelines/changes.js";
 import type { WorkerContext } from "../../src/worker/context.js";
+import { sweepChunk } from "../../src/worker/rounds/sweeper.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { createNotes, insertNotes, plain, requests } from "../support/notes.js";
@@ -148,6 +150,55 @@ describeDatabases(
       expect(await states()).toEqual(["failed", "succeeded"]);
       await project.drain(await worker({ system: "Be brief." }));
       expect(await executed()).toBe(2 + 1);
+    });
+
+    it("is decided by a config that says so while the sweep of the undecided one is under way", async () => {
+      await answered();
+      const changed = await worker({ system: "Be brief." });
+      const [bound] = changed.pipelines.values();
+      if (bound === undefined) throw new Error("There is no pipeline.");
+      await sweepChunk(changed, bound);
+      await sweepChunk(changed, bound);
+      await project.drain(await worker({ system: "Be brief.", onChange: "reask" }));
+      expect(await executed()).toBe(8);
+    });
+
+    it("that is decided while answers are collected asks their rows again, too", async () => {
+      let hold = true;
+      project = await startProject(kind, { gateway: { faults: { hold: () => hold } } });
+      await createNotes(project, plain(3));
+      await project.round(await worker());
+      const changed = await worker({ system: "Be brief." });
+      await project.round(changed);
+      hold = false;
+      project.gateway.release();
+      let isDecided = false;
+      const deciding: WorkerContext = {
+        ...changed,
+        step: async (name, work) => {
+          if (name === "collect.chunk" && !isDecided) {
+            isDecided = await decide(changed, "reask");
+            await sweepAll(changed, new AbortController().signal);
+          }
+          return changed.step(name, work);
+        },
+      };
+      await project.drain(deciding);
+      await project.drain(changed);
+      expect(isDecided).toBe(true);
+      expect(await executed()).toBe(6);
+    });
+
+    it("counts rows whose answers come after it among those that wait for a decision", async () => {
+      let hold = true;
+      project = await startProject(kind, { gateway: { faults: { hold: () => hold } } });
+      await createNotes(project, plain(3));
+      await project.round(await worker());
+      const changed = await worker({ system: "Be brief." });
+      hold = false;
+      project.gateway.release();
+      await project.drain(changed);
+      expect(await change(changed)).toMatchObject({ decision: "undecided", rows: 3 });
     });
 
     it("that replaces another one that was not decided counts the rows of both", async () => {

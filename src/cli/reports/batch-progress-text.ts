@@ -72,7 +72,6 @@ export function endingText(ending: BatchEnding): string {
   const again = returned === 0 ? "" : `, ${formatCount(returned)} to send again`;
   const price = costNanoUsd === null ? "price unknown" : formatUsd(costNanoUsd);
   const counts = `${counted(succeeded, "row")} succeeded, ${formatCount(failed)} failed${again}`;
-  return proseLine(
-    `${failed > 0 ? "✗" : "✓"} ${name} is done: ${counts}; ${price}; took ${formatWait(Math.max(TOOK_SHOWN_MS, tookMs))}`,
-  );
+  const took = formatWait(Math.max(TOOK_SHOWN_MS, tookMs));
+  return proseLine(`${failed > 0 ? "✗" : "✓"} ${name} is done: ${counts}; ${price}; took ${took}`);
 }

@@ -119,7 +119,7 @@ async function partOf(
       from rowmill.lines q
       cross join unnest(q.ids) with ordinality as y (id, place)
       where q.batch = ${batch} and q.first > 0) shared
-      on l.sharing and shared.id = split_part(l.custom_id, '-', 1)::bigint
+      on shared.id = case when l.sharing then split_part(l.custom_id, '-', 1)::bigint end
     where p.batch = ${batch}
       and p.part = ${part}
       and r.state = 'batched'

@@ -3,6 +3,7 @@
  * belongs to the pipeline's present definition, and starts again with the next.
  */
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
+import { sweepAgain } from "../requests/sweeps.js";
 import { addEvent, approve } from "./pipelines.js";
 
 /** `undecided` acts as `newOnly` until you decide. */
@@ -25,6 +26,12 @@ export async function changeOf(client: Reader, pipelineId: number): Promise<Defi
       change_rows::float8 as rows
     from rowmill.pipelines
     where id = ${pipelineId}`);
+}
+
+/** Whether answered rows that the present definition would ask something else are asked again. */
+export async function reopens(client: Reader, pipelineId: number): Promise<boolean> {
+  const decision = (await changeOf(client, pipelineId))?.decision ?? null;
+  return decision === null || decision === "reask";
 }
 
 /** Adds what a chunk of the sweep counted; the first one starts from 0. */
@@ -66,6 +73,8 @@ export async function decide(
   pipelineId: number,
   { definitionHash, decision, by, account }: Decided,
 ): Promise<boolean> {
+  // Waits for parts of answers that are being written by the previous decision: the sweep meets their rows.
+  await tx.run(sql`select 1 from rowmill.pipelines where id = ${pipelineId} for update`);
   const decided = await tx.run(sql`
     update rowmill.pipelines
     set change_decision = ${decision}
@@ -78,12 +87,4 @@ export async function decide(
   await addEvent(tx, pipelineId, { event: "decided", reason: `${by}: ${decision}` });
   if (decision === "reask") await approve(tx, pipelineId, { definitionHash, by, account });
   return true;
-}
-
-/** The next sweep compares every answered row with the definition. */
-export async function sweepAgain(tx: Queryable, pipelineId: number): Promise<void> {
-  await tx.run(sql`
-    update rowmill.sweeps
-    set swept_hash = null, phase = 'idle', cursor = null, definition_hash = null, finished_at = clock_timestamp()
-    where pipeline_id = ${pipelineId}`);
 }

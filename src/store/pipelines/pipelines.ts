@@ -4,6 +4,7 @@ import { recordDefinition } from "./definitions.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 import { SUSPICION_VALUE } from "../ledger/deployment.js";
+import { sweepAgain } from "../requests/sweeps.js";
 
 /**
  * `person`: you ran `rowmill pause`. The others are Rowmill's, with what to do in their reason. `deployment`: the
@@ -97,7 +98,7 @@ export async function register(tx: Queryable, wanted: Registration): Promise<Pip
   await recordDefinition(tx, row.id, { hash: wanted.definitionHash, says, answer });
   if (before?.hash !== wanted.definitionHash) await addEvent(tx, row.id, { event: before ? "changed" : "created" });
   if (before?.decision === "undecided" && wanted.onChange !== "undecided" && before.hash === wanted.definitionHash)
-    await tx.run(sql`update rowmill.sweeps set swept_hash = null where pipeline_id = ${row.id}`);
+    await sweepAgain(tx, row.id);
   return row;
 }
 

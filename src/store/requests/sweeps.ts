@@ -132,3 +132,11 @@ export async function isSweepPending(client: Queryable, pipelineId: number): Pro
     where pipeline_id = ${pipelineId}`);
   return row?.pending ?? true;
 }
+
+/** The next sweep compares every answered row with the definition; one that is under way begins again. */
+export async function sweepAgain(tx: Queryable, pipelineId: number): Promise<void> {
+  await tx.run(sql`
+    update rowmill.sweeps
+    set swept_hash = null, phase = 'idle', cursor = null, definition_hash = null, finished_at = clock_timestamp()
+    where pipeline_id = ${pipelineId}`);
+}

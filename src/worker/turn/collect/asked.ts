@@ -16,7 +16,10 @@ import type { Pipeline, WorkerContext } from "../../context.js";
 export interface Asked {
   /** It is not the present one. */
   readonly changed: boolean;
-  /** Rows that were answered under it are asked again where the present one asks something else. */
+  /**
+   * Rows that were answered under it are asked again where the present one asks something else. Read again in each
+   * transaction that ends requests, since you may decide meanwhile.
+   */
   readonly reopens: boolean;
   /** Null: what was asked is not known. An answer counts only where the present definition would ask the same. */
   readonly answer: CompiledAnswer | null;
@@ -37,8 +40,7 @@ export async function askedBy({ context, pipeline, batch }: Asking): Promise<Ask
   const { config, target } = pipeline;
   const present = { reopens: true, answer: pipeline.answer, triesMax: config.attempts, source: null, target };
   if (batch.definitionHash === pipeline.definitionHash) return { changed: false, ...present };
-  const decision = (await changes.changeOf(context.read, pipeline.id))?.decision ?? null;
-  const reopens = decision === null || decision === "reask";
+  const reopens = await changes.reopens(context.read, pipeline.id);
   const definition = await definitions.definitionOf(context.read, pipeline.id, batch.definitionHash);
   const answer = definition && compiled({ context, pipeline, batch }, definition);
   if (!definition || !answer) return { changed: true, ...present, reopens, answer: null };

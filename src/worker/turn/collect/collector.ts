@@ -6,7 +6,9 @@
  */
 import * as outputSizes from "../../../store/batches/output-sizes.js";
 import * as batches from "../../../store/batches/batches.js";
+import * as changes from "../../../store/pipelines/changes.js";
 import * as pipelines from "../../../store/pipelines/pipelines.js";
+import * as sweeps from "../../../store/requests/sweeps.js";
 import { matchesContent, parseCustomId } from "../../../model/request/custom-id.js";
 import type { AnswerOutcome } from "../../../model/provider/outcome.js";
 import { ProviderError, type ResultsEnd } from "../../../model/provider/provider.js";
@@ -213,8 +215,11 @@ function waitForRows(turn: Collecting, read: batches.ResultsRead, { refs }: Resu
 }
 
 /** Before the batch ends, so that a waiting command sees the pause. Locks the pipeline before the batch. */
-async function lookAtAnswers(tx: Queryable, { pipeline, batch }: Collecting): Promise<void> {
+async function lookAtAnswers(tx: Queryable, { pipeline, batch, asked }: Collecting): Promise<void> {
   const row = await pipelines.lock(tx, pipeline.id);
+  // Its rows wait for a decision too: the next sweep counts them.
+  if (asked.changed && (await changes.changeOf(tx, pipeline.id))?.decision === "undecided")
+    await sweeps.sweepAgain(tx, pipeline.id);
   const { definitionHash } = batch;
   await outputSizes.learn(tx, { pipeline: pipeline.config.name, definitionHash });
   if (row?.definitionHash === pipeline.definitionHash) await pauseWhenFailing(tx, pipeline);

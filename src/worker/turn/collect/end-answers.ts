@@ -7,6 +7,7 @@
  */
 import { ANSWERS_JUDGED, refusalText, refusesAll, type Refusal } from "../../../model/batch/failing.js";
 import { RowmillError } from "../../../model/errors.js";
+import * as changes from "../../../store/pipelines/changes.js";
 import * as batches from "../../../store/batches/batches.js";
 import type { DatabaseError } from "../../../postgres/database.js";
 import * as inFlight from "../../../store/batches/in-flight.js";
@@ -107,7 +108,9 @@ function tryPart(
       async (tx) => {
         // Otherwise the sweep of a definition that is registered meanwhile skips these rows, and nothing reopens them.
         if (!(await batches.holds(tx, lease, pipeline))) return "lost";
-        const ended = await endChunk(turn, tx, { ...part, at, refusals, trial });
+        const { asked } = turn;
+        const now = asked.changed ? { ...asked, reopens: await changes.reopens(tx, pipeline.id) } : asked;
+        const ended = await endChunk({ ...turn, asked: now }, tx, { ...part, at, refusals, trial });
         // What fails from here on fails at COMMIT.
         trial.atTarget = trial.requests.length > 0;
         return ended;
