@@ -1,6 +1,8 @@
 /** Equal questions of a batch share a line, and each row is judged by itself. */
 import { afterEach, expect, it } from "vitest";
 import { pipeline, z } from "../../src/index.js";
+import { raw } from "../../src/postgres/database.js";
+import { lockUnanswered } from "../../src/store/batches/in-flight.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
@@ -146,12 +148,40 @@ describeDatabases(
         ask.prompt === "long" && ask.max_output < 90
           ? withWritten(goodAnswer(ask, "{", "length"), ask.max_output)
           : goodAnswer(ask, '{"summary":"fine"}');
-      const one = await start([["short"]], { answer: needs });
+      const one = await start([["1"], ["2"], ["3"], ["4"], ["5"]], { answer: needs });
       await at.project.drain(one);
       await insert(Array.from({ length: 5 }, () => ["long"] as const));
       await at.project.drain(one);
-      expect(await states()).toEqual({ succeeded: 6 });
-      expect(asked()).toEqual(["short", "long", "long", "long"]);
+      expect(await states()).toEqual({ succeeded: 10 });
+      expect(asked()).toEqual(["1", "2", "3", "4", "5", "long", "long", "long"]);
+    });
+
+    it("leave lines that other code named alone, whatever plan the database chooses", async () => {
+      const one = await start([["a"]]);
+      await at.project.drain(one);
+      const undone = at.project.database.transaction(async (tx) => {
+        await tx.run(sql`
+          insert into rowmill.batches (id, no, pipeline_id, state, definition_hash, provider, account, model, endpoint,
+            batch_factor, requests, lines, window_hours, adopted_pattern)
+          overriding system value
+          select gen_random_uuid(), 9999, pipeline_id, 'planned', definition_hash, provider, account, model, endpoint,
+            0.5, 2000, 2000, 24, 'task-{id}'
+          from rowmill.batches limit 1`);
+        await tx.run(sql`
+          insert into rowmill.requests (pipeline_id, key, state, batch, attempt)
+          select pipeline_id, 'x' || g, 'batched', 9999, 1
+          from rowmill.batches, generate_series(1, 2000) g where no = 9999`);
+        await tx.run(sql`
+          insert into rowmill.named_lines (request_id, batch, custom_id)
+          select id, 9999, 'task-' || key from rowmill.requests where batch = 9999`);
+        await tx.run(sql`
+          insert into rowmill.lines (batch, part, first, ids)
+          select 9999, 0, 1, array(select id from rowmill.requests where batch = 9999 order by id)`);
+        for (const table of ["lines", "named_lines", "requests"]) await tx.run(raw(`analyze rowmill.${table}`));
+        expect((await lockUnanswered(tx, 9999, 0)).requests).toHaveLength(2_000);
+        throw new Error("undone");
+      });
+      await expect(undone).rejects.toThrow("undone");
     });
 
     it("stay one line through crashes of several workers", async () => {

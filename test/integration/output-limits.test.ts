@@ -99,7 +99,7 @@ describeDatabases(
 
     it("is raised where the answers of a definition grow", async () => {
       at = await startPlainProject(kind, { answer: answerOfSize });
-      await createNotes(at.project, sized(40, 40, 40));
+      await createNotes(at.project, sized(40, 40, 40, 40, 40));
       const one = await worker();
       await at.project.drain(one);
       await insertNotes(at.project, sized(...Array<number>(100).fill(150)));

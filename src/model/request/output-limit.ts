@@ -17,6 +17,8 @@ export interface OutputSizes {
   readonly p99: number;
 }
 
+/** Fewer answers say little about the next. */
+const ANSWERS_MIN = 5;
 /** Of the learned p99. */
 const LIMIT_FACTOR = 2;
 /** Below this a short answer's own variance would cut it off. */
@@ -24,7 +26,7 @@ const LIMIT_MIN = 32;
 
 /** Output tokens that the next request of the definition may have. `sizes`: null before its first answer. */
 export function outputLimit(sizes: OutputSizes | null, { maxOutputTokens }: PipelineConfig["request"]): number {
-  if (sizes === null) return maxOutputTokens;
+  if (sizes === null || sizes.answers < ANSWERS_MIN) return maxOutputTokens;
   return Math.min(maxOutputTokens, Math.max(LIMIT_MIN, Math.ceil(sizes.p99 * LIMIT_FACTOR)));
 }
 

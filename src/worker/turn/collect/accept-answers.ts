@@ -83,6 +83,9 @@ function goodAnswer({ pipeline, batch }: Collecting, line: AnswerOutcome): Good 
   const parsed = pipeline.answer.parse(line.text, line);
   if (!parsed.ok) return null;
   const { input, cached, output, cost } = countedUsage(batch, line.usage);
+  // A text may be cut off at a learned limit without a word: judged row by row.
+  const { maxOutputTokens } = pipeline.config.request;
+  if (pipeline.answer.schema === null && output >= (batch.room ?? Infinity) && output < maxOutputTokens) return null;
   const answer: attempts.GoodAnswer = {
     id: name.requestId,
     attempt: name.attempt,

@@ -184,10 +184,12 @@ async function settle(turn: Collecting, tally: Tally): Promise<Next> {
   const left = await inFlight.countUnanswered(context.read, batch.no);
   if (left > 0 && !batch.told && isShort(turn, tally.lines)) return lookOnceMore(turn);
   const { outcome, detail } = unnamed(batch, tally.end);
+  const chance = context.random();
   const read = { lines: tally.lines, unknown: tally.unknown, missing: tally.missing + left };
   const ended = await endAll(context, {
     ...turn,
-    facts: () => ({ outcome, detail }),
+    // Together, so that those that share a line share the next one too.
+    facts: () => ({ outcome, detail, chance }),
     event: "allEnded",
     reason:
       read.missing === 0

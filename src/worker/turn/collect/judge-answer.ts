@@ -152,10 +152,18 @@ function judgeAnswer({ pipeline, asked }: Judging, { request, lines, row, presen
   if (present.cells === null && pipeline.config.validate !== null)
     return ended({ ...known, answer: textOf(outcome), outcome: "tooLarge", detail: tooLargeText(present.hash) });
   const { cells } = present;
-  const checked = checkAnswer(pipeline, asked.answer ?? pipeline.answer, { said: outcome, cells: cells ?? {} });
+  const answer = asked.answer ?? pipeline.answer;
+  const checked = checkAnswer(pipeline, answer, { said: outcome, cells: cells ?? {} });
+  // Some servers do not say that they cut an answer off, and half a text is still a text.
+  const isCut = outcome.usage.outputTokens >= (request.room ?? Infinity) && isShortRoom(pipeline, request);
+  if (isCut && answer.schema === null)
+    return ended({
+      ...known,
+      answer: textOf(outcome),
+      outcome: "cutShort",
+      detail: "the answer fills its output limit",
+    });
   if ("message" in checked) {
-    // Some servers do not say that they cut an answer off.
-    const isCut = outcome.usage.outputTokens >= (request.room ?? Infinity) && isShortRoom(pipeline, request);
     const problem = isCut ? "cutShort" : checked.isRows && request.isSharing ? "unshared" : "invalid";
     return ended({ ...known, answer: textOf(outcome), outcome: problem, detail: checked.message });
   }
