@@ -6,7 +6,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 
-const bytesMax = 2_500_000;
+const bytesMax = 3_000_000;
 const filesMax = 520;
 const needed = [
   "LICENSE",
