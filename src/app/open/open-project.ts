@@ -7,7 +7,6 @@ import { sameTable } from "../../config/read/cross-checks.js";
 import { definitionHash } from "../../config/definition.js";
 import { prefixed, RowmillError } from "../../model/errors.js";
 import type { PipelineConfig, ProjectConfig } from "../../model/pipeline.js";
-import type { Provider } from "../../model/provider/provider.js";
 import { catalogueState } from "../../sources/table/catalogue-state.js";
 import { refuseChange, type TargetPlan } from "../../targets/table/ensure.js";
 import { DatabaseError, type Database } from "../../postgres/database.js";
@@ -54,15 +53,16 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
   // All of them before anything is made: a mistake in the last one leaves nothing behind.
   const examined = new Map<PipelineConfig, Examined>();
   for (const pipeline of config.pipelines.filter((each) => !readsTargetOf(each, config.pipelines)))
-    examined.set(pipeline, await explained(pipeline, () => examinePipeline(database, pipeline)));
+    examined.set(pipeline, await explained(pipeline, () => unlessRaced(() => examinePipeline(database, pipeline))));
   for (const [pipeline, { plan }] of examined) await explained(pipeline, () => settleChange(parts, pipeline, plan));
   await prepareSchemas(database);
   await noticeMove(database, config);
   const pipelines = new Map<number, Pipeline>();
   for (const pipeline of config.pipelines) {
-    const bound = await explained(pipeline, async () =>
-      bindAgain(database, examined.get(pipeline) ?? (await examineLate(parts, pipeline)), providers(pipeline)),
-    );
+    const bound = await explained(pipeline, async () => {
+      const seen = examined.get(pipeline) ?? (await examineLate(parts, pipeline));
+      return unlessRaced(() => bindPipeline(database, seen, providers(pipeline)));
+    });
     pipelines.set(bound.id, bound);
   }
   const step = makeStep(log, parts.steps);
@@ -121,10 +121,11 @@ async function explained<T>(config: PipelineConfig, work: () => Promise<T>): Pro
   }
 }
 
-async function bindAgain(database: Database, seen: Examined, provider: Provider): Promise<Pipeline> {
+/** Again where another process was in the way. */
+async function unlessRaced<T>(work: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
-      return await bindPipeline(database, seen, provider);
+      return await work();
     } catch (error) {
       if (tries === BIND_TRIES || !isRace(error)) throw error;
     }

@@ -4,6 +4,7 @@ import type { PipelineConfig } from "../../model/pipeline.js";
 import { pathProblems } from "../../model/request/template.js";
 import {
   DatabaseError,
+  isConflict,
   quoteIdentifier,
   raw,
   sql,
@@ -33,7 +34,8 @@ export async function requirePredicate(
   try {
     await tx.run(underRolePath(sql`select 1 from ${raw(table.from)} s where (${raw(where)}) limit 0`));
   } catch (error) {
-    if (!(error instanceof DatabaseError) || error.code !== "database_refused") throw error;
+    // A deadlock against a change of the table says nothing about the predicate.
+    if (!(error instanceof DatabaseError) || error.code !== "database_refused" || isConflict(error)) throw error;
     throw new RowmillError("source_unsupported", `source.where: ${error.message}`, {
       cause: error,
       hints: [`Rowmill runs it as: select … from ${table.from} s where (${where})`],
