@@ -169,6 +169,13 @@ describe("A chunk of answers", () => {
       { others: [["waiting", "cutShort", 2]] },
     ],
     [
+      "of plain text that fills a room below the config's limit counts as cut short",
+      { ...writing, asked: { ...writing.asked, answer: compileAnswer(null) } },
+      { lines: [{ ...good, text: "half a sent", usage: { ...usage, outputTokens: 50 } }] },
+      {},
+      { others: [["waiting", "cutShort", 1]] },
+    ],
+    [
       "that was cut short at the config's limit fails",
       writing,
       { lines: [cutShort], request: { ...request, tries: 0, room: config.request.maxOutputTokens } },

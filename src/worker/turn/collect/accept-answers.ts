@@ -84,8 +84,9 @@ function goodAnswer({ pipeline, batch }: Collecting, line: AnswerOutcome): Good 
   if (!parsed.ok) return null;
   const { input, cached, output, cost } = countedUsage(batch, line.usage);
   // A text may be cut off at a learned limit without a word: judged row by row.
-  const { maxOutputTokens } = pipeline.config.request;
-  if (pipeline.answer.schema === null && output >= (batch.room ?? Infinity) && output < maxOutputTokens) return null;
+  const room = batch.room ?? Infinity;
+  const isLearned = room < pipeline.config.request.maxOutputTokens;
+  if (pipeline.answer.schema === null && isLearned && output >= room) return null;
   const answer: attempts.GoodAnswer = {
     id: name.requestId,
     attempt: name.attempt,
