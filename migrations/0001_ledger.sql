@@ -66,13 +66,18 @@ create table rowmill.pipelines (
 create table rowmill.definitions (
   pipeline_id integer not null references rowmill.pipelines (id) on delete cascade,
   definition_hash text not null,
+  -- 1, 2, 3, … in the order in which they came: what people call it by.
+  version integer not null,
+  -- The version before it, when it became the present one the last time; null: it was the first.
+  follows integer,
+  since timestamptz not null default now(),
   -- What the user's config said, without functions. Never a secret.
   definition jsonb not null,
   -- What zod takes, as JSON schema, from which src/model/answer/stored-answer.ts makes a schema again. Null: plain text. As text, since the order of
   -- the fields counts.
   answer_schema json,
-  registered_at timestamptz not null default now(),
-  primary key (pipeline_id, definition_hash)
+  primary key (pipeline_id, definition_hash),
+  unique (pipeline_id, version)
 );
 
 -- Of the last answers to a definition, in batches and tries: how many were counted, and their output tokens, from which the output limit of

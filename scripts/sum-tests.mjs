@@ -20,7 +20,8 @@ const brokenFiles = report.testResults.filter(
 );
 const failed = count("failed") + brokenFiles.length;
 
-for (const test of tests.filter((one) => one.status === "failed")) console.error(`failed: ${test.fullName}`);
+for (const test of tests.filter((one) => one.status === "failed"))
+  console.error(`failed: ${test.fullName}\n  ${(test.failureMessages?.[0] ?? "").split("\n")[0]}`);
 for (const file of brokenFiles) console.error(`failed: ${file.name}: ${file.message}`);
 for (const { test, reason } of skips) console.error(`skipped: ${test}: ${reason ?? "NO REASON GIVEN"}`);
 console.log(passed, failed, notRun);

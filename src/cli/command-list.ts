@@ -26,7 +26,10 @@ const collect = (text: string, before: readonly string[] = []) => [...before, te
 export const COMMAND_GROUPS = [
   ["Get started:", [demoCommand, initCommand, doctorCommand]],
   ["Run:", [upCommand, planCommand, tryCommand, approveCommand, flushCommand, sweepCommand]],
-  ["Inspect:", [statusCommand, showCommand, failuresCommand, batchesCommand, logCommand, costsCommand]],
+  [
+    "Inspect:",
+    [statusCommand, showCommand, failuresCommand, batchesCommand, logCommand, costsCommand, versionsCommand],
+  ],
   ["Fix:", [retryCommand, cancelCommand, pauseCommand, resumeCommand]],
   ["Advanced:", [adoptCommand, deploymentCommand, gatewayCommand, uninstallCommand]],
 ] as const satisfies readonly (readonly [heading: string, commands: readonly Build[]])[];
@@ -253,7 +256,7 @@ function logCommand(cli: Cli): Command {
 function costsCommand(cli: Cli): Command {
   const by = new Option(
     "--by <group>",
-    "pipeline, model, day or batch; can be repeated (default: pipeline, model)",
+    "pipeline, version, model, day or batch; can be repeated (default: pipeline, model)",
   ).argParser((text: string, before: readonly string[] = []) => [...before, ...groupOf(text)]);
   const costs = command("costs", "costs", "costs movies --by day --since 30d")
     .description("Show what was estimated, reserved and spent, and what batches saved against live requests.")
@@ -266,7 +269,7 @@ function costsCommand(cli: Cli): Command {
   return withProject(costs);
 }
 
-const COST_GROUPS = ["pipeline", "model", "day", "batch"];
+const COST_GROUPS = ["pipeline", "version", "model", "day", "batch"];
 
 /** Several may stand in one option, separated by commas. */
 function groupOf(text: string): readonly string[] {
@@ -274,6 +277,16 @@ function groupOf(text: string): readonly string[] {
   const unknown = groups.find((group) => !COST_GROUPS.includes(group));
   if (unknown === undefined) return groups;
   throw new InvalidArgumentError(`Allowed choices are ${COST_GROUPS.join(", ")}.`);
+}
+
+function versionsCommand(cli: Cli): Command {
+  const versions = command("versions", "versions movies")
+    .description("Show each version of a pipeline's config: when, what changed, rows, cost and failures.")
+    .argument("<pipeline>")
+    .option("--limit <number>", "at most this many, the last ones first", parseLimit, SHOWN_DEFAULT)
+    .option(...JSON_OPTION)
+    .action(run(cli, async () => (await import("./commands/inspect/versions.js")).runVersions));
+  return withProject(versions);
 }
 
 function retryCommand(cli: Cli): Command {

@@ -1,4 +1,7 @@
-/** Owns the hash that shows a changed pipeline, which needs a new approval and asks its rows again. Pure. */
+/**
+ * Owns what a pipeline's definition is: the hash that shows a changed one, which needs a new approval and asks its rows
+ * again, and its description in the ledger. Pure.
+ */
 import { createHash } from "node:crypto";
 import { compileAnswer } from "../model/answer/answer.js";
 import { canonicalJson } from "../model/json/canonical-json.js";
@@ -40,4 +43,47 @@ export function definitionHash(
 function describeMessage(message: MessageSource): Json {
   const text = message.kind === "template" ? message.text : message.render.toString();
   return { kind: message.kind, text: text.replaceAll("\r\n", "\n") };
+}
+
+/** What the ledger keeps of a definition, to judge answers to it and to say what changed later. Without functions. */
+export function describeDefinition(
+  config: PipelineConfig,
+  { name, endpoint }: { readonly name: string; readonly endpoint: string },
+): Json {
+  const { columns, table } = config.target;
+  const text = (source: MessageSource | null): Json => (source?.kind === "template" ? source.text : null);
+  return {
+    ...describeConfig(config),
+    provider: name,
+    endpoint,
+    system: text(config.request.system),
+    user: text(config.request.user),
+    target: { table, columns: { ...columns } },
+    attempts: config.attempts,
+  };
+}
+
+/** For `status`, `show` and readers in psql; functions as their source. */
+export function describeConfig(config: PipelineConfig): Record<string, Json> {
+  const message = (source: MessageSource | null): Json =>
+    source === null ? null : source.kind === "template" ? source.text : source.render.toString();
+  return {
+    source: {
+      table: config.source.table,
+      key: [...config.source.key],
+      columns: [...config.source.columns],
+      where: config.source.where,
+    },
+    target: config.target.table,
+    model: config.request.model,
+    price: config.request.price === null ? null : { ...config.request.price },
+    parameters: { ...config.request.parameters },
+    maxOutputTokens: config.request.maxOutputTokens,
+    system: message(config.request.system),
+    user: message(config.request.user),
+    answer: compileAnswer(config.answer).schema?.schema ?? null,
+    when: { ...config.when },
+    budget: config.budget === null ? null : { ...config.budget },
+    limit: config.limit,
+  };
 }

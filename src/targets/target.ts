@@ -7,6 +7,8 @@ export interface Result {
   /** Answer field → value as JSON; a field left out is null. */
   readonly cells: Readonly<Record<string, Json>>;
   readonly model: string;
+  /** Of the config that asked. Null: it is not known. */
+  readonly version: number | null;
 }
 
 export interface Target {

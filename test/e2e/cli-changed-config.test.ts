@@ -87,4 +87,50 @@ describe.each(kinds)("The second day on %s", { timeout: 120_000 }, (kind) => {
     expect(row?.attempts).toBe(2 * FILMS);
     expect(row?.usd).toBeGreaterThan(0);
   });
+
+  it("numbers the versions of the config, and says of each when, what changed, and what became of its rows", async () => {
+    expect((await project.run("up", "--until-idle", "--yes")).status).toBe(0);
+    await project.writeConfig(config("Be brief."));
+    expect((await project.run("up", "--until-idle", "--yes")).status).toBe(0);
+    const asked = sql`select distinct rowmill_version as version from film_labels`;
+    expect(await project.database.rows(asked)).toEqual([{ version: 2 }]);
+    await project.writeConfig(config("Sum it up."));
+    expect((await project.run("up", "--until-idle")).status).toBe(0);
+
+    const shown = await project.run("versions", "films");
+    expect(shown).toMatchObject({
+      status: 0,
+      stderr: "films: 40 rows keep their answers to the previous config until you decide: rowmill approve films\n",
+    });
+    expect(shown.stdout.replaceAll(/\d{4}-\S+ \S+ UTC/g, "TIME").replaceAll(/\$0\.0\d+/g, "$0.0…")).toBe(
+      [
+        "version 1, since TIME, after version 2",
+        '  system: "Be brief." → "Sum it up."',
+        "  40 requests in 1 batch: 40 succeeded, 0 failed; $0.0…",
+        "  0 answers in use",
+        "",
+        "version 2, TIME to TIME",
+        '  system: "Sum it up." → "Be brief."',
+        "  40 requests in 1 batch: 40 succeeded, 0 failed; $0.0…",
+        "  40 answers in use",
+        "",
+      ].join("\n"),
+    );
+    const { versions, undecided, more } = JSON.parse((await project.run("versions", "films", "--json")).stdout) as {
+      versions: object[];
+      undecided: number;
+      more: number;
+    };
+    expect({ undecided, more }).toEqual({ undecided: FILMS, more: 0 });
+    expect(versions).toMatchObject([
+      { version: 1, until: null, follows: 2, requests: FILMS, failureShare: 0, answersInUse: 0 },
+      { version: 2, follows: 1, spentUsd: expect.closeTo(0, 2), answersInUse: FILMS },
+    ]);
+    const costs = await project.run("costs", "--by", "version", "--json");
+    expect(JSON.parse(costs.stdout)).toMatchObject({
+      costs: expect.arrayContaining([1, 2].map((version) => expect.objectContaining({ pipeline: "films", version }))),
+    });
+    expect((await project.run("show", "films", "1")).stdout).toMatch(/answered by .*, version 2 of the config\n/);
+    expect(await project.run("versions", "film")).toMatchObject({ status: 2, stdout: "" });
+  });
 });

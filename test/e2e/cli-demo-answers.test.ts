@@ -93,7 +93,9 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     const yes = await at(real.url, "up", "--until-idle", "--yes");
     expect(yes.status, yes.stderr).toBe(0);
     expect(await askedOf(real.gateway)).toBe(20);
-    expect((await project.run("show", "films", "1")).stdout).toContain(`\n  answered by ${real.url}\n`);
+    expect((await project.run("show", "films", "1")).stdout).toContain(
+      `\n  answered by ${real.url}, version 1 of the config\n`,
+    );
     await project.check();
   });
 
@@ -108,7 +110,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     expect(demo.status, demo.stderr).toBe(0);
     expect(demo.stderr).toContain("films: 20 succeeded");
     expect((await project.run("show", "films", "1")).stdout).toContain(
-      `\n  answered by ${project.gateway.url}, the demo model\n`,
+      `\n  answered by ${project.gateway.url}, the demo model, version 1 of the config\n`,
     );
     expect((await at(real.url, "up", "--until-idle")).status).toBe(0);
     const another = await startReal("another");

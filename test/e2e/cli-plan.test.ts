@@ -61,6 +61,7 @@ describeDatabases(
         '      "summary" text,',
         "      rowmill_at timestamptz not null,",
         "      rowmill_model text not null,",
+        "      rowmill_version integer,",
         '      primary key ("id")',
         "    );",
         `    comment on table "public"."film_labels" is 'Answers for "public"."films", written by Rowmill.';`,

@@ -50,12 +50,15 @@ describe("rowmill show", { timeout: 60_000 }, () => {
       pipeline: "films",
       key: "1",
       row: { state: "present", matchesWhere: true, cells: { description: "Bad. [[demo:mismatch-once]]" } },
-      request: { state: "succeeded", attempt: 2 },
+      request: { state: "succeeded", attempt: 2, answeredVersion: 1 },
       attempts: [
         { attempt: 1, ending: "returned", outcome: "invalid", batchId: expect.any(String) },
-        { attempt: 2, ending: "succeeded", costNanoUsd: expect.any(Number) },
+        { attempt: 2, ending: "succeeded", costNanoUsd: expect.any(Number), version: 1 },
       ],
-      result: { state: "present", cells: { summary: expect.any(String), rowmill_model: expect.any(String) } },
+      result: {
+        state: "present",
+        cells: { summary: expect.any(String), rowmill_model: expect.any(String), rowmill_version: 1 },
+      },
     });
   });
 

@@ -67,6 +67,7 @@ describeDatabases(
         remark: "text",
         rowmill_at: "timestamp with time zone",
         rowmill_model: "text",
+        rowmill_version: "integer",
       });
       const rows = await project.rows<{ hero: string | null; mood: string; at: Date }>(
         sql`select detail ->> 'hero' as hero, mood, rowmill_at as at from public.labels order by id`,

@@ -178,6 +178,7 @@ describe("The story of a row", () => {
     const attempt: AttemptStory = {
       attempt: 1,
       batchId: "b",
+      version: 2,
       provider: "openai",
       providerBatchId: null,
       batchState: "settled",

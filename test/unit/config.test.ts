@@ -372,13 +372,18 @@ describe("the columns of the target", () => {
     );
   });
 
-  test.each(["id", "rowmill_at", "rowmill_model"])("must not be %s, unless the field is mapped away", (name) => {
-    const films = { ...minimal, answer: z.object({ [name]: z.string() }) };
-    expect(problemsOf(films)).toMatchObject([{ path: "target", found: null }]);
-    expect(validate({ ...films, target: { table: "labels", columns: { [name]: "other" } } }).pipelines).toHaveLength(1);
-    const backOnto = { table: "labels", columns: { answer: name } };
-    expect(problemsOf({ ...minimal, target: backOnto })).toMatchObject([{ path: "target.columns.answer" }]);
-  });
+  test.each(["id", "rowmill_at", "rowmill_model", "rowmill_version"])(
+    "must not be %s, unless the field is mapped away",
+    (name) => {
+      const films = { ...minimal, answer: z.object({ [name]: z.string() }) };
+      expect(problemsOf(films)).toMatchObject([{ path: "target", found: null }]);
+      expect(validate({ ...films, target: { table: "labels", columns: { [name]: "other" } } }).pipelines).toHaveLength(
+        1,
+      );
+      const backOnto = { table: "labels", columns: { answer: name } };
+      expect(problemsOf({ ...minimal, target: backOnto })).toMatchObject([{ path: "target.columns.answer" }]);
+    },
+  );
 
   test.each(["films", "public.films"])(
     "cannot be kept for a row that is gone when the target %s is the source",

@@ -28,7 +28,7 @@ const judging: Judging = {
     render: compileRequest(config),
     encode: (_, question) => ({ line: "", boundTokens: 1, fingerprint: question.user }),
   },
-  batch: { model: "asked-model", rates: { price: null, batchFactor: 1 }, cancel: null },
+  batch: { model: "asked-model", version: 2, rates: { price: null, batchFactor: 1 }, cancel: null },
   asked: { changed: false, reopens: true, answer: compiled, triesMax: 3, target: "unused" },
 };
 /** The target takes every answer. */
@@ -84,7 +84,7 @@ function sumUp(judged: JudgedChunk | "lookFirst") {
 }
 
 describe("A chunk of answers", () => {
-  const written = { written: [{ key: "a", cells: { genre: "crime" }, model: "said" }] };
+  const written = { written: [{ key: "a", cells: { genre: "crime" }, model: "said", version: 2 }] };
   const refusals = new Map([["1", { key: "a", sqlState: "23514", detail: "no", ofStatement: false }]]);
   const gone = { row: undefined, present: undefined };
   const later = { ...row, hash: OTHER, cells: { title: "Heat 2" } };

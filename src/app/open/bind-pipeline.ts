@@ -3,11 +3,11 @@
  * its triggers in place; and takes them off again. Repeatable: every `up` does it, several at once do no harm, and the
  * next one completes what a crash cut off.
  */
-import { definitionHash } from "../../config/definition.js";
+import { definitionHash, describeConfig, describeDefinition } from "../../config/definition.js";
 import type { AnswerColumn } from "../../model/answer/answer-columns.js";
 import { compileAnswer, compileStored, type CompiledAnswer } from "../../model/answer/answer.js";
 import { RowmillError } from "../../model/errors.js";
-import type { Json, PipelineConfig } from "../../model/pipeline.js";
+import type { PipelineConfig } from "../../model/pipeline.js";
 import { ratesFor, type Rates } from "../../model/provider/pricing.js";
 import { compileRequest } from "../../model/request/render-request.js";
 import { isJsonType } from "../../model/request/template.js";
@@ -197,8 +197,8 @@ export async function bindPipeline(database: Database, examined: Examined, provi
   const row = await database.transaction((tx) =>
     pipelines.register(tx, {
       name: config.name,
-      definition: describe(config),
-      version: version(config),
+      definition: describeConfig(config),
+      version: describeDefinition(config, provider),
       answer: answer.stored,
       definitionHash: definitionHash(config, provider),
       sourceTable: table.qualified,
@@ -354,43 +354,4 @@ export async function uninstall(database: Database, pipelineIds: readonly number
   for (const id of pipelineIds) await removeTriggers(database, id);
   await arrivals.dropForeignArrivals(database);
   return marked;
-}
-
-/** To judge answers to it after the config has changed. */
-function version(config: PipelineConfig): Json {
-  const { columns, table } = config.target;
-  const text = (source: PipelineConfig["request"]["user"] | null): Json =>
-    source?.kind === "template" ? source.text : null;
-  return {
-    ...(describe(config) as Record<string, Json>),
-    system: text(config.request.system),
-    user: text(config.request.user),
-    target: { table, columns: { ...columns } },
-    attempts: config.attempts,
-  };
-}
-
-/** For `status`, `show` and readers in psql; functions as their source. */
-function describe(config: PipelineConfig): Json {
-  const message = (source: PipelineConfig["request"]["user"] | null): Json =>
-    source === null ? null : source.kind === "template" ? source.text : source.render.toString();
-  return {
-    source: {
-      table: config.source.table,
-      key: [...config.source.key],
-      columns: [...config.source.columns],
-      where: config.source.where,
-    },
-    target: config.target.table,
-    model: config.request.model,
-    price: config.request.price === null ? null : { ...config.request.price },
-    parameters: { ...config.request.parameters },
-    maxOutputTokens: config.request.maxOutputTokens,
-    system: message(config.request.system),
-    user: message(config.request.user),
-    answer: compileAnswer(config.answer).schema?.schema ?? null,
-    when: { ...config.when },
-    budget: config.budget === null ? null : { ...config.budget },
-    limit: config.limit,
-  };
 }

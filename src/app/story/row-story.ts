@@ -10,6 +10,7 @@ import { readColumns } from "../../sources/table/columns.js";
 import { findRelation, inspectTable, type SourceTable } from "../../sources/table/inspection.js";
 import { createTableSource } from "../../sources/table/table-source.js";
 import { identifier, join, raw, sql, type Database, type Queryable } from "../../postgres/database.js";
+import { STAMP_COLUMNS } from "../../targets/table/statements.js";
 import { refuseForeignCode } from "../../targets/table/owners.js";
 import { keyParts, spellKey } from "./row-key.js";
 import * as overview from "../../store/ledger/overview.js";
@@ -127,7 +128,7 @@ export async function readResult(
     ),
     " and ",
   );
-  const columns = await readColumns(tx, relation.oid, [...written, "rowmill_at", "rowmill_model"]);
+  const columns = await readColumns(tx, relation.oid, [...written, ...STAMP_COLUMNS.map(({ name }) => name)]);
   const cellsNow = join(columns.map((column) => shownJson("t", column)));
   const row = await tx.first<{ cells: Json[] }>(sql`
     select pg_catalog.json_build_array(variadic array[${cellsNow}]::pg_catalog.json[]) as cells

@@ -235,7 +235,8 @@ async function judge({ pipeline, account }: Writing, tx: Queryable, kept: readon
       const isOthersDemo = answer.demo && answer.account !== account;
       const cells = isAsked && !isOthersDemo ? cellsOf(answer) : null;
       if (cells === null) overtaken.push(answer);
-      else fit.push({ id: answer.id, result: { key: answer.key, cells, model: answer.model } });
+      else
+        fit.push({ id: answer.id, result: { key: answer.key, cells, model: answer.model, version: answer.version } });
     }
   }
   return { fit, gone, overtaken: overtaken.map(({ id, key }) => ({ id, key })), left };

@@ -12,6 +12,7 @@ import { contentsOf, type SourceRow } from "../../sources/source.js";
 import * as adoption from "../../store/batches/adoption.js";
 import * as batches from "../../store/batches/batches.js";
 import type { InFlight } from "../../store/batches/in-flight.js";
+import * as definitions from "../../store/pipelines/definitions.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as accepting from "../../store/tries/accepting.js";
 import type { Acceptable } from "../../store/tries/accepting.js";
@@ -132,9 +133,11 @@ function acceptOnce(work: Accepting, answers: readonly TryAnswer[], trial: Trial
       const requests = new Map((await accepting.lockRequests(tx, pipeline.id, keys)).map((one) => [one.key, one]));
       const { busy } = await pipeline.target.lockFree(tx, [...requests.keys()]);
       const rows = await readRows(tx, pipeline, keys);
-      const facts = { isSameDefinition: hash === tried.definitionHash, open, requests, busy, rows };
+      const isSameDefinition = hash === tried.definitionHash;
+      const version = await definitions.versionOf(tx, pipeline.id, tried.definitionHash);
+      const facts = { isSameDefinition, open, requests, busy, rows };
       const looked = answers.map((answer) => ({ answer, seen: look(pipeline, facts, answer) }));
-      const judged = judge(work, looked);
+      const judged = judge(work, looked, version);
       const accepted = judged.chunk.accepted.map(({ result }) => result.key);
       if (accepted.length > 0) await settle(tx, work, { judged, trial, keys: accepted });
       // What fails from here on fails at COMMIT.
@@ -197,6 +200,7 @@ interface JudgedTry {
 function judge(
   { pipeline, tried }: Accepting,
   looked: readonly { readonly answer: TryAnswer; readonly seen: LeftAnswer | Fit }[],
+  version: number | null,
 ): JudgedTry {
   const left = looked.flatMap(({ seen }) => ("why" in seen ? [seen] : []));
   const cases = looked.flatMap(({ answer, seen }) => {
@@ -212,7 +216,7 @@ function judge(
     triesMax: pipeline.config.attempts,
     target: pipeline.target,
   };
-  const batch = { ...liveRates(tried.price), model: tried.model, cancel: null };
+  const batch = { ...liveRates(tried.price), model: tried.model, version, cancel: null };
   const judging = { context: { random: Math.random }, pipeline, batch, asked };
   const chunk = judgeChunk(judging, cases, {
     goneBelieved: true,

@@ -4,6 +4,7 @@ import type { PipelineConfig } from "../../model/pipeline.js";
 import type { SourceTable } from "../../sources/table/inspection.js";
 import * as tries from "../../store/tries/tries.js";
 import type { TryAnswer } from "../../store/tries/tries.js";
+import { STAMP_COLUMNS } from "../../targets/table/statements.js";
 import { keyParts } from "../story/row-key.js";
 import { readResult } from "../story/row-story.js";
 import type { Cells } from "./differing.js";
@@ -45,6 +46,6 @@ export async function answersBefore(
 /** From the target's columns to the answer's fields, without Rowmill's own columns. */
 function byField({ target }: PipelineConfig, cells: Cells): Cells {
   const fields = new Map(Object.entries(target.columns ?? {}).map(([field, column]) => [column, field]));
-  const own = Object.entries(cells).filter(([name]) => name !== "rowmill_at" && name !== "rowmill_model");
+  const own = Object.entries(cells).filter(([name]) => !STAMP_COLUMNS.some((stamp) => stamp.name === name));
   return Object.fromEntries(own.map(([name, value]) => [fields.get(name) ?? name, value]));
 }

@@ -88,11 +88,12 @@ function moneyWords({ costNanoUsd, lostNanoUsd, reservedNanoUsd, unpriced }: Lis
 
 /** The shape of one entry of `batches --json`. */
 export function batchJson(batch: ListedBatch): Readonly<Record<string, unknown>> {
-  const { id, pipeline, state, provider, providerBatchId, providerStatus, model, requests } = batch;
+  const { id, pipeline, version, state, provider, providerBatchId, providerStatus, model, requests } = batch;
   const { succeeded, failed, returned, unpriced, cancelWanted } = batch;
   return {
     batch: id,
     pipeline,
+    version,
     state,
     stateText: stateWords(batch),
     cancelWanted,
@@ -127,10 +128,11 @@ export interface BatchLog {
 const ERRORS_SHOWN = 5;
 
 export function logLines({ story, events, outcomes, place }: BatchLog, style: Style): string[] {
-  const { id, pipeline, model, provider } = story;
+  const { id, pipeline, version, model, provider } = story;
   const facts: readonly (readonly [string, string | null])[] = [
     ["state", stateWords(story)],
     ["asked", `${model} at ${provider} (${place})`],
+    ["version", version === null ? null : `${version} of the config (rowmill versions ${pipeline})`],
     ["provider", providerText(story)],
     ["cancel", cancelText(story)],
     ["requests", accountsText(story)],

@@ -32,7 +32,10 @@ export function costTable(
     ...by.map((title): TableColumn => ({ title, align: "left" })),
     ...FIGURES.map((title): TableColumn => ({ title, align: "right" })),
   ];
-  const rows = lines.map((line) => [...by.map((group) => keyText(group, line[group] ?? "")), ...figures(line)]);
+  const rows = lines.map((line) => [
+    ...by.map((group) => keyText(group, String(line[group] ?? "unknown"))),
+    ...figures(line),
+  ]);
   const sum = ["in all", ...by.slice(1).map(() => ""), ...figures(total)];
   const [first = "", ...rest] = narrowed(header, [...rows, sum], style.columns());
   const isTable = first.startsWith(`${by[0] ?? ""} `);
@@ -94,8 +97,9 @@ export function budgetLine({ pipeline, usd, per, spending }: BudgetState): strin
 /** The shape of `costs --json`. */
 export function costJson({ lines, total, more }: Costs, budgets: readonly BudgetState[]): object {
   return {
-    costs: lines.map(({ pipeline, model, day, batch, ...sums }) => ({
+    costs: lines.map(({ pipeline, version, model, day, batch, ...sums }) => ({
       pipeline,
+      version,
       model,
       day,
       batch,
@@ -114,11 +118,12 @@ export function costJson({ lines, total, more }: Costs, budgets: readonly Budget
 }
 
 function sumsJson(sums: CostSums): object {
-  const { batches, requests, succeeded, inputTokens, outputTokens, likelyNanoUsd, unpriced } = sums;
+  const { batches, requests, succeeded, failed, inputTokens, outputTokens, likelyNanoUsd, unpriced } = sums;
   return {
     batches,
     requests,
     succeeded,
+    failed,
     inputTokens,
     outputTokens,
     estimatedUsd: likelyNanoUsd === null ? null : likelyNanoUsd / 1e9,

@@ -10,7 +10,7 @@ import { answerFields } from "./read-answer.js";
 import type { Place } from "./readers.js";
 
 /** Columns of our own in every target. */
-const OWN_COLUMNS = ["rowmill_at", "rowmill_model"] as const;
+const OWN_COLUMNS = ["rowmill_at", "rowmill_model", "rowmill_version"] as const;
 
 /** `place`: the pipeline's. */
 export function checkAcrossSections(place: Place, config: PipelineConfig): void {

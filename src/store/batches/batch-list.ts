@@ -2,6 +2,7 @@
 import type { BatchState } from "../../model/batch/batch-transitions.js";
 import type { Json } from "../../model/pipeline.js";
 import { sql, type Reader, type Sql } from "../../postgres/database.js";
+import { VERSION_OF_BATCH } from "../pipelines/definitions.js";
 import { OPEN_OF } from "./in-flight.js";
 
 const NAMED_MAX = 5;
@@ -46,6 +47,8 @@ export interface ListedBatch {
   readonly id: string;
   readonly no: number;
   readonly pipeline: string;
+  /** Of the pipeline's config, which asked it; null: not known. */
+  readonly version: number | null;
   readonly state: BatchState;
   readonly cancelWanted: boolean;
   readonly provider: string;
@@ -75,8 +78,9 @@ export interface ListedBatch {
   readonly unpriced: number;
 }
 
-const LISTED = sql`b.id, b.no, p.name as pipeline, b.state, b.cancel_wanted_at is not null as "cancelWanted",
-  b.provider, b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus", b.presumed, b.model,
+const LISTED = sql`b.id, b.no, p.name as pipeline, ${VERSION_OF_BATCH} as version, b.state,
+  b.cancel_wanted_at is not null as "cancelWanted", b.provider, b.provider_batch_id as "providerBatchId",
+  b.provider_status as "providerStatus", b.presumed, b.model,
   b.requests, b.succeeded + u.succeeded as succeeded, b.failed + u.failed as failed,
   b.returned + u.returned as returned,
   case

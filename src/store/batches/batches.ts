@@ -11,6 +11,7 @@ import { storableText } from "../../model/words/storable-text.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 import { assignments, NO_DATA, troubleAfter, type BatchFields, type ProviderData } from "./batch-fields.js";
 import { endedOf, USAGE_COLUMNS, usageOf } from "../requests/counts.js";
+import { VERSION_OF_BATCH } from "../pipelines/definitions.js";
 import { forgetLines } from "./in-flight.js";
 import { takeBack } from "../requests/queue.js";
 import { IS_UNDERSTOOD } from "../ledger/understood.js";
@@ -32,6 +33,8 @@ interface BatchBase {
   readonly pipelineId: number;
   readonly pipeline: string;
   readonly definitionHash: string;
+  /** The version of the pipeline's config with that hash. Null: it is not known. */
+  readonly version: number | null;
   readonly provider: string;
   readonly account: string;
   readonly model: string;
@@ -114,7 +117,8 @@ const CANCEL = sql`case
     then json_build_object('drops', b.cancel_drops, 'asked', b.cancel_asked_at is not null) end`;
 
 const COLUMNS = sql`b.id, b.no, b.pipeline_id as "pipelineId", p.name as pipeline, b.state,
-  b.definition_hash as "definitionHash", b.provider, b.account, b.model, b.endpoint, b.price,
+  b.definition_hash as "definitionHash", ${VERSION_OF_BATCH} as version, b.provider, b.account, b.model, b.endpoint,
+  b.price,
   b.batch_factor::float8 as "batchFactor", b.room, b.requests, b.sharing, b.lines, b.spool_bytes as "spoolBytes",
   b.spool_sha256 as "spoolSha256", b.reserved_nano_usd::float8 as "reservedNanoUsd",
   b.reserved_tokens::float8 as "reservedTokens", b.provider_data as data, b.presumed,

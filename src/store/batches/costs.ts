@@ -2,9 +2,10 @@
  * What was spent, by batch and summed up. A batch counts whole on the day of its submission (UTC), as in budgets, with
  * duplicates and what you gave up at their reserve. All sums are exact: numeric of 1e-9 dollars, in SQL.
  */
+import { VERSION_OF_BATCH } from "../pipelines/definitions.js";
 import { join, raw, sql, type Reader, type Sql } from "../../postgres/database.js";
 
-export const COST_GROUPS = ["pipeline", "model", "day", "batch"] as const;
+export const COST_GROUPS = ["pipeline", "version", "model", "day", "batch"] as const;
 export type CostGroup = (typeof COST_GROUPS)[number];
 
 export interface CostsWanted {
@@ -20,6 +21,7 @@ export interface CostSums {
   readonly batches: number;
   readonly requests: number;
   readonly succeeded: number;
+  readonly failed: number;
   readonly inputTokens: number;
   readonly outputTokens: number;
   /** Of the batches that have an estimate; null: none has. */
@@ -37,6 +39,7 @@ export interface CostSums {
 export interface CostLine extends CostSums {
   /** By what it is grouped: of those asked for. */
   readonly pipeline?: string;
+  readonly version?: number | null;
   readonly model?: string;
   /** `2026-11-27` */
   readonly day?: string;
@@ -45,6 +48,7 @@ export interface CostLine extends CostSums {
 
 const KEYS: Readonly<Record<CostGroup, Sql>> = {
   pipeline: sql`p.name`,
+  version: VERSION_OF_BATCH,
   model: sql`b.model`,
   day: sql`to_char(f.at, 'YYYY-MM-DD')`,
   batch: sql`b.id::text`,
@@ -54,13 +58,14 @@ const KEYS: Readonly<Record<CostGroup, Sql>> = {
 const FACTS = sql`(
   select b.no, coalesce(b.submitted_at, b.planned_at) at time zone 'UTC' as at,
     b.requests, b.succeeded + coalesce(u.succeeded, 0) as succeeded,
+    b.failed + coalesce(u.failed, 0) as failed,
     b.input_tokens + coalesce(u.input, 0) as input, b.output_tokens + coalesce(u.output, 0) as output,
     b.reserved_nano_usd as reserved, b.unpriced + coalesce(u.unpriced, 0) as unpriced,
     b.cost_nano_usd + coalesce(u.cost, 0) + b.lost_nano_usd + coalesce(d.cost, 0) as spent
   from rowmill.batches b
   left join lateral (
-    select sum(u.succeeded) as succeeded, sum(u.input_tokens) as input, sum(u.output_tokens) as output,
-      sum(u.cost_nano_usd) as cost, sum(u.unpriced) as unpriced
+    select sum(u.succeeded) as succeeded, sum(u.failed) as failed, sum(u.input_tokens) as input,
+      sum(u.output_tokens) as output, sum(u.cost_nano_usd) as cost, sum(u.unpriced) as unpriced
     from rowmill.usage u
     where u.batch = b.no
       and b.settled_at is null) u on true
@@ -70,7 +75,8 @@ const FACTS = sql`(
     where d.batch_id = b.id) d on true) f`;
 
 const SUMS = sql`count(*)::int as batches, coalesce(sum(f.requests), 0)::float8 as requests,
-  coalesce(sum(f.succeeded), 0)::float8 as succeeded, coalesce(sum(f.input), 0)::float8 as "inputTokens",
+  coalesce(sum(f.succeeded), 0)::float8 as succeeded,
+  coalesce(sum(f.failed), 0)::float8 as failed, coalesce(sum(f.input), 0)::float8 as "inputTokens",
   coalesce(sum(f.output), 0)::float8 as "outputTokens", sum(b.likely_nano_usd)::float8 as "likelyNanoUsd",
   coalesce(sum(f.spent) filter (where b.likely_nano_usd is not null), 0)::float8 as "estimatedSpentNanoUsd",
   coalesce(sum(f.reserved), 0)::float8 as "reservedNanoUsd", coalesce(sum(f.spent), 0)::float8 as "spentNanoUsd",

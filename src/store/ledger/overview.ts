@@ -8,6 +8,7 @@ import { UNNAMED_BY_PIPELINE, type UnnamedRows } from "../requests/refused-keys.
 import { hex } from "../requests/requests.js";
 import { shownText } from "../../postgres/shown-text.js";
 import { TRIED_NANO_USD } from "../tries/tried-cost.js";
+import { VERSION_OF_BATCH } from "../pipelines/definitions.js";
 import { PAUSE_KIND_VALUE, PAUSE_REASON_VALUE, type PauseKind } from "../pipelines/pipelines.js";
 import { WORKER_SILENCE_MS } from "./workers.js";
 
@@ -272,6 +273,8 @@ export interface RequestStory {
   readonly answeredHash: string | null;
   /** The account whose answer is in the target; null: none is. */
   readonly answeredBy: string | null;
+  /** The version of the config that asked for it. */
+  readonly answeredVersion: number | null;
   /** Answered or failed by the demo model. */
   readonly demo: boolean;
   /** When it may go out; null unless it waits. */
@@ -291,6 +294,11 @@ export async function requestStory(client: Queryable, pipelineId: number, key: s
           select b.account
           from rowmill.batches b
           where b.no = r.answered_batch) end as "answeredBy",
+      case
+        when r.answered_hash is not null then (
+          select ${VERSION_OF_BATCH}
+          from rowmill.batches b
+          where b.no = r.answered_batch) end as "answeredVersion",
       r.demo, case when r.not_before > clock_timestamp() then r.not_before end as "notBefore", b.id as "batchId"
     from rowmill.requests r
     left join rowmill.batches b on b.no = r.batch and r.state = 'batched'
@@ -300,6 +308,8 @@ export async function requestStory(client: Queryable, pipelineId: number, key: s
 export interface AttemptStory {
   readonly attempt: number;
   readonly batchId: string;
+  /** Of the config, which asked; null: not known. */
+  readonly version: number | null;
   readonly provider: string;
   readonly providerBatchId: string | null;
   readonly batchState: BatchState;
@@ -322,8 +332,8 @@ export interface AttemptStory {
 /** All attempts of a request in order, the one under way last. */
 export async function attemptStories(client: Queryable, requestId: string): Promise<AttemptStory[]> {
   return client.rows<AttemptStory>(sql`
-    select x.attempt, b.id as "batchId", b.provider, b.provider_batch_id as "providerBatchId",
-      b.state as "batchState", x.ending, x.outcome, x.detail,
+    select x.attempt, b.id as "batchId", ${VERSION_OF_BATCH} as version, b.provider,
+      b.provider_batch_id as "providerBatchId", b.state as "batchState", x.ending, x.outcome, x.detail,
       ${shownText({ whole: sql`x.answer`, bytes: sql`pg_catalog.octet_length(x.answer)` })} as answer, x.model,
       coalesce(x.input_tokens, 0) as "inputTokens", coalesce(x.cached_input_tokens, 0) as "cachedInputTokens",
       coalesce(x.output_tokens, 0) as "outputTokens", x.cost_nano_usd::float8 as "costNanoUsd", x.at,

@@ -94,8 +94,8 @@ export async function register(tx: Queryable, wanted: Registration): Promise<Pip
       change_rows = case when p.definition_hash = excluded.definition_hash then p.change_rows end
     returning ${COLUMNS}`);
   if (!row) throw new Error(`The pipeline ${wanted.name} was not registered.`);
-  const { version: says, answer } = wanted;
-  await recordDefinition(tx, row.id, { hash: wanted.definitionHash, says, answer });
+  const { version: says, answer, definitionHash: hash } = wanted;
+  await recordDefinition(tx, row.id, { hash, says, answer, previousHash: before?.hash ?? null });
   if (before?.hash !== wanted.definitionHash) await addEvent(tx, row.id, { event: before ? "changed" : "created" });
   if (before?.decision === "undecided" && wanted.onChange !== "undecided" && before.hash === wanted.definitionHash)
     await sweepAgain(tx, row.id);

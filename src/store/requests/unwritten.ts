@@ -1,5 +1,6 @@
 /** Paid answers that the target refused: kept in the attempts until retention ends, and written later. */
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
+import { VERSION_OF_BATCH } from "../pipelines/definitions.js";
 import { countChanges } from "./counts.js";
 import { hex } from "./requests.js";
 import { isMeant, KEPT_ATTEMPT, type FailedRows } from "./failures.js";
@@ -37,6 +38,8 @@ export interface KeptAnswer {
   /** JSON of the answer's cells. */
   readonly answer: string;
   readonly model: string;
+  /** Of the config that asked. Null: it is not known. */
+  readonly version: number | null;
   /** Who gave it. */
   readonly account: string;
   readonly demo: boolean;
@@ -48,8 +51,8 @@ export interface KeptAnswer {
 export async function lockKept(tx: Queryable, ids: readonly string[]): Promise<KeptAnswer[]> {
   return tx.rows<KeptAnswer>(sql`
     select r.id::text as id, r.key, ${hex(sql`r.content_hash`)} as "contentHash",
-      ${hex(sql`r.fingerprint`)} as fingerprint, a.answer, coalesce(a.model, b.model) as model, b.account, r.demo,
-      r.row_gone as "rowGone"
+      ${hex(sql`r.fingerprint`)} as fingerprint, a.answer, coalesce(a.model, b.model) as model,
+      ${VERSION_OF_BATCH} as version, b.account, r.demo, r.row_gone as "rowGone"
     from rowmill.requests r
     join rowmill.attempts a on ${KEPT_ATTEMPT}
     join rowmill.batches b on b.no = a.batch

@@ -25,7 +25,7 @@ import {
   additionStatement,
   creationStatements,
   listedValues,
-  STAMP_COLUMNS,
+  stampsOf,
   wideningStatements,
   type WantedColumn,
   type Widening,
@@ -212,9 +212,7 @@ function changesOf(judged: Judged, previous: Wanted["previous"]): Changes {
   const { config, facts, wanted } = judged;
   const present = new Set(facts.columns.map(({ name }) => name));
   const mayAdd = config.addColumns || facts.made;
-  // Answers can be written without both stamps, but not with one alone, which may be required.
-  const stampsPresent = STAMP_COLUMNS.filter(({ name }) => present.has(name)).length;
-  const stamps = facts.owns && (config.addColumns || stampsPresent === 1);
+  const stamps = facts.owns && config.addColumns;
   const addition = mayAdd ? additionStatement(facts.qualified, { wanted, stamps }, present) : null;
   const widenings = facts.made ? wideningsOf(judged, previous ?? []) : [];
   return {
@@ -271,10 +269,9 @@ function tableOf(judged: Judged): TargetTable {
     isJsonText: wanted.isJsonText === true,
     ...found.declared,
   }));
-  const stamped = STAMP_COLUMNS.every(({ name }) => facts.columns.some((column) => column.name === name));
   const ownership = ownershipOf(config, facts, source);
   const { qualified, from } = facts;
-  return { qualified, from, key: source.key, columns, stamped, isSource, ownership };
+  return { qualified, from, key: source.key, columns, stamps: stampsOf(facts.columns), isSource, ownership };
 }
 
 /** @throws RowmillError `target_unsupported` where a write would run code of an untrusted owner */

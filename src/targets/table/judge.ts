@@ -7,7 +7,7 @@ import { quoteIdentifier, quoteLiteral } from "../../postgres/database.js";
 import { hiddenRows } from "../../postgres/row-security.js";
 import { fault, namedValues, pairsOf, textOfValue, type Fault, type Judged } from "./fault.js";
 import { limitFaults, typeFaults } from "./judge-types.js";
-import { columnText, listedValues, STAMP_COLUMNS, type WantedColumn } from "./statements.js";
+import { columnText, listedValues, stampsOf, type WantedColumn } from "./statements.js";
 
 /** Faults for which no answer at all could be written, whichever definition asked. */
 export function structuralFaults(judged: Judged): readonly Fault[] {
@@ -154,8 +154,7 @@ function levelOf({ facts }: Judged, { name, castType, declared }: CatalogueColum
 function writtenColumns({ facts, wanted, source, isSource }: Judged): readonly CatalogueColumn[] {
   const names = new Set(wanted.map(({ name }) => name));
   if (!isSource) for (const { name } of source.key) names.add(name);
-  const stamped = STAMP_COLUMNS.every(({ name }) => facts.columns.some((column) => column.name === name));
-  if (stamped) for (const { name } of STAMP_COLUMNS) names.add(name);
+  for (const name of stampsOf(facts.columns)) names.add(name);
   return facts.columns.filter(({ name }) => names.has(name));
 }
 

@@ -7,11 +7,21 @@ import { quoteIdentifier, quoteLiteral } from "../../postgres/database.js";
 /** An answer's column by its name in the target. */
 export type WantedColumn = AnswerColumn & { readonly name: string };
 
-/** When an answer was written, and which model gave it. */
+/** When an answer was written, which model gave it, and which version of the config asked. */
 export const STAMP_COLUMNS = [
-  { name: "rowmill_at", type: "timestamptz" },
-  { name: "rowmill_model", type: "text" },
+  { name: "rowmill_at", type: "timestamptz", isAlwaysKnown: true },
+  { name: "rowmill_model", type: "text", isAlwaysKnown: true },
+  { name: "rowmill_version", type: "integer", isAlwaysKnown: false },
 ] as const;
+
+export type Stamp = (typeof STAMP_COLUMNS)[number]["name"];
+
+/** Those that a table has; the others are not written. */
+export function stampsOf(columns: readonly { readonly name: string }[]): readonly Stamp[] {
+  const present = new Set(columns.map(({ name }) => name));
+  return STAMP_COLUMNS.map(({ name }) => name).filter((name) => present.has(name));
+}
+
 /** A target that is not there yet. */
 export interface Creation {
   readonly access: PipelineConfig["target"]["access"];
@@ -28,7 +38,7 @@ export function creationStatements({ access, source, wanted, qualified, roles }:
   const columns = [
     ...source.key.map((column) => `${quoteIdentifier(column.name)} ${column.type}`),
     ...wanted.map(columnText),
-    ...STAMP_COLUMNS.map((column) => `${column.name} ${column.type} not null`),
+    ...STAMP_COLUMNS.map(({ name, type, isAlwaysKnown }) => `${name} ${type}${isAlwaysKnown ? " not null" : ""}`),
     `primary key (${keyNames})`,
   ];
   const comment = quoteLiteral(`Answers for ${source.qualified}, written by Rowmill.`);

@@ -15,6 +15,7 @@ import {
 } from "../../postgres/database.js";
 import { keyEquals, keyValues, type TableColumn } from "../../sources/table/inspection.js";
 import type { Result, Target } from "../target.js";
+import type { Stamp } from "./statements.js";
 import { codeOfWriting, refuseForeignCode, type Ownership } from "./owners.js";
 
 export interface TargetColumn extends TableColumn {
@@ -31,8 +32,7 @@ export interface TargetTable {
   /** The source's key columns, which have the same names here. */
   readonly key: readonly TableColumn[];
   readonly columns: readonly TargetColumn[];
-  /** Whether the table has `rowmill_at` and `rowmill_model`. */
-  readonly stamped: boolean;
+  readonly stamps: readonly Stamp[];
   readonly isSource: boolean;
   /** Checked again before each write; null: the config trusts any owner. */
   readonly ownership: Ownership | null;
@@ -48,8 +48,6 @@ export function createTableTarget(table: TargetTable): Target {
     present: (tx, keys) => present(tx, table, keys),
   };
 }
-
-const STAMPS = ["rowmill_at", "rowmill_model"] as const;
 
 async function checkOwners(client: Queryable, { ownership }: TargetTable): Promise<void> {
   if (ownership !== null) await refuseForeignCode(client, ownership);
@@ -81,7 +79,7 @@ async function present(tx: Queryable, table: TargetTable, keys: readonly string[
   // Reading runs its owner's code too: the planner evaluates expressions of indexes.
   await tx.run(sql`lock table only ${raw(table.qualified)} in access share mode`);
   await checkOwners(tx, table);
-  const written = table.stamped
+  const written = isDated(table)
     ? sql`t.rowmill_at is not null`
     : join(
         table.columns.map((column) => sql`t.${identifier(column.name)} is not null`),
@@ -113,27 +111,28 @@ async function write(
   return unwritten.length === 0 ? missing : differing(tx, table, unwritten);
 }
 
-/** One row a result, as `x`: `k` key, `m` model, `c0`, `c1`, … the answer's columns. */
+/** One row a result, as `x`: `k` key, `m` model, `v` version, `c0`, `c1`, … the answer's columns. */
 function recordsetOf(table: TargetTable, results: readonly Result[]): Sql {
   const rows = results.map((result) => ({
     k: result.key,
     m: result.model,
+    v: result.version,
     ...Object.fromEntries(table.columns.map((column, index) => [`c${index}`, result.cells[column.field] ?? null])),
   }));
   const columns = table.columns
     .map((column, index) => `, c${index} ${column.isJsonText ? "pg_catalog.text" : column.castType}`)
     .join("");
   return sql`pg_catalog.json_to_recordset(${JSON.stringify(rows)}::pg_catalog.json)
-    as x (k pg_catalog.text, m pg_catalog.text${raw(columns)})`;
+    as x (k pg_catalog.text, m pg_catalog.text, v pg_catalog.int4${raw(columns)})`;
 }
 
 /**
  * Row counts do not tell: a trigger that moves rows to another table reports none, or all. The stamp does, with a
- * second's tolerance for columns that round times. Without stamps, the row's xmin is this transaction's, or younger
+ * second's tolerance for columns that round times. Without it, the row's xmin is this transaction's, or younger
  * where a trigger wrote it in a block of its own.
  */
 async function notWritten(tx: Queryable, table: TargetTable, keys: readonly string[]): Promise<ReadonlySet<string>> {
-  const fresh = table.stamped
+  const fresh = isDated(table)
     ? sql`t.rowmill_at::pg_catalog.timestamptz >= pg_catalog.now() - interval '1 second'`
     : sql`pg_catalog.age(t.xmin) <= 0`;
   const held = await tx.column<string>(sql`
@@ -164,6 +163,16 @@ async function differing(tx: Queryable, table: TargetTable, results: readonly Re
   return missing;
 }
 
+const STAMP_VALUES: Readonly<Record<Stamp, Sql>> = {
+  rowmill_at: sql`pg_catalog.now()`,
+  rowmill_model: sql`x.m`,
+  rowmill_version: sql`x.v`,
+};
+
+function isDated({ stamps }: TargetTable): boolean {
+  return stamps.includes("rowmill_at");
+}
+
 function answerValues(table: TargetTable): { name: string; value: Sql }[] {
   return table.columns.map((column, index) => ({
     name: column.name,
@@ -174,11 +183,7 @@ function answerValues(table: TargetTable): { name: string; value: Sql }[] {
 
 /** Without the key columns. */
 function assignments(table: TargetTable): { name: string; value: Sql }[] {
-  const answers = answerValues(table);
-  const [at, model] = STAMPS;
-  return table.stamped
-    ? [...answers, { name: at, value: sql`pg_catalog.now()` }, { name: model, value: sql`x.m` }]
-    : answers;
+  return [...answerValues(table), ...table.stamps.map((name) => ({ name, value: STAMP_VALUES[name] }))];
 }
 
 function updateStatement(table: TargetTable, recordset: Sql): Sql {

@@ -1,4 +1,4 @@
-/** `rowmill costs`: estimated, reserved and spent, by pipeline, model, day or batch. Reads only, needs no API key. */
+/** `rowmill costs`: what was estimated, reserved and spent, in groups. Reads only, needs no API key. */
 import { presentAccount } from "../../../app/open/providers.js";
 import type { Database } from "../../../postgres/database.js";
 import * as costStore from "../../../store/batches/costs.js";
@@ -22,7 +22,7 @@ export async function runCosts({ terminal }: Cli, name: string | undefined, opti
   const project = await loadProject(terminal, options.config);
   return withExistingLedger(project, async ({ database }) => {
     const rows = await registeredPipelines(database, name === undefined ? [] : [name]);
-    const by = [...new Set(options.by ?? (["pipeline", "model"] as const))];
+    const by = groupsOf(options.by ?? ["pipeline", "model"]);
     const wanted = {
       by,
       // Without a name also what pipelines spent that are uninstalled by now.
@@ -43,6 +43,12 @@ export async function runCosts({ terminal }: Cli, name: string | undefined, opti
     for (const budget of budgets) terminal.print(budgetLine(budget));
     return EXIT_STATUS.ok;
   });
+}
+
+/** Each pipeline counts its own versions. */
+function groupsOf(wanted: readonly CostGroup[]): CostGroup[] {
+  const groups = wanted.flatMap((group): CostGroup[] => (group === "version" ? ["pipeline", group] : [group]));
+  return [...new Set(groups)];
 }
 
 /** A budget per run belongs to a worker that runs: only that one knows what it has spent. */

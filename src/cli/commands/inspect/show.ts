@@ -55,9 +55,10 @@ function requestLines({ request, refused, row }: RowStory, style: Style): string
   ];
 }
 
-function answererLines({ answeredBy, demo }: RequestStory, { accountText }: Style): string[] {
+function answererLines({ answeredBy, answeredVersion, demo }: RequestStory, { accountText }: Style): string[] {
   if (answeredBy === null) return [];
-  return [`answered by ${accountText(answeredBy)}${demo ? ", the demo model" : ""}`];
+  const version = answeredVersion === null ? "" : `, version ${answeredVersion} of the config`;
+  return [`answered by ${accountText(answeredBy)}${demo ? ", the demo model" : ""}${version}`];
 }
 
 function missingText(refused: string | null, row: RowNow): string {
@@ -123,7 +124,7 @@ function attemptLines(attempt: AttemptStory, events: readonly BatchEventStory[])
     ...written,
     ...answer,
     ...usageLines(attempt),
-    `batch ${attempt.batchId}`,
+    `batch ${attempt.batchId}${attempt.version === null ? "" : `, version ${attempt.version} of the config`}`,
     ...(attempt.providerBatchId === null ? [] : [`at ${attempt.provider}: ${attempt.providerBatchId}`]),
     ...events.filter((event) => event.batchId === attempt.batchId).map(eventText),
   ];

@@ -129,7 +129,7 @@ function accept(
         const { ids, keys, at } = await attempts.acceptMany(tx, batch, { answers, row: pipeline.source.inSql });
         const results = ids.map((id, index) => {
           const { cells, answer } = good.get(id) ?? { cells: {}, answer: null };
-          return { key: keys[index] ?? "", cells, model: answer?.model ?? batch.model };
+          return { key: keys[index] ?? "", cells, model: answer?.model ?? batch.model, version: batch.version };
         });
         place.atTarget = true;
         if ((await target.write(tx, results, plain)).size > 0) throw new NotWritten();

@@ -21,7 +21,7 @@ export type Outcomes = ReadonlyMap<string, readonly AnswerOutcome[]>;
 /** What a chunk is judged with. */
 export interface Judging extends Deciding {
   readonly pipeline: Pick<Pipeline, "config" | "answer" | "render" | "encode">;
-  readonly batch: Pick<Batch, "rates" | "model" | "cancel">;
+  readonly batch: Pick<Batch, "rates" | "model" | "version" | "cancel">;
   readonly asked: Pick<Asked, "changed" | "reopens" | "answer" | "triesMax" | "target">;
 }
 
@@ -84,7 +84,10 @@ export function judgeChunk(
     const ending = isAgain && decided.to === "waiting" ? { ...decided, tries: 0, returns: 0 } : decided;
     const { cells } = judged;
     if (cells === null || refusal !== undefined) others.push(ending);
-    else accepted.push({ ending, result: { key: request.key, cells, model: ending.model ?? turn.batch.model } });
+    else {
+      const { model, version } = turn.batch;
+      accepted.push({ ending, result: { key: request.key, cells, model: ending.model ?? model, version } });
+    }
   }
   return { accepted, others, again, left };
 }
