@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { RowStory } from "../../src/app/story/row-story.js";
 import { exitStatusOf } from "../../src/cli/screen/exit-status.js";
 import { Interrupted } from "../../src/cli/screen/interruption.js";
-import { listUnwatchable } from "../../src/cli/commands/init-questions.js";
+import { listUnwatchable } from "../../src/cli/commands/start/init-questions.js";
 import { pausedText } from "../../src/cli/screen/text.js";
 import { renderStory } from "../../src/cli/commands/inspect/show.js";
 import { renderStatus, type StatusFacts } from "../../src/cli/reports/status-text.js";

@@ -4,7 +4,7 @@ import { decidePlan, type PlanFacts } from "../../src/app/plan/decide-plan.js";
 import { packBatches, type PackingFacts } from "../../src/app/plan/pack-batches.js";
 import type { AskingPlan, PipelinePlan, ProjectPlan } from "../../src/app/plan/pipeline-plan.js";
 import { previewOf } from "../../src/app/open/bind-pipeline.js";
-import { planObject } from "../../src/cli/commands/plan.js";
+import { planObject } from "../../src/cli/commands/run/plan.js";
 import { planLines } from "../../src/cli/reports/plan-text.js";
 import { validateConfig } from "../../src/config/read/validate.js";
 import { defineConfig, pipeline, z } from "../../src/index.js";

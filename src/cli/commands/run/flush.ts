@@ -1,10 +1,10 @@
 /** `rowmill flush`: marks waiting rows to be sent now; a worker sends them. */
-import * as overview from "../../store/ledger/overview.js";
-import * as pipelines from "../../store/pipelines/pipelines.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { configOf, loadProject, noteMissingWorker, registeredPipelines, withExistingLedger } from "../project.js";
-import { counted, pausedText } from "../screen/text.js";
+import * as overview from "../../../store/ledger/overview.js";
+import * as pipelines from "../../../store/pipelines/pipelines.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { configOf, loadProject, noteMissingWorker, registeredPipelines, withExistingLedger } from "../../project.js";
+import { counted, pausedText } from "../../screen/text.js";
 
 export async function runFlush(cli: Cli, names: readonly string[], options: ProjectOptions): Promise<number> {
   const project = await loadProject(cli.terminal, options.config);

@@ -1,11 +1,11 @@
 /** `rowmill pause`: sends nothing more until you resume it. What was paid for is still collected. */
-import type { Database } from "../../postgres/database.js";
-import { pauseText } from "../../model/words/pause-text.js";
-import * as pipelines from "../../store/pipelines/pipelines.js";
-import type { PipelineRow } from "../../store/pipelines/pipelines.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { loadProject, registeredPipeline, withExistingLedger } from "../project.js";
+import type { Database } from "../../../postgres/database.js";
+import { pauseText } from "../../../model/words/pause-text.js";
+import * as pipelines from "../../../store/pipelines/pipelines.js";
+import type { PipelineRow } from "../../../store/pipelines/pipelines.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { loadProject, registeredPipeline, withExistingLedger } from "../../project.js";
 
 const REASON_DEFAULT = "by rowmill pause";
 

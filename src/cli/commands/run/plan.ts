@@ -1,16 +1,16 @@
 /** `rowmill plan`: what `up` would send, and why, for how much, and what is wrong. Looks only; needs no key. */
-import { hasDatabase, openProjectDatabase } from "../../app/open/open-database.js";
-import { withoutKey } from "../../app/open/open-project.js";
-import { openProviders } from "../../app/open/providers.js";
-import type { PipelinePlan, PlannedRequest, ProjectPlan } from "../../app/plan/pipeline-plan.js";
-import { readPlan } from "../../app/plan/read-plan.js";
-import { RowmillError } from "../../model/errors.js";
-import type { Json, PipelineConfig } from "../../model/pipeline.js";
-import type { Finding } from "../../model/words/finding.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { loadProject, unknownPipeline, type Project } from "../project.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { planLines } from "../reports/plan-text.js";
+import { hasDatabase, openProjectDatabase } from "../../../app/open/open-database.js";
+import { withoutKey } from "../../../app/open/open-project.js";
+import { openProviders } from "../../../app/open/providers.js";
+import type { PipelinePlan, PlannedRequest, ProjectPlan } from "../../../app/plan/pipeline-plan.js";
+import { readPlan } from "../../../app/plan/read-plan.js";
+import { RowmillError } from "../../../model/errors.js";
+import type { Json, PipelineConfig } from "../../../model/pipeline.js";
+import type { Finding } from "../../../model/words/finding.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { loadProject, unknownPipeline, type Project } from "../../project.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { planLines } from "../../reports/plan-text.js";
 
 export interface PlanOptions extends ProjectOptions {
   readonly requests: number;

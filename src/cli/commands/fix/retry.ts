@@ -2,26 +2,26 @@
  * `rowmill retry`: writes kept answers that the target now takes, at no cost, and lets other failed rows wait to be
  * sent again, after showing the cost. Needs no key: a worker sends what waits.
  */
-import { askAgain, prepareAgain, type Again } from "../../app/story/ask-again.js";
-import { configuredHash, openWithoutKey } from "../../app/open/open-project.js";
-import { spelledKeys } from "../../app/story/row-key.js";
-import { failedRowsWhere } from "../../app/story/rows-where.js";
-import { writeKept, type KeptTally } from "../../app/story/write-kept.js";
-import { RowmillError } from "../../model/errors.js";
-import { DROPPED, FAILED_REASONS } from "../../model/words/failure-fixes.js";
-import { nearMatch } from "../../model/words/near-match.js";
-import type { PipelineConfig } from "../../model/pipeline.js";
-import type { Database } from "../../postgres/database.js";
-import * as failures from "../../store/requests/failures.js";
-import type { FailedRows } from "../../store/requests/failures.js";
-import * as pipelines from "../../store/pipelines/pipelines.js";
-import type { PipelineRow } from "../../store/pipelines/pipelines.js";
-import type { Pipeline, WorkerContext } from "../../worker/context.js";
-import { askYesNo, noTerminal } from "../screen/ask.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { openLog } from "../screen/command-log.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { interruptible } from "../screen/interruption.js";
+import { askAgain, prepareAgain, type Again } from "../../../app/story/ask-again.js";
+import { configuredHash, openWithoutKey } from "../../../app/open/open-project.js";
+import { spelledKeys } from "../../../app/story/row-key.js";
+import { failedRowsWhere } from "../../../app/story/rows-where.js";
+import { writeKept, type KeptTally } from "../../../app/story/write-kept.js";
+import { RowmillError } from "../../../model/errors.js";
+import { DROPPED, FAILED_REASONS } from "../../../model/words/failure-fixes.js";
+import { nearMatch } from "../../../model/words/near-match.js";
+import type { PipelineConfig } from "../../../model/pipeline.js";
+import type { Database } from "../../../postgres/database.js";
+import * as failures from "../../../store/requests/failures.js";
+import type { FailedRows } from "../../../store/requests/failures.js";
+import * as pipelines from "../../../store/pipelines/pipelines.js";
+import type { PipelineRow } from "../../../store/pipelines/pipelines.js";
+import type { Pipeline, WorkerContext } from "../../../worker/context.js";
+import { askYesNo, noTerminal } from "../../screen/ask.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { openLog } from "../../screen/command-log.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { interruptible } from "../../screen/interruption.js";
 import {
   configOf,
   loadProject,
@@ -31,10 +31,10 @@ import {
   requireKnownPlace,
   withExistingLedger,
   type Project,
-} from "../project.js";
-import { retriedJson, retriedLines, type Left, type Retried } from "../reports/retry-text.js";
-import type { Terminal } from "../screen/terminal.js";
-import { counted, describeEstimate, formatCount, formatWait, percentOf } from "../screen/text.js";
+} from "../../project.js";
+import { retriedJson, retriedLines, type Left, type Retried } from "../../reports/retry-text.js";
+import type { Terminal } from "../../screen/terminal.js";
+import { counted, describeEstimate, formatCount, formatWait, percentOf } from "../../screen/text.js";
 
 export interface RetryOptions extends ProjectOptions {
   readonly reason?: readonly string[];
