@@ -292,11 +292,10 @@ function retryCommand(cli: Cli): Command {
 }
 
 function cancelCommand(cli: Cli): Command {
-  const drop = new Option("--drop", "do not send its rows without an answer again");
   const cancel = command("cancel", "cancel 3473fe9e", "cancel movies --drop")
     .description("Cancel a batch, or all open batches of a pipeline. Answers that are done are kept.")
     .argument("<batch|pipeline>", "a pipeline, or a batch: its ID, the beginning of it, or the provider's ID")
-    .addOption(drop.conflicts("abandon"))
+    .option("--drop", "do not send its rows without an answer again")
     .option("--abandon", "its account is gone: never collect this batch, and count its possible cost as spent")
     .option(...YES_OPTION)
     .option(...JSON_OPTION)

@@ -1,5 +1,5 @@
 import { FAILED_REASONS, fixOf } from "../../src/model/words/failure-fixes.js";
-import { failureLines, type ShownFailure } from "../../src/cli/commands/inspect/failures.js";
+import { failureLines, type ShownFailure } from "../../src/cli/reports/failure-text.js";
 import { describe, expect, it } from "vitest";
 import type { RowStory } from "../../src/app/story/row-story.js";
 import { exitStatusOf } from "../../src/cli/screen/exit-status.js";

@@ -2,7 +2,7 @@
 import { hasDatabase, openProjectDatabase } from "../../../app/open/open-database.js";
 import { withoutKey } from "../../../app/open/open-project.js";
 import { openProviders } from "../../../app/open/providers.js";
-import type { PipelinePlan, PlannedRequest, ProjectPlan } from "../../../app/plan/pipeline-plan.js";
+import type { InFlightPlan, PipelinePlan, PlannedRequest, ProjectPlan } from "../../../app/plan/pipeline-plan.js";
 import { readPlan } from "../../../app/plan/read-plan.js";
 import { RowmillError } from "../../../model/errors.js";
 import type { Json, PipelineConfig } from "../../../model/pipeline.js";
@@ -90,12 +90,17 @@ function usd(nanoUsd: number | null): number | null {
 
 function moneyObject({ definition, estimate, budget }: NonNullable<PipelinePlan["asking"]>): object {
   const { likelyNanoUsd, capNanoUsd, liveNanoUsd, ...sizes } = estimate;
-  const { likelyNanoUsd: again, ...compared } = definition;
+  const { likelyNanoUsd: again, inFlight, ...compared } = definition;
+  const flying = inFlight === null ? null : inFlightObject(inFlight);
   return {
-    definition: { ...compared, likelyUsd: usd(again) },
+    definition: { ...compared, likelyUsd: usd(again), inFlight: flying },
     estimate: { ...sizes, likelyUsd: usd(likelyNanoUsd), capUsd: usd(capNanoUsd), liveUsd: usd(liveNanoUsd) },
     budget: budget === null ? null : budgetObject(budget),
   };
+}
+
+function inFlightObject({ likelyNanoUsd, ...rest }: InFlightPlan): object {
+  return { ...rest, likelyUsd: usd(likelyNanoUsd) };
 }
 
 function budgetObject(budget: NonNullable<NonNullable<PipelinePlan["asking"]>["budget"]>): object {
