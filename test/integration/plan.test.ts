@@ -64,11 +64,13 @@ describeDatabases(
       await createNotes(project, plain(3));
       await project.worker({ others: notesPipeline() });
       await project.run(sql`
-        insert into rowmill.tries (pipeline, definition_hash, prompt, provider, account, model, endpoint, rows, asked_at)
+        insert into rowmill.tries (pipeline, definition_hash, prompt, provider, account, model, endpoint, rows,
+          asked_at)
         select 'notes', 'x', 'x', 'openai', 'x', 'gpt-4o-mini', 'x', 1, now() - make_interval(days => i)
         from unnest(array[0, 90]) i`);
       await project.run(sql`
-        insert into rowmill.try_answers (try, place, key, content_hash, room, cost_nano_usd, reserved_nano_usd, asked_at)
+        insert into rowmill.try_answers (try, place, key, content_hash, room, cost_nano_usd, reserved_nano_usd,
+          asked_at)
         select no, 0, '1', 'x', 1, case when asked_at > now() - interval '1 day' then 2000000 end,
           case when asked_at > now() - interval '1 day' then 0 else 5000000 end, asked_at
         from rowmill.tries`);

@@ -1,7 +1,7 @@
 /**
- * Gives a batch up: its rows wait again or are dropped, what it may have cost counts as spent, and its provider's answers
- * change nothing. One transaction under the batch's lease: a crash leaves the batch as it was. Asks no provider, whose account
- * may be gone.
+ * Gives a batch up: its rows wait again or are dropped, what it may have cost counts as spent, and its provider's
+ * answers change nothing. One transaction under the batch's lease: a crash leaves the batch as it was. Asks no
+ * provider, whose account may be gone.
  */
 import { randomUUID } from "node:crypto";
 import type { AccountWords } from "../../model/provider/account.js";

@@ -20,7 +20,7 @@ import { fileLimits } from "../../worker/rounds/file-limits.js";
 import { judgeDatabaseRights, readDatabaseRights } from "../doctor/database-rights.js";
 import { previewOf } from "../open/bind-pipeline.js";
 import type { OpenedProviders } from "../open/providers.js";
-import { spentByTries } from "../../store/tries/try-money.js";
+import * as tryMoney from "../../store/tries/try-money.js";
 import { countRows } from "./count-rows.js";
 import { decidePlan, type MoneyFacts } from "./decide-plan.js";
 import { examineRows } from "./examine-rows.js";
@@ -174,7 +174,8 @@ function readMoney(database: Database, pipeline: Asking, row: PipelineRow | null
       file: fileLimits(pipeline, limits),
       reservedTokens: await money.reservedTokens(tx, account, model),
       // Its tries may have come before it.
-      spending: row === null ? await spentByTries(tx, config.name, period.per) : await money.spending(tx, id, period),
+      spending:
+        row === null ? await tryMoney.spentByTries(tx, config.name, period.per) : await money.spending(tx, id, period),
     };
   });
 }

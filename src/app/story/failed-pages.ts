@@ -37,13 +37,13 @@ export async function* failedPages(
   { table, config }: FailedIn,
   chosen: ChosenRows,
 ): AsyncGenerator<FailedRows> {
-  const { meant, where: predicate, signal, onCompared } = chosen;
+  const { meant, where: predicate, onCompared } = chosen;
   if (predicate === undefined) return yield meant;
   await requirePredicate(database, table, predicate);
   const sourceWhere = config.source.where;
   const where = sourceWhere === null ? predicate : `(${sourceWhere}) and (${predicate})`;
   const source = createTableSource(table, { pipelineId: meant.pipelineId, where, skipBefore: null });
-  for (let after = "0", compared = 0; signal?.aborted !== true;) {
+  for (let after = "0", compared = 0; !isStopped(chosen);) {
     const page = await failures.nextMeant(database, meant, { after, max: PAGE_ROWS });
     const last = page.at(-1);
     if (last === undefined) return;
@@ -61,6 +61,10 @@ export async function* failedPages(
     onCompared?.(compared);
     after = last.id;
   }
+}
+
+function isStopped({ signal }: ChosenRows): boolean {
+  return signal?.aborted === true;
 }
 
 /** A parameter makes it one statement, whatever the text says. */

@@ -13,10 +13,10 @@ import * as overview from "../../store/ledger/overview.js";
 import { askYesNo, noTerminal } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { configOf, loadProject, noteMissingWorker, requireKnownPlace, withExistingLedger } from "../project.js";
+import { configOf, noteMissingWorker, requireKnownPlace, withProjectLedger } from "../project.js";
 import type { Terminal } from "../screen/terminal.js";
 import { counted } from "../screen/text.js";
-import { findBatchId, noSuchBatch } from "../find-batch.js";
+import { findBatch } from "../find-batch.js";
 
 export interface AbandonOptions extends ProjectOptions {
   readonly drop?: true;
@@ -26,9 +26,8 @@ export interface AbandonOptions extends ProjectOptions {
 
 export async function runAbandon(cli: Cli, name: string, options: AbandonOptions): Promise<number> {
   const { terminal } = cli;
-  const project = await loadProject(terminal, options.config);
-  return withExistingLedger(project, async ({ database }) => {
-    const batch = await findBatch(database, name);
+  return withProjectLedger(terminal, options, async ({ database, project }) => {
+    const batch = await findBatch(database, name, batches.get);
     if (batch.state === "cancelled") return report(terminal, options, { batch, abandoned: null });
     if (batch.state === "settled" || batch.state === "rejected") throw ended(batch);
     await requireKnownPlace(database);
@@ -48,13 +47,6 @@ export async function runAbandon(cli: Cli, name: string, options: AbandonOptions
     await noteMissingWorker(project, database);
     return EXIT_STATUS.ok;
   });
-}
-
-async function findBatch(database: Database, name: string): Promise<Batch> {
-  const id = await findBatchId(database, name);
-  const batch = id === null ? null : await batches.get(database, id);
-  if (batch === null) throw noSuchBatch(name);
-  return batch;
 }
 
 /** A worker may have another account than this shell: one that has the batch's own still collects its paid answers. */

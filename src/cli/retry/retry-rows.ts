@@ -1,4 +1,4 @@
-/** `rowmill retry` of one pipeline: writes kept answers, then shows what sending the other rows again costs, and asks. */
+/** `rowmill retry` of one pipeline: writes kept answers, then shows what sending other rows again costs, and asks. */
 import { askAgain, prepareAgain, type Again } from "../../app/story/ask-again.js";
 import type { ChosenRows } from "../../app/story/failed-pages.js";
 import { spelledKeys } from "../../app/story/row-key.js";
@@ -39,7 +39,8 @@ export async function retryRows({ terminal }: Cli, options: RetryOptions, one: R
   const chosen: Chosen = { meant, where: options.where, signal };
   const kept = await writeKept({
     ...chosen,
-    ...{ database, pipeline },
+    database,
+    pipeline,
     account: pipeline.provider.account,
     onChunk: await keptProgress(terminal, database, { pipeline, chosen }),
   });

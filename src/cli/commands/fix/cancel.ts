@@ -15,7 +15,7 @@ import type { Cli, ProjectOptions } from "../../cli.js";
 import { runAbandon } from "../../cancel/abandon.js";
 import { cancelHere } from "../../cancel/cancel-here.js";
 import { findBatchId } from "../../find-batch.js";
-import { loadProject, requireKnownPlace, withExistingLedger } from "../../project.js";
+import { requireKnownPlace, withProjectLedger } from "../../project.js";
 import { askYesNo, noTerminal } from "../../screen/ask.js";
 import { cancelJson, consequences, noteOf, outcomeOf, type Wanted } from "../../reports/cancel-text.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
@@ -34,8 +34,7 @@ export interface CancelOptions extends ProjectOptions {
 
 export async function runCancel(cli: Cli, name: string, options: CancelOptions): Promise<number> {
   if (options.abandon === true) return runAbandon(cli, name, options);
-  const project = await loadProject(cli.terminal, options.config);
-  return withExistingLedger(project, async ({ database }) => {
+  return withProjectLedger(cli.terminal, options, async ({ database, project }) => {
     const drops = options.drop === true;
     const { found, pipeline } = await named(database, name);
     const wanted = found.map((batch) => ({ batch, action: cancelAction(batch, drops) }));

@@ -8,7 +8,7 @@ import type { PipelineRow } from "../../../store/pipelines/pipelines.js";
 import * as wake from "../../../store/ledger/wake.js";
 import type { Cli, ProjectOptions } from "../../cli.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
-import { loadProject, noteMissingWorker, registeredPipeline, withExistingLedger } from "../../project.js";
+import { noteMissingWorker, registeredPipeline, withProjectLedger } from "../../project.js";
 import { counted } from "../../screen/text.js";
 
 export async function runResume(
@@ -16,8 +16,7 @@ export async function runResume(
   name: string,
   options: ProjectOptions & { readonly accept?: true },
 ): Promise<number> {
-  const project = await loadProject(cli.terminal, options.config);
-  return withExistingLedger(project, async ({ database }) => {
+  return withProjectLedger(cli.terminal, options, async ({ database, project }) => {
     const row = await registeredPipeline(database, name);
     if (row.pauseKind === "deployment") throw suspected(row.pauseReason ?? "");
     const done = await database.transaction(async (tx) => {

@@ -9,14 +9,7 @@ import * as failures from "../../../store/requests/failures.js";
 import type { FailureGroup, Failures } from "../../../store/requests/failures.js";
 import type { PipelineRow } from "../../../store/pipelines/pipelines.js";
 import type { Cli } from "../../cli.js";
-import {
-  configOf,
-  loadProject,
-  notInConfig,
-  registeredPipelines,
-  withExistingLedger,
-  type Project,
-} from "../../project.js";
+import { configOf, notInConfig, registeredPipelines, withProjectLedger, type Project } from "../../project.js";
 import { failuresJson, failuresLines, type ShownFailure } from "../../reports/failure-text.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
 import { checkWhichRows, isFiltered, type WhichRowsOptions } from "../../which-rows.js";
@@ -34,8 +27,7 @@ export async function runFailures(
   options: FailuresOptions,
 ): Promise<number> {
   checkWhichRows(options, { command: "failures", pipeline: name, reasons: REASONS });
-  const project = await loadProject(terminal, options.config);
-  return withExistingLedger(project, async ({ database }) => {
+  return withProjectLedger(terminal, options, async ({ database, project }) => {
     const rows = await registeredPipelines(database, name === undefined ? [] : [name]);
     const { shown, more } = await terminal.during("Reading failures", async () => {
       const read = await readGroups(database, project, { rows, options });

@@ -6,7 +6,7 @@ import { formatUsd } from "../../../model/provider/pricing.js";
 import { proseLine } from "../../../model/words/one-line.js";
 import type { AttemptStory, BatchEventStory, RequestStory } from "../../../store/ledger/overview.js";
 import type { Cli, ProjectOptions } from "../../cli.js";
-import { configOf, loadProject, registeredPipeline, withExistingLedger } from "../../project.js";
+import { configOf, registeredPipeline, withProjectLedger } from "../../project.js";
 import { answerName, cellLines, labelled } from "../../reports/cells-text.js";
 import { olderTries, rowTryJson, tryLines } from "../../reports/row-tries-text.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
@@ -17,12 +17,11 @@ export async function runShow(
   { terminal }: Cli,
   ...[name, key, options]: [name: string, key: readonly string[], options: ProjectOptions & { readonly json?: true }]
 ): Promise<number> {
-  const project = await loadProject(terminal, options.config);
-  const story = await withExistingLedger(project, async ({ database }) => {
+  const { story, dialect } = await withProjectLedger(terminal, options, async ({ database, project }) => {
     const row = await registeredPipeline(database, name);
-    return readRowStory(database, row, { config: configOf(project, row.name), key });
+    const { dialect: words } = choiceOf(project, row.name);
+    return { story: await readRowStory(database, row, { config: configOf(project, row.name), key }), dialect: words };
   });
-  const { dialect } = choiceOf(project, story.pipeline);
   const style = { ...terminal, accountText: (account: string) => dialect.accountText(account) };
   if (options.json) terminal.data(JSON.stringify({ ...story, tries: story.tries.map(rowTryJson) }));
   else for (const line of renderStory(story, style)) terminal.quote(line);

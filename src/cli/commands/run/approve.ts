@@ -20,7 +20,7 @@ import { askYesNo, noTerminal } from "../../screen/ask.js";
 import { askAbout, describeChange, undecidedText } from "../../screen/changed-rows.js";
 import type { Cli, ProjectOptions } from "../../cli.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
-import { configOf, loadProject, registeredPipeline, withExistingLedger, type Project } from "../../project.js";
+import { configOf, registeredPipeline, withProjectLedger, type Project } from "../../project.js";
 import { counted, describeEstimate, readEstimate } from "../../screen/text.js";
 
 export interface ApproveOptions extends ProjectOptions {
@@ -30,8 +30,7 @@ export interface ApproveOptions extends ProjectOptions {
 
 export async function runApprove(cli: Cli, name: string, options: ApproveOptions): Promise<number> {
   const { terminal } = cli;
-  const project = await loadProject(terminal, options.config);
-  return withExistingLedger(project, async ({ database }) => {
+  return withProjectLedger(terminal, options, async ({ database, project }) => {
     const known = await registeredPipeline(database, name);
     const isDecided = await settleChange(cli, options, { project, database, row: known });
     // To ask again is a yes to its cost, too.

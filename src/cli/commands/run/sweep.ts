@@ -10,18 +10,10 @@ import type { Cli, ProjectOptions } from "../../cli.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
 import { interruptible } from "../../screen/interruption.js";
 import { SweepProgress } from "../../screen/live/progress.js";
-import {
-  configOf,
-  loadProject,
-  notInConfig,
-  registeredPipelines,
-  withExistingLedger,
-  type Project,
-} from "../../project.js";
+import { configOf, notInConfig, registeredPipelines, withProjectLedger, type Project } from "../../project.js";
 
 export async function runSweep(cli: Cli, names: readonly string[], options: ProjectOptions): Promise<number> {
-  const project = await loadProject(cli.terminal, options.config);
-  return withExistingLedger(project, async ({ database }) => {
+  return withProjectLedger(cli.terminal, options, async ({ database, project }) => {
     const wanted = await registeredPipelines(database, names);
     const configs = wanted.flatMap((row) => {
       const config = configOf(project, row.name);
