@@ -599,12 +599,25 @@ left join (
 where p.uninstalled_at is null;
 
 create view rowmill.failures as
-select p.name as pipeline, r.key, r.error_code as reason, r.error as message, r.tries, r.changed_at as failed_at, b.id as batch_id
+select p.name as pipeline, r.key, r.error_code as reason, r.error as message, r.tries, r.changed_at as failed_at, b.id as batch_id,
+  1::bigint as rows
 from rowmill.requests r
 join rowmill.pipelines p on p.id = r.pipeline_id
 left join rowmill.batches b on b.no = r.batch
-where r.state = 'failed'
-  or (r.state = 'cancelled' and r.error_code = 'dropped');
+where p.uninstalled_at is null
+  and (r.state = 'failed' or (r.state = 'cancelled' and r.error_code = 'dropped'))
+union all
+-- Keys that cannot name a request, without those that the last whole sweep did not meet any more.
+select p.name, k.key_prefix, 'refusedKey', k.reason, 0::smallint, k.seen_at, null, k.rows
+from rowmill.refused_keys k
+join rowmill.pipelines p on p.id = k.pipeline_id
+where p.uninstalled_at is null
+  and not exists (
+    select 1
+    from rowmill.sweeps s
+    where s.pipeline_id = k.pipeline_id
+      and s.phase = 'idle'
+      and k.seen_at < s.started_at);
 
 create view rowmill.costs as
 select p.name as pipeline, b.model, b.provider, b.id as batch_id,

@@ -1,7 +1,7 @@
 import { PassThrough } from "node:stream";
 import { expect, test, vi } from "vitest";
-import { openLiveBoard } from "../../src/cli/screen/live-board.js";
-import { briefLine } from "../../src/cli/screen/progress.js";
+import { openLiveBoard } from "../../src/cli/screen/live/live-board.js";
+import { briefLine } from "../../src/cli/screen/live/progress.js";
 
 const rowsUp = (text: string): number => text.split("\u001b[1A").length - 1;
 

@@ -1,6 +1,6 @@
 import { PassThrough } from "node:stream";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { openFullScreen } from "../../src/cli/screen/full-screen.js";
+import { openFullScreen } from "../../src/cli/screen/live/full-screen.js";
 import { watchFrame, type WatchFacts } from "../../src/cli/reports/watch-text.js";
 import type { BatchProgress } from "../../src/store/batches/batch-progress.js";
 

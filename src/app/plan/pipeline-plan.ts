@@ -3,6 +3,7 @@ import type { BudgetPeriod, Json } from "../../model/pipeline.js";
 import type { NoRoom } from "../../model/batch/room.js";
 import type { PlanningDecision } from "../../model/batch/schedule.js";
 import type { Finding } from "../../model/words/finding.js";
+import type { DefinitionChange } from "../../store/pipelines/changes.js";
 import type { PauseKind } from "../../store/pipelines/pipelines.js";
 import type { Estimate } from "../../worker/rounds/estimate.js";
 
@@ -59,6 +60,19 @@ export interface DefinitionPlan {
   /** Answered and failed rows whose request was compared with what was asked; null: there was no need. */
   readonly compared: Sampled | null;
   /** Of these rows, how many it asks again, and what that likely costs; null: the price is unknown. */
+  readonly asksAgain: number;
+  readonly likelyNanoUsd: number | null;
+  /** What becomes of answered rows that it would ask something else; null: no definition came before it. */
+  readonly decision: DefinitionChange["decision"];
+  /** Of them, those that keep their answers by `onChange` or your decision. */
+  readonly keepsAnswer: number;
+  /** Rows in flight for the previous definition, which their answers count for; null: there are none. */
+  readonly inFlight: InFlightPlan | null;
+}
+
+/** `asksAgain`: at most this many once they are answered, if they are asked again, and what that likely costs. */
+export interface InFlightPlan {
+  readonly rows: number;
   readonly asksAgain: number;
   readonly likelyNanoUsd: number | null;
 }

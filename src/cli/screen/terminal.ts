@@ -6,8 +6,8 @@
 import { oneLine, proseLine } from "../../model/words/one-line.js";
 import { formatWait } from "./text.js";
 import { invocationOf, layOut, spellCommands } from "./lay-out.js";
-import { openFullScreen, type FullScreen } from "./full-screen.js";
-import { openLiveBoard, withSpinner, type LiveLine } from "./live-board.js";
+import { openFullScreen, type FullScreen } from "./live/full-screen.js";
+import { openLiveBoard, withSpinner, type LiveLine } from "./live/live-board.js";
 
 /** Hiding shorter texts would hide ordinary words. */
 const SECRET_CHARACTERS_MIN = 8;

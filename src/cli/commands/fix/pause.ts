@@ -1,11 +1,11 @@
 /** `rowmill pause`: sends nothing more until you resume it. What was paid for is still collected. */
-import type { Database } from "../../postgres/database.js";
-import { pauseText } from "../../model/words/pause-text.js";
-import * as pipelines from "../../store/pipelines/pipelines.js";
-import type { PipelineRow } from "../../store/pipelines/pipelines.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { loadProject, registeredPipeline, withExistingLedger } from "../project.js";
+import type { Database } from "../../../postgres/database.js";
+import { pauseText } from "../../../model/words/pause-text.js";
+import * as pipelines from "../../../store/pipelines/pipelines.js";
+import type { PipelineRow } from "../../../store/pipelines/pipelines.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { registeredPipeline, withProjectLedger } from "../../project.js";
 
 const REASON_DEFAULT = "by rowmill pause";
 
@@ -14,8 +14,7 @@ export async function runPause(
   name: string,
   options: ProjectOptions & { readonly reason?: string },
 ): Promise<number> {
-  const project = await loadProject(cli.terminal, options.config);
-  return withExistingLedger(project, async ({ database }) => {
+  return withProjectLedger(cli.terminal, options, async ({ database }) => {
     const row = await registeredPipeline(database, name);
     const before = await pauseByUser(database, row, options.reason ?? REASON_DEFAULT);
     if (before?.pauseKind === "person") {

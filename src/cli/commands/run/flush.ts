@@ -1,14 +1,13 @@
 /** `rowmill flush`: marks waiting rows to be sent now; a worker sends them. */
-import * as overview from "../../store/ledger/overview.js";
-import * as pipelines from "../../store/pipelines/pipelines.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { configOf, loadProject, noteMissingWorker, registeredPipelines, withExistingLedger } from "../project.js";
-import { counted, pausedText } from "../screen/text.js";
+import * as overview from "../../../store/ledger/overview.js";
+import * as pipelines from "../../../store/pipelines/pipelines.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { configOf, noteMissingWorker, registeredPipelines, withProjectLedger } from "../../project.js";
+import { counted, pausedText } from "../../screen/text.js";
 
 export async function runFlush(cli: Cli, names: readonly string[], options: ProjectOptions): Promise<number> {
-  const project = await loadProject(cli.terminal, options.config);
-  return withExistingLedger(project, async ({ database }) => {
+  return withProjectLedger(cli.terminal, options, async ({ database, project }) => {
     const wanted = await registeredPipelines(database, names);
     for (const row of wanted) await pipelines.requestFlush(database, row.id);
     const ids = new Set(wanted.map((row) => row.id));

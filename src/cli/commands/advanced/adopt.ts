@@ -9,18 +9,18 @@ import {
   type Adopted,
   type Adoption,
   type OpenedForAdoption,
-} from "../../app/adopt/adopt-batch.js";
-import { openProjectDatabase } from "../../app/open/open-database.js";
-import { sweepAll } from "../../app/open/round.js";
-import type { Json, PipelineConfig } from "../../model/pipeline.js";
-import { askYesNo, noTerminal } from "../screen/ask.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { openLog } from "../screen/command-log.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { interruptible } from "../screen/interruption.js";
-import { configOf, loadProject, unknownPipeline } from "../project.js";
-import { SweepProgress } from "../screen/progress.js";
-import { counted, fit, formatCount } from "../screen/text.js";
+} from "../../../app/adopt/adopt-batch.js";
+import { openProjectDatabase } from "../../../app/open/open-database.js";
+import { sweepAll } from "../../../app/open/round.js";
+import type { Json, PipelineConfig } from "../../../model/pipeline.js";
+import { askYesNo, noTerminal } from "../../screen/ask.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { openLog } from "../../screen/command-log.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { interruptible } from "../../screen/interruption.js";
+import { configOf, loadProject, unknownPipeline } from "../../project.js";
+import { SweepProgress } from "../../screen/live/progress.js";
+import { counted, fit, formatCount } from "../../screen/text.js";
 
 const NAME_CHARACTERS = 80;
 

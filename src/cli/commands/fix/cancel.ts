@@ -3,23 +3,23 @@
  * that loses and costs. A worker does it; without one, this command. `--abandon` gives up what can never be collected.
  */
 import { hostname, userInfo } from "node:os";
-import { cancelAction, isActed } from "../../model/batch/cancelling.js";
-import { RowmillError } from "../../model/errors.js";
-import type { Database } from "../../postgres/database.js";
-import * as cancellation from "../../store/batches/cancellation.js";
-import type { CancelCandidate } from "../../store/batches/cancellation.js";
-import * as overview from "../../store/ledger/overview.js";
-import * as pipelines from "../../store/pipelines/pipelines.js";
-import type { LivingWorker } from "../../store/ledger/overview.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { runAbandon } from "../cancel/abandon.js";
-import { cancelHere } from "../cancel/cancel-here.js";
-import { findBatchId } from "../find-batch.js";
-import { loadProject, requireKnownPlace, withExistingLedger } from "../project.js";
-import { askYesNo, noTerminal } from "../screen/ask.js";
-import { cancelJson, consequences, noteOf, outcomeOf, type Wanted } from "../reports/cancel-text.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { counted } from "../screen/text.js";
+import { cancelAction, isActed } from "../../../model/batch/cancelling.js";
+import { RowmillError } from "../../../model/errors.js";
+import type { Database } from "../../../postgres/database.js";
+import * as cancellation from "../../../store/batches/cancellation.js";
+import type { CancelCandidate } from "../../../store/batches/cancellation.js";
+import * as overview from "../../../store/ledger/overview.js";
+import * as pipelines from "../../../store/pipelines/pipelines.js";
+import type { LivingWorker } from "../../../store/ledger/overview.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { runAbandon } from "../../cancel/abandon.js";
+import { cancelHere } from "../../cancel/cancel-here.js";
+import { findBatchId } from "../../find-batch.js";
+import { requireKnownPlace, withProjectLedger } from "../../project.js";
+import { askYesNo, noTerminal } from "../../screen/ask.js";
+import { cancelJson, consequences, noteOf, outcomeOf, type Wanted } from "../../reports/cancel-text.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { counted } from "../../screen/text.js";
 
 /** Of one command: a pipeline has a few open batches, unless something is wrong with it. */
 const BATCHES_MAX = 1_000;
@@ -34,8 +34,7 @@ export interface CancelOptions extends ProjectOptions {
 
 export async function runCancel(cli: Cli, name: string, options: CancelOptions): Promise<number> {
   if (options.abandon === true) return runAbandon(cli, name, options);
-  const project = await loadProject(cli.terminal, options.config);
-  return withExistingLedger(project, async ({ database }) => {
+  return withProjectLedger(cli.terminal, options, async ({ database, project }) => {
     const drops = options.drop === true;
     const { found, pipeline } = await named(database, name);
     const wanted = found.map((batch) => ({ batch, action: cancelAction(batch, drops) }));

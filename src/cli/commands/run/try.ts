@@ -2,15 +2,15 @@
  * `rowmill try`: asks a few rows at the provider's live endpoint, now, or shows, compares and accepts earlier tries.
  * Registers no pipeline and installs no trigger, so it never disturbs a worker.
  */
-import { TRY_ROWS_MAX } from "../../app/try/choose-rows.js";
-import { RowmillError } from "../../model/errors.js";
-import type { PipelineConfig } from "../../model/pipeline.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { interruptible } from "../screen/interruption.js";
-import { configOf, loadProject, unknownPipeline, type Project } from "../project.js";
-import { acceptAnswers } from "../try/accept.js";
-import { askRows, type Wanted } from "../try/ask-rows.js";
-import { listTries, showComparison } from "../try/history.js";
+import { TRY_ROWS_MAX } from "../../../app/try/choose-rows.js";
+import { RowmillError } from "../../../model/errors.js";
+import type { PipelineConfig } from "../../../model/pipeline.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { interruptible } from "../../screen/interruption.js";
+import { configOf, loadProject, unknownPipeline, type Project } from "../../project.js";
+import { acceptAnswers } from "../../try/accept.js";
+import { askRows, type Wanted } from "../../try/ask-rows.js";
+import { listTries, showComparison } from "../../try/history.js";
 
 const ROWS_DEFAULT = 5;
 

@@ -1,11 +1,11 @@
 /** Shows the progress of a worker, as live lines on a terminal and elsewhere as a line per change, and of a sweep. */
-import * as overview from "../../store/ledger/overview.js";
-import type { PipelineOverview } from "../../store/ledger/overview.js";
-import type { Due } from "../../store/ledger/due.js";
-import type { WorkerContext } from "../../worker/context.js";
-import { pauseText } from "../../model/words/pause-text.js";
-import type { Terminal } from "./terminal.js";
-import { counted, fit, formatCount, formatWait, pausedText, percentOf } from "./text.js";
+import * as overview from "../../../store/ledger/overview.js";
+import type { PipelineOverview } from "../../../store/ledger/overview.js";
+import type { Due } from "../../../store/ledger/due.js";
+import type { WorkerContext } from "../../../worker/context.js";
+import { pauseText } from "../../../model/words/pause-text.js";
+import type { Terminal } from "../terminal.js";
+import { counted, fit, formatCount, formatWait, pausedText, percentOf } from "../text.js";
 
 /** Between two counts while something happens: in a log; on a terminal counting may take a third of the time. */
 const PLAIN_EVERY_MS = 5_000;

@@ -2,26 +2,18 @@
  * `rowmill sweep`: compares every row of the source with the ledger, to find changes that no trigger reported. A
  * running worker does it; without one, this command does. It sends nothing, so it needs no key.
  */
-import type { PipelineConfig } from "../../model/pipeline.js";
-import type { Database } from "../../postgres/database.js";
-import * as overview from "../../store/ledger/overview.js";
-import * as sweeps from "../../store/requests/sweeps.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { interruptible } from "../screen/interruption.js";
-import { SweepProgress } from "../screen/progress.js";
-import {
-  configOf,
-  loadProject,
-  notInConfig,
-  registeredPipelines,
-  withExistingLedger,
-  type Project,
-} from "../project.js";
+import type { PipelineConfig } from "../../../model/pipeline.js";
+import type { Database } from "../../../postgres/database.js";
+import * as overview from "../../../store/ledger/overview.js";
+import * as sweeps from "../../../store/requests/sweeps.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { interruptible } from "../../screen/interruption.js";
+import { SweepProgress } from "../../screen/live/progress.js";
+import { configOf, notInConfig, registeredPipelines, withProjectLedger, type Project } from "../../project.js";
 
 export async function runSweep(cli: Cli, names: readonly string[], options: ProjectOptions): Promise<number> {
-  const project = await loadProject(cli.terminal, options.config);
-  return withExistingLedger(project, async ({ database }) => {
+  return withProjectLedger(cli.terminal, options, async ({ database, project }) => {
     const wanted = await registeredPipelines(database, names);
     const configs = wanted.flatMap((row) => {
       const config = configOf(project, row.name);
@@ -49,9 +41,9 @@ async function sweepHere(
   parts: { project: Project; database: Database; configs: readonly PipelineConfig[] },
 ): Promise<void> {
   await interruptible(cli.terminal, "Stopping after the current rows.", async (signal) => {
-    const { openWithoutKey } = await import("../../app/open/open-project.js");
-    const { sweepAll } = await import("../../app/open/round.js");
-    const { openLog } = await import("../screen/command-log.js");
+    const { openWithoutKey } = await import("../../../app/open/open-project.js");
+    const { sweepAll } = await import("../../../app/open/round.js");
+    const { openLog } = await import("../../screen/command-log.js");
     const { project, database, configs } = parts;
     const context = await openWithoutKey({
       config: { ...project.config, pipelines: configs },

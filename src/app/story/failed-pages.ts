@@ -1,7 +1,9 @@
 /**
- * Which failed rows match a predicate over their table, as `--where` gives it. It runs as `source.where` does: under
- * the role's own path, with your rights, in transactions that only read; page by page, each within a time.
+ * Failed rows in bounded pages, by a predicate over their table where `--where` gives one. It runs as `source.where`
+ * does: under the role's own path, with your rights, in transactions that only read, each page within a time. No page
+ * outlives the next one, so it does not matter how many rows failed.
  */
+import type { PipelineConfig } from "../../model/pipeline.js";
 import { RowmillError } from "../../model/errors.js";
 import { boundedRead, READ_TIMEOUT_MS } from "../../postgres/bounded-read.js";
 import { DatabaseError, raw, sql, underRolePath, type Database } from "../../postgres/database.js";
@@ -10,31 +12,41 @@ import { createTableSource } from "../../sources/table/table-source.js";
 import * as failures from "../../store/requests/failures.js";
 import type { FailedRows } from "../../store/requests/failures.js";
 
-const PAGE_ROWS = 1_000;
-/** Their keys stay in memory until you have answered. */
-const KEYS_MAX = 50_000;
+/** Rows that are compared at once. */
+export const PAGE_ROWS = 1_000;
 
-export interface RowsWhere {
-  readonly keys: readonly string[];
-  /** More rows may match than were looked at. */
-  readonly more: boolean;
+/** Whose rows. */
+export interface FailedIn {
+  readonly table: SourceTable;
+  readonly config: Pick<PipelineConfig, "source">;
+}
+
+export interface ChosenRows {
+  readonly meant: FailedRows;
+  /** A predicate over their table. Absent: all of them, in one page. */
+  readonly where?: string | undefined;
+  /** Stops between two pages. */
+  readonly signal?: AbortSignal;
+  /** After each page: how many rows were compared by then. */
+  readonly onCompared?: (rows: number) => void;
 }
 
 /** @throws RowmillError `usage` for a predicate that the database refuses, or that takes too long */
-export async function failedRowsWhere(
+export async function* failedPages(
   database: Database,
-  { table, sourceWhere, meant }: { table: SourceTable; sourceWhere: string | null; meant: FailedRows },
-  predicate: string,
-): Promise<RowsWhere> {
+  { table, config }: FailedIn,
+  chosen: ChosenRows,
+): AsyncGenerator<FailedRows> {
+  const { meant, where: predicate, onCompared } = chosen;
+  if (predicate === undefined) return yield meant;
   await requirePredicate(database, table, predicate);
+  const sourceWhere = config.source.where;
   const where = sourceWhere === null ? predicate : `(${sourceWhere}) and (${predicate})`;
   const source = createTableSource(table, { pipelineId: meant.pipelineId, where, skipBefore: null });
-  const keys: string[] = [];
-  for (let after = "0"; ;) {
+  for (let after = "0", compared = 0; !isStopped(chosen);) {
     const page = await failures.nextMeant(database, meant, { after, max: PAGE_ROWS });
     const last = page.at(-1);
-    if (last === undefined) return { keys, more: false };
-    if (keys.length + page.length > KEYS_MAX) return { keys, more: true };
+    if (last === undefined) return;
     const asked = page.map(({ key }) => key);
     const missing = await refusedAsUsage(table, predicate, () =>
       database.transaction((tx) => boundedRead(tx, READ_TIMEOUT_MS, () => source.missingKeys(tx, asked)), {
@@ -43,9 +55,16 @@ export async function failedRowsWhere(
     );
     if (missing === null) throw tooSlow(predicate);
     const left = new Set(missing);
-    for (const key of asked) if (!left.has(key)) keys.push(key);
+    const keys = asked.filter((key) => !left.has(key));
+    if (keys.length > 0) yield { ...meant, keys };
+    compared += page.length;
+    onCompared?.(compared);
     after = last.id;
   }
+}
+
+function isStopped({ signal }: ChosenRows): boolean {
+  return signal?.aborted === true;
 }
 
 /** A parameter makes it one statement, whatever the text says. */

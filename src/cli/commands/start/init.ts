@@ -4,25 +4,31 @@
  */
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { checkConfigText, configText, type Choices } from "../../app/init/config-text.js";
-import { isNamed, listTables, refusalOfTable, requireWatchable, type FoundTable } from "../../app/init/list-tables.js";
-import { KeptAnswers } from "../../app/init/kept-answers.js";
-import { configFileName, ignoreOwnFiles, writeTsconfig, writeVariable } from "../../app/init/project-files.js";
-import { openProjectDatabase, type OpenedDatabase } from "../../app/open/open-database.js";
-import { completeFromDotenv } from "../../config/load/dotenv.js";
-import { readEnvironment } from "../../config/load/environment.js";
-import { Problems } from "../../config/read/problems.js";
-import { readDatabase } from "../../config/read/read-database.js";
-import { RowmillError } from "../../model/errors.js";
-import type { DatabaseAddress } from "../../model/pipeline.js";
-import { DatabaseError, raw, underRolePath, type Database } from "../../postgres/database.js";
-import { ADAPTERS } from "../../providers/adapters.js";
-import { askSecret, askText, askYesNo, choose } from "../screen/ask.js";
-import type { Cli } from "../cli.js";
-import { Interrupted } from "../screen/interruption.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { hideUrl, hideVariables } from "../project.js";
-import { noteMessage } from "../screen/report-error.js";
+import { checkConfigText, configText, type Choices } from "../../../app/init/config-text.js";
+import {
+  isNamed,
+  listTables,
+  refusalOfTable,
+  requireWatchable,
+  type FoundTable,
+} from "../../../app/init/list-tables.js";
+import { KeptAnswers } from "../../../app/init/kept-answers.js";
+import { configFileName, ignoreOwnFiles, writeTsconfig, writeVariable } from "../../../app/init/project-files.js";
+import { openProjectDatabase, type OpenedDatabase } from "../../../app/open/open-database.js";
+import { completeFromDotenv } from "../../../config/load/dotenv.js";
+import { readEnvironment } from "../../../config/load/environment.js";
+import { Problems } from "../../../config/read/problems.js";
+import { readDatabase } from "../../../config/read/read-database.js";
+import { RowmillError } from "../../../model/errors.js";
+import type { DatabaseAddress } from "../../../model/pipeline.js";
+import { DatabaseError, raw, underRolePath, type Database } from "../../../postgres/database.js";
+import { ADAPTERS } from "../../../providers/adapters.js";
+import { askSecret, askText, askYesNo, choose } from "../../screen/ask.js";
+import type { Cli } from "../../cli.js";
+import { Interrupted } from "../../screen/interruption.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { hideUrl, hideVariables } from "../../project.js";
+import { noteMessage } from "../../screen/report-error.js";
 import { areComplete, makeChoices, missingOptions, noTable, type InitOptions } from "./init-questions.js";
 
 /** Of typing a connection string. */

@@ -1,16 +1,16 @@
 /** `rowmill doctor`: checks everything, shows what it found and how to fix it. Changes nothing. */
-import { GROUPS } from "../../app/doctor/look.js";
-import type { Finding, Level } from "../../model/words/finding.js";
-import { examine, type CheckReport } from "../../app/doctor/examine.js";
-import { startLook } from "../../app/doctor/look.js";
-import { proseLine, safeSql } from "../../model/words/one-line.js";
-import * as invariants from "../../store/ledger/invariants.js";
-import type { AuditedInvariant } from "../../store/ledger/invariants.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { hideSecrets, loadProject, withExistingLedger } from "../project.js";
-import type { Terminal } from "../screen/terminal.js";
-import { counted } from "../screen/text.js";
+import { GROUPS } from "../../../app/doctor/look.js";
+import type { Finding, Level } from "../../../model/words/finding.js";
+import { examine, type CheckReport } from "../../../app/doctor/examine.js";
+import { startLook } from "../../../app/doctor/look.js";
+import { proseLine, safeSql } from "../../../model/words/one-line.js";
+import * as invariants from "../../../store/ledger/invariants.js";
+import type { AuditedInvariant } from "../../../store/ledger/invariants.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { hideSecrets, withProjectLedger } from "../../project.js";
+import type { Terminal } from "../../screen/terminal.js";
+import { counted } from "../../screen/text.js";
 
 const AUDIT_STATEMENT_MS_MAX = 85_000;
 const WORDS: Readonly<Record<Level, string>> = {
@@ -117,8 +117,7 @@ function worst(findings: readonly Finding[]): Level {
 
 /** `error` when an invariant is violated: changing the command or the config would not help. */
 async function runAudit(terminal: Terminal, options: DoctorOptions): Promise<number> {
-  const project = await loadProject(terminal, options.config);
-  return withExistingLedger(project, async ({ database }) => {
+  return withProjectLedger(terminal, options, async ({ database }) => {
     const limits = { readOnly: true, statementTimeoutMs: AUDIT_STATEMENT_MS_MAX };
     const audited = await terminal.during("Checking the ledger", () => database.transaction(invariants.audit, limits));
     const holds = audited.every(({ violations }) => violations.length === 0);

@@ -1,8 +1,8 @@
 /** Reports each batch that this worker finished, in one line, once. */
-import * as batchProgress from "../../store/batches/batch-progress.js";
-import type { WorkerContext } from "../../worker/context.js";
-import { endingText } from "../reports/batch-progress-text.js";
-import type { Terminal } from "../screen/terminal.js";
+import * as batchProgress from "../../../store/batches/batch-progress.js";
+import type { WorkerContext } from "../../../worker/context.js";
+import { endingText } from "../../reports/batch-progress-text.js";
+import type { Terminal } from "../terminal.js";
 
 /** Asked for at once. */
 const BATCHES_MAX = 100;

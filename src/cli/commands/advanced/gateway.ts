@@ -1,11 +1,11 @@
 /** `rowmill gateway`: the local Batch API server, until Ctrl-C. */
 import { resolve } from "node:path";
-import { completeFromDotenv } from "../../config/load/dotenv.js";
-import { KEYS_VARIABLE, runGateway } from "../../gateway/command.js";
-import { RowmillError } from "../../model/errors.js";
-import type { Cli, LogOptions } from "../cli.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { interruptible } from "../screen/interruption.js";
+import { completeFromDotenv } from "../../../config/load/dotenv.js";
+import { KEYS_VARIABLE, runGateway } from "../../../gateway/command.js";
+import { RowmillError } from "../../../model/errors.js";
+import type { Cli, LogOptions } from "../../cli.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { interruptible } from "../../screen/interruption.js";
 
 export interface GatewayOptions extends LogOptions {
   readonly demoModel?: true;

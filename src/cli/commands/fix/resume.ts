@@ -1,23 +1,22 @@
 /** `rowmill resume`: ends a pause, whatever caused it, and makes its batches due at once. */
-import { RowmillError } from "../../model/errors.js";
-import { ANSWERS_JUDGED, failuresToAccept } from "../../model/batch/failing.js";
-import type { Queryable } from "../../postgres/database.js";
-import * as lastAnswers from "../../store/batches/last-answers.js";
-import * as pipelines from "../../store/pipelines/pipelines.js";
-import type { PipelineRow } from "../../store/pipelines/pipelines.js";
-import * as wake from "../../store/ledger/wake.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { loadProject, noteMissingWorker, registeredPipeline, withExistingLedger } from "../project.js";
-import { counted } from "../screen/text.js";
+import { RowmillError } from "../../../model/errors.js";
+import { ANSWERS_JUDGED, failuresToAccept } from "../../../model/batch/failing.js";
+import type { Queryable } from "../../../postgres/database.js";
+import * as lastAnswers from "../../../store/batches/last-answers.js";
+import * as pipelines from "../../../store/pipelines/pipelines.js";
+import type { PipelineRow } from "../../../store/pipelines/pipelines.js";
+import * as wake from "../../../store/ledger/wake.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { noteMissingWorker, registeredPipeline, withProjectLedger } from "../../project.js";
+import { counted } from "../../screen/text.js";
 
 export async function runResume(
   cli: Cli,
   name: string,
   options: ProjectOptions & { readonly accept?: true },
 ): Promise<number> {
-  const project = await loadProject(cli.terminal, options.config);
-  return withExistingLedger(project, async ({ database }) => {
+  return withProjectLedger(cli.terminal, options, async ({ database, project }) => {
     const row = await registeredPipeline(database, name);
     if (row.pauseKind === "deployment") throw suspected(row.pauseReason ?? "");
     const done = await database.transaction(async (tx) => {

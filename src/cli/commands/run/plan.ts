@@ -1,16 +1,16 @@
 /** `rowmill plan`: what `up` would send, and why, for how much, and what is wrong. Looks only; needs no key. */
-import { hasDatabase, openProjectDatabase } from "../../app/open/open-database.js";
-import { withoutKey } from "../../app/open/open-project.js";
-import { openProviders } from "../../app/open/providers.js";
-import type { PipelinePlan, PlannedRequest, ProjectPlan } from "../../app/plan/pipeline-plan.js";
-import { readPlan } from "../../app/plan/read-plan.js";
-import { RowmillError } from "../../model/errors.js";
-import type { Json, PipelineConfig } from "../../model/pipeline.js";
-import type { Finding } from "../../model/words/finding.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { loadProject, unknownPipeline, type Project } from "../project.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { planLines } from "../reports/plan-text.js";
+import { hasDatabase, openProjectDatabase } from "../../../app/open/open-database.js";
+import { withoutKey } from "../../../app/open/open-project.js";
+import { openProviders } from "../../../app/open/providers.js";
+import type { InFlightPlan, PipelinePlan, PlannedRequest, ProjectPlan } from "../../../app/plan/pipeline-plan.js";
+import { readPlan } from "../../../app/plan/read-plan.js";
+import { RowmillError } from "../../../model/errors.js";
+import type { Json, PipelineConfig } from "../../../model/pipeline.js";
+import type { Finding } from "../../../model/words/finding.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { loadProject, unknownPipeline, type Project } from "../../project.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { planLines } from "../../reports/plan-text.js";
 
 export interface PlanOptions extends ProjectOptions {
   readonly requests: number;
@@ -90,12 +90,17 @@ function usd(nanoUsd: number | null): number | null {
 
 function moneyObject({ definition, estimate, budget }: NonNullable<PipelinePlan["asking"]>): object {
   const { likelyNanoUsd, capNanoUsd, liveNanoUsd, ...sizes } = estimate;
-  const { likelyNanoUsd: again, ...compared } = definition;
+  const { likelyNanoUsd: again, inFlight, ...compared } = definition;
+  const flying = inFlight === null ? null : inFlightObject(inFlight);
   return {
-    definition: { ...compared, likelyUsd: usd(again) },
+    definition: { ...compared, likelyUsd: usd(again), inFlight: flying },
     estimate: { ...sizes, likelyUsd: usd(likelyNanoUsd), capUsd: usd(capNanoUsd), liveUsd: usd(liveNanoUsd) },
     budget: budget === null ? null : budgetObject(budget),
   };
+}
+
+function inFlightObject({ likelyNanoUsd, ...rest }: InFlightPlan): object {
+  return { ...rest, likelyUsd: usd(likelyNanoUsd) };
 }
 
 function budgetObject(budget: NonNullable<NonNullable<PipelinePlan["asking"]>["budget"]>): object {

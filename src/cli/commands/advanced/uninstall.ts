@@ -2,18 +2,18 @@
  * `rowmill uninstall`: removes the triggers of all or some pipelines from your tables, and with `--purge` Rowmill's own
  * schemas. Sources and targets keep every row.
  */
-import type { OpenedDatabase } from "../../app/open/open-database.js";
-import { uninstall } from "../../app/open/bind-pipeline.js";
-import { RowmillError } from "../../model/errors.js";
-import type { Database } from "../../postgres/database.js";
-import * as overview from "../../store/ledger/overview.js";
-import * as pipelines from "../../store/pipelines/pipelines.js";
-import * as uninstallation from "../../store/ledger/uninstallation.js";
-import { askTyped, noTerminal } from "../screen/ask.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { loadProject, registeredPipelines, withLedger } from "../project.js";
-import { counted } from "../screen/text.js";
+import type { OpenedDatabase } from "../../../app/open/open-database.js";
+import { uninstall } from "../../../app/open/bind-pipeline.js";
+import { RowmillError } from "../../../model/errors.js";
+import type { Database } from "../../../postgres/database.js";
+import * as overview from "../../../store/ledger/overview.js";
+import * as pipelines from "../../../store/pipelines/pipelines.js";
+import * as uninstallation from "../../../store/ledger/uninstallation.js";
+import { askTyped, noTerminal } from "../../screen/ask.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { loadProject, registeredPipelines, withLedger } from "../../project.js";
+import { counted } from "../../screen/text.js";
 
 export interface UninstallOptions extends ProjectOptions {
   readonly purge?: true;

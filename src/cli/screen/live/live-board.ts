@@ -3,7 +3,7 @@
  * rows, all of which are drawn over; after `fg` they are left alone, because a shell has written below them.
  */
 import { stripVTControlCharacters } from "node:util";
-import { fit, formatWait } from "./text.js";
+import { fit, formatWait } from "../text.js";
 
 const ROW_UP_AND_ERASED = "\u001b[1A\u001b[2K";
 const COLUMNS_DEFAULT = 80;

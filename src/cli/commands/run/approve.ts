@@ -2,26 +2,26 @@
  * `rowmill approve`: your yes to the cost of a new or changed pipeline, as it is shown and no later version; and what a
  * changed config does to rows that were answered before it.
  */
-import { examineSource, previewPipeline } from "../../app/open/bind-pipeline.js";
-import { configuredHash } from "../../app/open/open-project.js";
-import { presentAccount } from "../../app/open/providers.js";
-import { RowmillError } from "../../model/errors.js";
-import type { PipelineConfig } from "../../model/pipeline.js";
-import type { Database } from "../../postgres/database.js";
-import * as counts from "../../store/requests/counts.js";
-import * as changes from "../../store/pipelines/changes.js";
-import type { ChangeDecision } from "../../store/pipelines/changes.js";
-import * as pipelines from "../../store/pipelines/pipelines.js";
-import type { PipelineRow } from "../../store/pipelines/pipelines.js";
-import * as wake from "../../store/ledger/wake.js";
-import { emptyMemory } from "../../worker/context.js";
-import type { RunStep } from "../../worker/step.js";
-import { askYesNo, noTerminal } from "../screen/ask.js";
-import { askAbout, describeChange, undecidedText } from "../screen/changed-rows.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { configOf, loadProject, registeredPipeline, withExistingLedger, type Project } from "../project.js";
-import { counted, describeEstimate, readEstimate } from "../screen/text.js";
+import { examineSource, previewPipeline } from "../../../app/open/bind-pipeline.js";
+import { configuredHash } from "../../../app/open/open-project.js";
+import { presentAccount } from "../../../app/open/providers.js";
+import { RowmillError } from "../../../model/errors.js";
+import type { PipelineConfig } from "../../../model/pipeline.js";
+import type { Database } from "../../../postgres/database.js";
+import * as counts from "../../../store/requests/counts.js";
+import * as changes from "../../../store/pipelines/changes.js";
+import type { ChangeDecision } from "../../../store/pipelines/changes.js";
+import * as pipelines from "../../../store/pipelines/pipelines.js";
+import type { PipelineRow } from "../../../store/pipelines/pipelines.js";
+import * as wake from "../../../store/ledger/wake.js";
+import { emptyMemory } from "../../../worker/context.js";
+import type { RunStep } from "../../../worker/step.js";
+import { askYesNo, noTerminal } from "../../screen/ask.js";
+import { askAbout, describeChange, undecidedText } from "../../screen/changed-rows.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { configOf, registeredPipeline, withProjectLedger, type Project } from "../../project.js";
+import { counted, describeEstimate, readEstimate } from "../../screen/text.js";
 
 export interface ApproveOptions extends ProjectOptions {
   readonly yes?: true;
@@ -30,8 +30,7 @@ export interface ApproveOptions extends ProjectOptions {
 
 export async function runApprove(cli: Cli, name: string, options: ApproveOptions): Promise<number> {
   const { terminal } = cli;
-  const project = await loadProject(terminal, options.config);
-  return withExistingLedger(project, async ({ database }) => {
+  return withProjectLedger(terminal, options, async ({ database, project }) => {
     const known = await registeredPipeline(database, name);
     const isDecided = await settleChange(cli, options, { project, database, row: known });
     // To ask again is a yes to its cost, too.

@@ -1,11 +1,11 @@
 /** `rowmill up --print-sql`: what `up` would run, as a script to review. Changes nothing, and needs no key. */
-import { installationSql } from "../../app/open/installation-sql.js";
-import { startLook } from "../../app/doctor/look.js";
-import { hasDatabase, openProjectDatabase } from "../../app/open/open-database.js";
-import { RowmillError } from "../../model/errors.js";
-import type { Cli } from "../cli.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { loadProject, onlyPipelines } from "../project.js";
+import { installationSql } from "../../../app/open/installation-sql.js";
+import { startLook } from "../../../app/doctor/look.js";
+import { hasDatabase, openProjectDatabase } from "../../../app/open/open-database.js";
+import { RowmillError } from "../../../model/errors.js";
+import type { Cli } from "../../cli.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { loadProject, onlyPipelines } from "../../project.js";
 
 /** `usage` when a pipeline's tables do not match its config: the script then lacks its part. */
 export async function printSql(

@@ -1,14 +1,14 @@
 /** Owns what a config needs to know: taken from the options, or asked, or reported as missing. */
-import { ANSWER_EXAMPLE, readAnswerFields } from "../../app/init/answer-fields.js";
-import { nameFor, targetFor, type Choices } from "../../app/init/config-text.js";
-import type { AnswerName, KeptAnswers } from "../../app/init/kept-answers.js";
-import type { FoundTable } from "../../app/init/list-tables.js";
-import { pipelineNameProblem } from "../../config/read/read-names.js";
-import { RowmillError } from "../../model/errors.js";
-import { ADAPTERS } from "../../providers/adapters.js";
-import { askText, choose, chooseSome } from "../screen/ask.js";
-import type { LogOptions } from "../cli.js";
-import type { Terminal } from "../screen/terminal.js";
+import { ANSWER_EXAMPLE, readAnswerFields } from "../../../app/init/answer-fields.js";
+import { nameFor, targetFor, type Choices } from "../../../app/init/config-text.js";
+import type { AnswerName, KeptAnswers } from "../../../app/init/kept-answers.js";
+import type { FoundTable } from "../../../app/init/list-tables.js";
+import { pipelineNameProblem } from "../../../config/read/read-names.js";
+import { RowmillError } from "../../../model/errors.js";
+import { ADAPTERS } from "../../../providers/adapters.js";
+import { askText, choose, chooseSome } from "../../screen/ask.js";
+import type { LogOptions } from "../../cli.js";
+import type { Terminal } from "../../screen/terminal.js";
 
 export interface InitOptions extends LogOptions {
   readonly table?: string;

@@ -2,29 +2,29 @@
  * `rowmill deployment`: shows which database holds the ledger and whether it may be a copy, or carries out your answer:
  * the previous database is gone, or it is still in use. Sets the pipelines up as `up` would, and sends nothing.
  */
-import { copyLedger, prepareCopy, type CopyCounts } from "../../app/deployment/copy-ledger.js";
-import type { OpenedDatabase } from "../../app/open/open-database.js";
-import { openProject } from "../../app/open/open-project.js";
-import { lookAtPlace } from "../../app/open/place-of-ledger.js";
-import { openProviders } from "../../app/open/providers.js";
+import { copyLedger, prepareCopy, type CopyCounts } from "../../../app/deployment/copy-ledger.js";
+import type { OpenedDatabase } from "../../../app/open/open-database.js";
+import { openProject } from "../../../app/open/open-project.js";
+import { lookAtPlace } from "../../../app/open/place-of-ledger.js";
+import { openProviders } from "../../../app/open/providers.js";
 import {
   prepareRestore,
   restoreLedger,
   type LostBatch,
   type Restoration,
   type RestoreCounts,
-} from "../../app/deployment/restore-ledger.js";
-import { RowmillError } from "../../model/errors.js";
-import { suspicionText } from "../../model/deployment-identity.js";
-import * as deployment from "../../store/ledger/deployment.js";
-import type { WorkerContext } from "../../worker/context.js";
-import { askYesNo, noTerminal } from "../screen/ask.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { openLog } from "../screen/command-log.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { interruptible } from "../screen/interruption.js";
-import { loadProject, withExistingLedger, type Project } from "../project.js";
-import { counted } from "../screen/text.js";
+} from "../../../app/deployment/restore-ledger.js";
+import { RowmillError } from "../../../model/errors.js";
+import { suspicionText } from "../../../model/deployment-identity.js";
+import * as deployment from "../../../store/ledger/deployment.js";
+import type { WorkerContext } from "../../../worker/context.js";
+import { askYesNo, noTerminal } from "../../screen/ask.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { openLog } from "../../screen/command-log.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { interruptible } from "../../screen/interruption.js";
+import { loadProject, withExistingLedger, type Project } from "../../project.js";
+import { counted } from "../../screen/text.js";
 
 const BATCHES_SHOWN = 20;
 

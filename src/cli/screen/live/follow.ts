@@ -4,15 +4,15 @@
  * happened.
  */
 import type { Logger } from "pino";
-import { idleState } from "../../app/open/idle.js";
-import { DatabaseError } from "../../postgres/database.js";
-import type { Due } from "../../store/ledger/due.js";
-import { Alarm } from "../../worker/process/attend.js";
-import type { WorkerContext } from "../../worker/context.js";
-import { errorWaitMs } from "../../worker/loop.js";
-import type { Worker } from "../../worker/process/worker.js";
-import type { Approvals } from "./approvals.js";
-import { WAIT_MS_MAX } from "./patience.js";
+import { idleState } from "../../../app/open/idle.js";
+import { DatabaseError } from "../../../postgres/database.js";
+import type { Due } from "../../../store/ledger/due.js";
+import { Alarm } from "../../../worker/process/attend.js";
+import type { WorkerContext } from "../../../worker/context.js";
+import { errorWaitMs } from "../../../worker/loop.js";
+import type { Worker } from "../../../worker/process/worker.js";
+import type { Approvals } from "../approvals.js";
+import { WAIT_MS_MAX } from "../patience.js";
 import type { WorkProgress } from "./progress.js";
 
 /** Between two looks; and at most, where nothing moves on a screen and no end is awaited. */
