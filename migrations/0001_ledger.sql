@@ -186,6 +186,8 @@ create table rowmill.requests (
   demo boolean not null default false,
   -- The row was gone when its answer came, and the answer was kept (`source.onGone`): no sweep counts it as gone for that.
   row_gone boolean not null default false,
+  -- An answer that it shared with equal requests did not fit its row: this content is asked in a line of its own.
+  alone boolean not null default false,
   -- The content that state, tries and error speak of; in a batch the one that was asked. 16 bytes of its SHA-256, or `large:` and its size.
   -- Null: the row was never read, as that of a request which waits for the first time.
   content_hash bytea,
@@ -310,6 +312,8 @@ create table rowmill.batches (
   output_tokens bigint not null default 0,
   cost_nano_usd bigint not null default 0,
   unpriced integer not null default 0,
+  -- What the requests that share a line would have cost with lines of their own: as much as the line that each of them shares.
+  sharing_saved_nano_usd bigint not null default 0,
   -- `rowmill cancel`: since when a person wants it cancelled, who that was, and whether what has no answer by then is dropped instead of
   -- asked again. Written without the lease, and never taken back; the batch's next turn acts on it.
   cancel_wanted_at timestamptz,
@@ -432,7 +436,9 @@ create table rowmill.usage (
   output_tokens bigint not null default 0,
   cost_nano_usd bigint not null default 0,
   -- Paid attempts whose price is not known.
-  unpriced integer not null default 0
+  unpriced integer not null default 0,
+  -- What attempts that shared a line would have cost with lines of their own.
+  sharing_saved_nano_usd bigint not null default 0
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000);
 create index usage_of_batch on rowmill.usage (batch) where batch is not null;
 create index usage_by_hour on rowmill.usage (hour);

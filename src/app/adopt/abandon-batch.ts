@@ -6,6 +6,7 @@
 import { randomUUID } from "node:crypto";
 import type { AccountWords } from "../../model/provider/account.js";
 import { RowmillError } from "../../model/errors.js";
+import { sharedFrom } from "../../model/request/custom-id.js";
 import { ProviderError } from "../../model/provider/provider.js";
 import * as batches from "../../store/batches/batches.js";
 import type { Batch, Lease } from "../../store/batches/batches.js";
@@ -52,7 +53,8 @@ async function abandon(tx: Queryable, lease: Lease, batch: Batch): Promise<Aband
   return { rows, lostNanoUsd };
 }
 
-function endingOf({ requestId, attempt, tries, returns, room }: InFlight): AttemptEnding {
+function endingOf(request: InFlight): AttemptEnding {
+  const { requestId, attempt, tries, returns, room } = request;
   return {
     id: requestId,
     attempt,
@@ -67,7 +69,8 @@ function endingOf({ requestId, attempt, tries, returns, room }: InFlight): Attem
     cost: 0,
     room,
     nextRoom: null,
-    sharedFrom: null,
+    sharedFrom: sharedFrom(request),
+    sharingSaved: 0,
     demo: false,
     rowGone: false,
     to: "waiting",
