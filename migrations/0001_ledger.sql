@@ -616,13 +616,15 @@ select p.name as pipeline, b.model, b.provider, b.id as batch_id,
   (b.reserved_nano_usd / 1e9)::numeric(20, 9) as reserved_usd, (s.nano_usd / 1e9)::numeric(20, 9) as spent_usd,
   (round(s.nano_usd / b.batch_factor) / 1e9)::numeric(20, 9) as live_usd,
   ((round(s.nano_usd / b.batch_factor) - s.nano_usd) / 1e9)::numeric(20, 9) as saved_usd,
-  (b.unpriced + u.unpriced)::bigint as answers_without_price
+  (b.unpriced + u.unpriced)::bigint as answers_without_price, b.sharing::bigint as shared_requests,
+  ((b.sharing_saved_nano_usd + u.sharing_saved_nano_usd) / 1e9)::numeric(20, 9) as sharing_saved_usd
 from rowmill.batches b
 join rowmill.pipelines p on p.id = b.pipeline_id
 cross join lateral (
   select coalesce(sum(succeeded), 0) as succeeded, coalesce(sum(failed), 0) as failed, coalesce(sum(returned), 0) as returned,
     coalesce(sum(input_tokens), 0) as input_tokens, coalesce(sum(output_tokens), 0) as output_tokens,
-    coalesce(sum(cost_nano_usd), 0) as cost_nano_usd, coalesce(sum(unpriced), 0) as unpriced
+    coalesce(sum(cost_nano_usd), 0) as cost_nano_usd, coalesce(sum(unpriced), 0) as unpriced,
+    coalesce(sum(sharing_saved_nano_usd), 0) as sharing_saved_nano_usd
   from rowmill.usage u
   where u.batch = b.no
     and b.settled_at is null) u

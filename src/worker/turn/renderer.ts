@@ -265,7 +265,8 @@ async function finish(
   }
   const file = await spool.close(turn.lease);
   const ended = await inFlight.countEnded(turn.context.read, batch.no);
-  const moved = await move("rendered", `${packed.requests} lines, ${file.bytes} bytes`, {
+  const shared = sharing === 0 ? "" : ` for ${packed.requests + sharing} requests`;
+  const moved = await move("rendered", `${packed.requests} lines${shared}, ${file.bytes} bytes`, {
     room: bounds.room,
     requests: packed.requests + sharing + ended,
     lines: packed.requests,
