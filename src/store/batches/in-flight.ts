@@ -310,19 +310,16 @@ export async function shareLines(
     select count(*)::int from moved`);
 }
 
-/** Line → the requests in flight that share it. */
+/** Line → the requests that share it, also those that have ended. */
 export async function sharersOf(
   client: Reader,
   batch: number,
   lines: readonly string[],
 ): Promise<ReadonlyMap<string, readonly string[]>> {
   const rows = await client.rows<{ line: string; ids: string[] }>(sql`
-    select l.custom_id as line, json_agg(r.id::text order by r.id) as ids
-    from rowmill.named_lines l
-    join rowmill.requests r on r.id = l.request_id and r.state = 'batched' and r.batch = l.batch
-    where l.batch = ${batch}
-      and l.sharing
-      and l.custom_id = any(${textArray(lines)})
+    select l.custom_id as line, json_agg(l.request_id::text order by l.request_id) as ids
+    from unnest(${textArray(lines)}) n (name)
+    join rowmill.named_lines l on l.batch = ${batch} and l.sharing and l.custom_id = n.name
     group by l.custom_id`);
   return new Map(rows.map(({ line, ids }) => [line, ids]));
 }
