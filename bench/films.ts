@@ -22,7 +22,8 @@ export const createFilms =
 
 /** Of `$1` rows with `$2` characters of description, and `$4` titles. */
 export const insertFilms = `insert into public.films
-  select n, 'Film number ' || 1 + (n - 1) % $4::int, left(repeat($3, 1 + $2 / length($3)), $2) from generate_series(1, $1::int) n`;
+  select n, 'Film number ' || 1 + (n - 1) % $4::int, left(repeat($3, 1 + $2 / length($3)), $2)
+  from generate_series(1, $1::int) n`;
 
 export function filmValues(rows: number, rowBytes: number, titles = rows): readonly (number | string)[] {
   return [rows, Math.max(1, rowBytes - KEY_AND_TITLE_BYTES), SENTENCE, titles];

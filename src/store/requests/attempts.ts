@@ -84,8 +84,8 @@ export async function endMany(
         error_code = case x.to when 'succeeded' then null when 'cancelled' then ${DROPPED} else x.outcome end,
         error = case x.to when 'succeeded' then null when 'cancelled' then ${DROPPED_TEXT} else x.detail end
       from x
-      -- As a condition of the join: by its statistics hardly any request is in that state and batch, and the planner then
-      -- compares all of them with each of these. At 10,000 requests that took 2 ms for each.
+      -- As a condition of the join: by the statistics hardly any request is in that state and batch, and the planner
+      -- then compares all of them with each of these. At 10,000 requests that took 2 ms for each.
       where r.id = x.id
         and case
           when x.id is not null then r.state = 'batched' and r.batch = ${batch.no} and r.attempt = x.attempt end
