@@ -198,6 +198,7 @@ describe("A cancellation", () => {
     account: "a",
     providerBatchId: "batch_68a1b2c3",
     rows: 1_000,
+    sharing: 0,
     done: 312,
     reservedNanoUsd: 380_000_000,
     costNanoUsd: 0,
@@ -211,6 +212,10 @@ describe("A cancellation", () => {
       "Rows without an answer wait, and go out again with the next batch.",
       "To send nothing more: rowmill pause movies",
     ]);
+    expect(noteOf({ batch: { ...batch, sharing: 376 }, action: "cancel" })).toBe(
+      "Batch 3473fe9e of movies is at the provider: 312 of 624 lines for 1,000 rows answered at the last check. " +
+        "Those are kept and paid, up to $0.19 of the $0.38 reserved.",
+    );
     expect(noteOf({ batch: { ...batch, done: 0 }, action: "withdraw" })).toBe(
       "Batch 3473fe9e of movies was not sent yet: 1,000 rows, nothing spent, $0.38 freed.",
     );
