@@ -13,13 +13,26 @@ export interface EqualNotesOptions {
   readonly attempts?: number;
   readonly maxRequests?: number;
   readonly model?: string;
+  /** False: any answer fits any row, and none is judged by its row. Default: true. */
+  readonly validates?: boolean;
   /** Default: as the environment says. */
   readonly provider?: Provider;
 }
 
+const validate = ({ summary }: { summary: string }, { tag }: { tag: string | null }): string | null =>
+  tag === null || summary.includes(tag) ? null : `it lacks ${tag}`;
+
 /** An answer fits a row without a tag, and one whose tag it contains. */
 export function equalNotesPipeline(options: EqualNotesOptions = {}) {
-  const { temperature = 0, dedupe, attempts = 3, maxRequests, model = "plain-small", provider } = options;
+  const {
+    temperature = 0,
+    dedupe,
+    attempts = 3,
+    maxRequests,
+    model = "plain-small",
+    provider,
+    validates = true,
+  } = options;
   return pipeline({
     ...quick,
     ...(provider === undefined ? {} : { provider }),
@@ -27,9 +40,9 @@ export function equalNotesPipeline(options: EqualNotesOptions = {}) {
     request: { model, maxOutputTokens: 100, temperature, user: "{{ body }}" },
     answer: z.object({ summary: z.string() }),
     target: { table: "note_summaries" },
-    validate: ({ summary }, { tag }) => (tag === null || summary.includes(tag) ? null : `it lacks ${tag}`),
     attempts,
     reconcile: { window: "500ms" },
+    ...(validates ? { validate } : {}),
     ...(dedupe === undefined ? {} : { dedupe }),
     ...(maxRequests === undefined ? {} : { batch: { maxRequests } }),
   });

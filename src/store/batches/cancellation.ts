@@ -40,7 +40,8 @@ export async function candidates(
           then json_build_object('drops', b.cancel_drops, 'asked', b.cancel_asked_at is not null) end as cancel,
       case
         when b.settled_at is not null then 0
-        else ${OPEN_OF} + (select coalesce(sum(q.n), 0) from rowmill.queue q where q.batch = b.no)::int end as rows, b.sharing,
+        else ${OPEN_OF} + (select coalesce(sum(q.n), 0) from rowmill.queue q where q.batch = b.no)::int end as rows,
+      b.sharing,
       coalesce((b.provider_counts ->> 'completed')::int, 0) + coalesce((b.provider_counts ->> 'failed')::int, 0)
         as done,
       b.reserved_nano_usd::float8 as "reservedNanoUsd",
