@@ -193,6 +193,7 @@ describe("The story of a row", () => {
       cachedInputTokens: 0,
       outputTokens: 0,
       costNanoUsd: null,
+      sharedWith: null,
       at: new Date(),
       writtenAt: null,
     };

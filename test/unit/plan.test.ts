@@ -168,6 +168,7 @@ function factsOf(more: Partial<PlanFacts> = {}, spec: object = {}): PlanFacts {
     },
     examined: {
       read: 100,
+      repeated: 0,
       sample: {
         takenAtMs: 0,
         definitionHash: "",
@@ -437,6 +438,31 @@ describe("The text of a plan", () => {
     });
     const at = text.findIndex((line) => line.includes("Your edit"));
     expect(text.slice(at, at + lines.length)).toEqual(lines);
+  });
+
+  it.each([
+    [
+      { rows: 30, read: 100, of: 503, shared: true },
+      "30 of 100 sampled rows ask what another one asks; a batch asks that once, for less (dedupe)",
+    ],
+    [
+      { rows: 1, read: 503, of: 503, shared: false },
+      "1 of 503 rows asks what another one asks; to ask that once in a batch: dedupe: true",
+    ],
+  ])("says of equal questions %o: %s", (repeated, words) => {
+    const lines = textOf({
+      findings: [],
+      ledger: "ready",
+      pipelines: [{ name: "films", findings: [], setup: null, asking: { ...asking, repeated } }],
+    });
+    expect(lines).toContain(`  Equal questions: ${words}`);
+  });
+
+  it("finds equal questions, unless the provider takes no small batch", () => {
+    const examined = { ...factsOf().examined, repeated: 30 };
+    const rows = { ...factsOf().rows, waiting: 503 };
+    expect(decidePlan(factsOf({ examined, rows })).repeated).toMatchObject({ rows: 30, read: 100, of: 503 });
+    expect(decidePlan(factsOf({ rows })).repeated).toBeNull();
   });
 
   it("says in one line that nothing goes out, and what could not be planned", () => {

@@ -7,6 +7,7 @@ import { randomUUID } from "node:crypto";
 import type { AccountWords } from "../../model/provider/account.js";
 import { RowmillError } from "../../model/errors.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
+import { sharedFrom } from "../../model/request/custom-id.js";
 import { ProviderError } from "../../model/provider/provider.js";
 import * as batches from "../../store/batches/batches.js";
 import type { Batch, Lease } from "../../store/batches/batches.js";
@@ -102,7 +103,8 @@ async function dropQueued(tx: Queryable, { pipelineId, no }: Batch, source: Sour
   }
 }
 
-function endingOf({ requestId, attempt, tries, returns, room }: InFlight, to: AttemptEnding["to"]): AttemptEnding {
+function endingOf(request: InFlight, to: AttemptEnding["to"]): AttemptEnding {
+  const { requestId, attempt, tries, returns, room } = request;
   return {
     id: requestId,
     attempt,
@@ -117,7 +119,8 @@ function endingOf({ requestId, attempt, tries, returns, room }: InFlight, to: At
     cost: 0,
     room,
     nextRoom: null,
-    sharedFrom: null,
+    sharedFrom: sharedFrom(request),
+    sharingSaved: 0,
     demo: false,
     rowGone: false,
     to,

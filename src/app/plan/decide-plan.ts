@@ -15,6 +15,7 @@ import type {
   DefinitionPlan,
   LedgerSetup,
   PackingPlan,
+  RepeatedPlan,
   RowsPlan,
   StartPlan,
 } from "./pipeline-plan.js";
@@ -61,6 +62,7 @@ export function decidePlan(facts: PlanFacts): AskingPlan {
     start: decideStart(facts, rows.send),
     estimate,
     measured: { read: Math.min(sample.rows, rows.send), of: rows.send },
+    repeated: decideRepeated(facts, rows.send),
     budget: decideBudget(pipeline, money.spending, estimate.likelyNanoUsd),
     approval: { state, aboveUsd: config.approveAboveUsd },
     pause: row === null || row.pauseKind === null ? null : { kind: row.pauseKind, reason: row.pauseReason ?? "" },
@@ -138,6 +140,12 @@ function decideDefinition({ pipeline, ledger, row, rows, decision, examined, mon
         ? null
         : { rows: rows.inFlight, asksAgain: inFlight, likelyNanoUsd: costOf(inFlight) },
   };
+}
+
+function decideRepeated({ pipeline, examined }: PlanFacts, send: number): RepeatedPlan | null {
+  const { config, provider } = pipeline;
+  if (examined.repeated === 0 || provider.limits.requestsMin > 1) return null;
+  return { rows: examined.repeated, read: Math.min(examined.read, send), of: send, shared: config.dedupe };
 }
 
 function decidePacking({ pipeline, examined, money }: PlanFacts, rows: number): PackingPlan {

@@ -42,6 +42,8 @@ export interface AskingPlan {
   readonly estimate: Estimate;
   /** Rows whose requests were measured for batches, tokens and cost. */
   readonly measured: Sampled;
+  /** Null: no row that was read asks what another one asks, or the provider takes no small batch. */
+  readonly repeated: RepeatedPlan | null;
   readonly budget: BudgetPlan | null;
   readonly approval: { readonly state: "given" | "notNeeded" | "needed"; readonly aboveUsd: number };
   readonly pause: { readonly kind: PauseKind; readonly reason: string } | null;
@@ -135,6 +137,14 @@ export type StartPlan =
   | { readonly kind: "waits"; readonly rows: number; readonly waitMs: number }
   /** The provider named a time. */
   | { readonly kind: "provider"; readonly waitMs: number };
+
+/** Equal questions among the rows that were read. */
+export interface RepeatedPlan extends Sampled {
+  /** How many ask what another one of them asks. */
+  readonly rows: number;
+  /** Those that get into one batch share a line. */
+  readonly shared: boolean;
+}
 
 export interface BudgetPlan {
   readonly usd: number;

@@ -4,6 +4,7 @@ import { proseLine } from "../../model/words/one-line.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import type { BatchEnding, BatchProgress } from "../../store/batches/batch-progress.js";
 import { counted, fit, formatCount, formatWait, shortId } from "../screen/text.js";
+import { sharingText } from "./sharing-text.js";
 
 const TROUBLE_CHARACTERS = 300;
 /** A shorter time would read as "now". */
@@ -70,8 +71,10 @@ export function endingText(ending: BatchEnding): string {
   if (state !== "settled" || rows === 0)
     return proseLine(`! ${name} was ${state === "settled" ? "empty" : state}: ${fit(reason, REASON_CHARACTERS)}`);
   const again = returned === 0 ? "" : `, ${formatCount(returned)} to send again`;
+  const shared = sharingText({ ...ending, requests: rows });
   const price = costNanoUsd === null ? "price unknown" : formatUsd(costNanoUsd);
+  const paid = shared === null ? price : `${price} (${shared})`;
   const counts = `${counted(succeeded, "row")} succeeded, ${formatCount(failed)} failed${again}`;
   const took = formatWait(Math.max(TOOK_SHOWN_MS, tookMs));
-  return proseLine(`${failed > 0 ? "✗" : "✓"} ${name} is done: ${counts}; ${price}; took ${took}`);
+  return proseLine(`${failed > 0 ? "✗" : "✓"} ${name} is done: ${counts}; ${paid}; took ${took}`);
 }

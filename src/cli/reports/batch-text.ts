@@ -5,6 +5,7 @@ import type { BatchStory, ListedBatch, LoggedEvent, OutcomeCount } from "../../s
 import { renderTable, type TableColumn } from "../screen/lay-out.js";
 import type { Terminal } from "../screen/terminal.js";
 import { counted, formatCount, formatTime, formatWait, shortId } from "../screen/text.js";
+import { sharingJson, sharingText } from "./sharing-text.js";
 
 type Style = Pick<Terminal, "columns" | "bold" | "ago">;
 
@@ -113,6 +114,7 @@ export function batchJson(batch: ListedBatch): Readonly<Record<string, unknown>>
     likelyUsd: batch.likelyNanoUsd === null ? null : batch.likelyNanoUsd / 1e9,
     reservedUsd: batch.reservedNanoUsd / 1e9,
     costUsd: (batch.costNanoUsd + batch.lostNanoUsd) / 1e9,
+    ...sharingJson(batch),
     unpriced,
   };
 }
@@ -136,6 +138,7 @@ export function logLines({ story, events, outcomes, place }: BatchLog, style: St
     ["provider", providerText(story)],
     ["cancel", cancelText(story)],
     ["requests", accountsText(story)],
+    ["shared", sharingText(story)],
     ["endings", outcomes.map(({ outcome, rows }) => `${formatCount(rows)} ${outcome}`).join(", ")],
     ["tokens", tokensText(story)],
     ["money", moneyText(story)],

@@ -172,8 +172,20 @@ function sendingLines(asking: AskingPlan): string[] {
     `  Start: ${startText(asking)}`,
     `  Tokens: ${tokens}${measuredText(measured)}`,
     `  Cost: ${cost}`,
+    ...repeatedLines(asking),
     ...budgetLines(asking),
     `  Approval: ${approvalText(asking)}`,
+  ];
+}
+
+/** The estimate counts each of these rows, since a sample does not say how many share a line. */
+function repeatedLines({ repeated }: AskingPlan): string[] {
+  if (repeated === null) return [];
+  const { rows, read, of, shared } = repeated;
+  const among = read < of ? `${formatCount(read)} sampled rows` : counted(read, "row");
+  const what = shared ? "a batch asks that once, for less (dedupe)" : "to ask that once in a batch: dedupe: true";
+  return [
+    `  Equal questions: ${formatCount(rows)} of ${among} ${rows === 1 ? "asks" : "ask"} what another one asks; ${what}`,
   ];
 }
 

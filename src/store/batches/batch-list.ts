@@ -74,6 +74,10 @@ export interface ListedBatch {
   readonly lostNanoUsd: number;
   readonly reservedNanoUsd: number;
   readonly likelyNanoUsd: number | null;
+  /** Requests that share the line of an equal one, */
+  readonly sharing: number;
+  /** and what lines of their own would have cost. */
+  readonly sharingSavedNanoUsd: number;
   /** Paid attempts without a known price, which the cost lacks. */
   readonly unpriced: number;
 }
@@ -93,13 +97,14 @@ const LISTED = sql`b.id, b.no, p.name as pipeline, ${VERSION_OF_BATCH} as versio
     - coalesce(b.submitted_at, b.planned_at)) * 1000)::float8 as "elapsedMs",
   (b.cost_nano_usd + u.cost)::float8 as "costNanoUsd", b.lost_nano_usd::float8 as "lostNanoUsd",
   b.reserved_nano_usd::float8 as "reservedNanoUsd", b.likely_nano_usd::float8 as "likelyNanoUsd",
+  b.sharing, (b.sharing_saved_nano_usd + u.sharing_saved)::float8 as "sharingSavedNanoUsd",
   (b.unpriced + u.unpriced)::int as unpriced`;
 
 /** Of the unfinished batch `b`; zeros for an ended one. */
 const USED = sql`lateral (
   select coalesce(sum(succeeded), 0)::int as succeeded, coalesce(sum(failed), 0)::int as failed,
     coalesce(sum(returned), 0)::int as returned, coalesce(sum(cost_nano_usd), 0) as cost,
-    coalesce(sum(unpriced), 0) as unpriced
+    coalesce(sum(unpriced), 0) as unpriced, coalesce(sum(sharing_saved_nano_usd), 0) as sharing_saved
   from rowmill.usage u
   where u.batch = b.no
     and b.settled_at is null) u`;

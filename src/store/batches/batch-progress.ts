@@ -120,6 +120,9 @@ export interface BatchEnding {
   readonly returned: number;
   /** Null: the price of its model is not known. */
   readonly costNanoUsd: number | null;
+  /** Requests that shared the line of an equal one, and what lines of their own would have cost. */
+  readonly sharing: number;
+  readonly sharingSavedNanoUsd: number;
   /** From its plan to its end. */
   readonly tookMs: number;
   /** Why it ended. */
@@ -131,6 +134,7 @@ export async function endings(client: Reader, ids: readonly string[]): Promise<B
   return client.rows<BatchEnding>(sql`
     select b.id, p.name as pipeline, b.state, b.succeeded, b.failed, b.returned,
       case when b.unpriced = 0 then (b.cost_nano_usd + b.lost_nano_usd)::float8 end as "costNanoUsd",
+      b.sharing, b.sharing_saved_nano_usd::float8 as "sharingSavedNanoUsd",
       (extract(epoch from b.settled_at - b.planned_at) * 1000)::float8 as "tookMs", coalesce(e.reason, '') as reason
     from rowmill.batches b
     join rowmill.pipelines p on p.id = b.pipeline_id

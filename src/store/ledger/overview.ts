@@ -324,6 +324,8 @@ export interface AttemptStory {
   readonly cachedInputTokens: number;
   readonly outputTokens: number;
   readonly costNanoUsd: number | null;
+  /** The row with the equal question whose line it shared, which has its tokens and cost; null: it had its own. */
+  readonly sharedWith: string | null;
   readonly at: Date | null;
   /** When an answer that the target had refused was written after all. */
   readonly writtenAt: Date | null;
@@ -336,15 +338,15 @@ export async function attemptStories(client: Queryable, requestId: string): Prom
       b.provider_batch_id as "providerBatchId", b.state as "batchState", x.ending, x.outcome, x.detail,
       ${shownText({ whole: sql`x.answer`, bytes: sql`pg_catalog.octet_length(x.answer)` })} as answer, x.model,
       coalesce(x.input_tokens, 0) as "inputTokens", coalesce(x.cached_input_tokens, 0) as "cachedInputTokens",
-      coalesce(x.output_tokens, 0) as "outputTokens", x.cost_nano_usd::float8 as "costNanoUsd", x.at,
-      x.written_at as "writtenAt"
+      coalesce(x.output_tokens, 0) as "outputTokens", x.cost_nano_usd::float8 as "costNanoUsd",
+      (select key from rowmill.requests where id = x.shared_from) as "sharedWith", x.at, x.written_at as "writtenAt"
     from (
       select attempt, batch, ending::text, outcome, detail, answer, model, input_tokens, cached_input_tokens,
-        output_tokens, cost_nano_usd, at, written_at
+        output_tokens, cost_nano_usd, shared_from, at, written_at
       from rowmill.attempts
       where request_id = ${requestId}::bigint
       union all
-      select attempt, batch, null, null, null, null, null, null, null, null, null, null, null
+      select attempt, batch, null, null, null, null, null, null, null, null, null, null, null, null
       from rowmill.requests
       where id = ${requestId}::bigint and state = 'batched') x
     join rowmill.batches b on b.no = x.batch

@@ -82,7 +82,7 @@ async function actOn(turn: Refused, verdict: RefusalVerdict, first: BatchInputEr
       return noRoom((size ?? definition ?? account ?? first).message);
     }
     case "lines":
-      return ({ line, contentHash }) => lineFacts(verdict.lines.get(line), contentHash);
+      return ({ line, contentHash }) => lineFacts(line === null ? undefined : verdict.lines.get(line), contentHash);
     case "unexplained":
       return unexplained(turn, first);
   }

@@ -120,6 +120,8 @@ function attemptLines(attempt: AttemptStory, events: readonly BatchEventStory[])
 }
 
 function usageLines(attempt: AttemptStory): string[] {
+  if (attempt.sharedWith !== null)
+    return [proseLine(`shared the line of row ${attempt.sharedWith}, which asked the same, at no cost`)];
   if (attempt.ending === null || attempt.inputTokens + attempt.outputTokens === 0) return [];
   const cost = attempt.costNanoUsd === null ? "unknown price" : formatUsd(attempt.costNanoUsd);
   const cached = attempt.cachedInputTokens === 0 ? "" : ` (${formatCount(attempt.cachedInputTokens)} cached)`;
