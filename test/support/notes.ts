@@ -10,6 +10,7 @@ export interface NotesChanges {
   readonly model?: string;
   /** The template of the message. */
   readonly user?: string;
+  readonly onChange?: "ask" | "newOnly";
   /** Default: as the environment says. */
   readonly provider?: Provider;
 }
@@ -18,6 +19,7 @@ export function notesPipeline(changes: NotesChanges = {}) {
   return pipeline({
     source: { table: "notes", key: "id", columns: ["body"] },
     ...quick,
+    ...(changes.onChange === undefined ? {} : { onChange: changes.onChange }),
     ...(changes.provider === undefined ? {} : { provider: changes.provider }),
     request: {
       model: changes.model ?? "gpt-4o-mini",
