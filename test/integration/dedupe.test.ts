@@ -92,6 +92,15 @@ describeDatabases(
       expect(await states()).toEqual({ succeeded: 2, failed: 1 });
     });
 
+    it("do not pause the pipeline where only hard rows of a batch that went well are asked alone", async () => {
+      const hard = Array.from({ length: 20 }, (_, row): Note => [`hard ${row}`, "a word that no answer has"]);
+      const easy = Array.from({ length: 40 }, (_, row): Note => [`easy ${row}`]);
+      const one = await start([...easy, ...hard, ...hard]);
+      await at.project.drain(one);
+      expect(await paused()).toBeNull();
+      expect(await states()).toEqual({ succeeded: 40, failed: 40 });
+    });
+
     it("are answered by the line of a row that changes or goes meanwhile", async () => {
       let hold = true;
       const one = await start([["a"], ["a"], ["b"], ["b"], ["b"]], { hold: () => hold });

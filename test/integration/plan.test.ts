@@ -108,6 +108,21 @@ describeDatabases(
       await project.check();
     });
 
+    it("counts answered rows as such where onChange, or your decision, says that they keep their answers", async () => {
+      await createNotes(project, plain(5));
+      await project.drain(await project.worker({ notes: notesPipeline() }));
+      const user = "Now: {{ body }}";
+      const kept = { definition: { asksAgain: 0 }, rows: { ...NOTHING, send: 0, answered: 5 } };
+      const newOnly = { notes: notesPipeline({ user, onChange: "newOnly" }) };
+      expect(askingOf(await planHere(project, newOnly))).toMatchObject(kept);
+      await project.worker(newOnly);
+      const undone = { notes: notesPipeline({ user, onChange: "ask" }) };
+      expect(askingOf(await planHere(project, undone)), "it was decided for this definition").toMatchObject(kept);
+      await insertNotes(project, ["One more."]);
+      const more = askingOf(await planHere(project, undone));
+      expect(more.rows).toEqual({ ...NOTHING, send: 1, arrived: 1, answered: 5 });
+    });
+
     it("compares an edited definition row by row beside a worker that has the old one", async () => {
       await createNotes(project, [...plain(6), "", "fine"]);
       const worker = await project.worker({ notes: notesPipeline() });

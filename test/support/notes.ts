@@ -11,7 +11,7 @@ export interface NotesChanges {
   /** The template of the message. */
   readonly user?: string;
   readonly budget?: { readonly usd: number; readonly per: "day" | "total" | "run" };
-  readonly onChange?: "newOnly" | "reask";
+  readonly onChange?: "ask" | "newOnly" | "reask";
   /** Default: as the environment says. */
   readonly provider?: Provider;
 }
