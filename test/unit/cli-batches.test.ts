@@ -97,6 +97,9 @@ describe("The story of a batch", () => {
       cancelWantedAt: at,
       cancelWantedBy: "ann on host (rowmill cancel)",
       drops: true,
+      trouble: "no reply from\nhttps://api.openai.com/v1",
+      troubleSince: at,
+      failures: 4,
     };
     const events = [
       { from: null, to: "planned", reason: "flush", at },
@@ -108,6 +111,7 @@ describe("The story of a batch", () => {
       "  asked     gpt-4o-mini at openai (OpenAI)",
       "  provider  batch_68a1b2c3, in_progress, 310 of 999 completed, 2 failed",
       "  cancel    wanted by ann on host (rowmill cancel) at 2026-11-27 10:00:00 UTC; rows without an answer are dropped",
+      "  trouble   4 tries in a row failed, since 2026-11-27 10:00:00 UTC: no reply from\\nhttps://api.openai.com/v1",
       "  requests  1,000 = 0 succeeded + 1 failed + 9 returned + 990 open",
       "  tokens    10 input (4 cached), 0 output",
       "  money     $0.00 spent, at most $0.38 reserved, estimated $0.012",

@@ -133,6 +133,7 @@ export function logLines({ story, events, outcomes, place }: BatchLog, style: St
     ["asked", `${model} at ${provider} (${place})`],
     ["provider", providerText(story)],
     ["cancel", cancelText(story)],
+    ["trouble", troubleText(story)],
     ["requests", accountsText(story)],
     ["endings", outcomes.map(({ outcome, rows }) => `${formatCount(rows)} ${outcome}`).join(", ")],
     ["tokens", tokensText(story)],
@@ -168,6 +169,12 @@ function cancelText({ cancelWantedAt, cancelWantedBy, drops }: BatchStory): stri
   if (cancelWantedAt === null) return null;
   const what = drops ? "; rows without an answer are dropped" : "; rows without an answer wait again";
   return `wanted by ${cancelWantedBy ?? "someone"} at ${formatTime(cancelWantedAt)}${what}`;
+}
+
+function troubleText({ trouble, troubleSince, failures }: BatchStory): string | null {
+  if (trouble === null || troubleSince === null) return null;
+  const tries = failures > 1 ? `${formatCount(failures)} tries in a row failed` : "the last try failed";
+  return `${tries}, since ${formatTime(troubleSince)}: ${trouble}`;
 }
 
 /** While it is planned, its requests are those queued for it. */
@@ -247,6 +254,10 @@ export function logJson({ story, events, outcomes }: BatchLog): object {
       story.cancelWantedAt === null
         ? null
         : { wantedAt: story.cancelWantedAt.toISOString(), by: story.cancelWantedBy, drop: story.drops },
+    trouble:
+      story.trouble === null
+        ? null
+        : { message: story.trouble, since: story.troubleSince?.toISOString() ?? null, tries: story.failures },
     outcomes,
     events: events.map(({ at, from, to, reason }) => ({ at: at.toISOString(), from, to, reason })),
   };
