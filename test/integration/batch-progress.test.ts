@@ -80,6 +80,7 @@ describeDatabases("The progress of batches", (kind) => {
     await settle([500, 500, 500], { account: "https://elsewhere.example/v1" });
     await settle([500, 500, 500], { state: "rejected" });
     await settle([500, 500, 500], { recovered: true });
+    await settle([500, 500, 500], { cancel_wanted_at: "2026-01-01", cancel_wanted_by: "ann on host" });
     await settle([500, 500, 500], { adopted_pattern: "task-{id}", forgotten_at: "2026-01-01" });
     expect((await shown()).usualMs).toBe(10.5 * MINUTE);
     await unsettle();

@@ -161,6 +161,8 @@ function providerText({ providerBatchId, providerStatus, providerCounts, presume
 function countsText(counts: unknown): string {
   if (typeof counts !== "object" || counts === null) return "";
   const { total, completed, failed }: { total?: unknown; completed?: unknown; failed?: unknown } = counts;
+  // Some count only what they have validated.
+  if (total === 0) return "";
   if (typeof total !== "number" || typeof completed !== "number" || typeof failed !== "number") return "";
   return `, ${formatCount(completed)} of ${formatCount(total)} completed, ${formatCount(failed)} failed`;
 }

@@ -52,7 +52,8 @@ export async function unfinished(client: Reader, max: number): Promise<BatchProg
       where b.state = 'settled'
         and b.provider_done_at > b.submitted_at
         and b.adopted_pattern is null
-        and not b.recovered),
+        and not b.recovered
+        and b.cancel_wanted_at is null),
     usual as (
       select account, model, percentile_cont(0.5) within group (order by took) * 1000 as ms
       from recent
