@@ -1,6 +1,6 @@
 /** A program in a real terminal of a given size, by tmux: what is on its screen, what scrolled off, and its keys. */
 import { execFile, execFileSync } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -26,6 +26,9 @@ set -g remain-on-exit on
 set -g remain-on-exit-format ""
 set -g alternate-screen off
 `;
+
+/** Keeps the status: tmux itself may miss it. Its own Ctrl-C is the program's. */
+const shell = 'trap : INT; "$@"; echo "$?" >"$0"';
 
 export interface Screen {
   /** As many lines as the terminal has, without the spaces at their ends. */
@@ -69,7 +72,9 @@ export async function startOnScreen(
     return (await promisify(execFile)("tmux", all, { env: variables, timeout: callMsMax })).stdout;
   };
   const size = ["-x", String(columns), "-y", String(rows)];
-  await tmux("new-session", "-d", ...size, "-c", cwd, ...command);
+  const status = join(folder, "status");
+  await tmux("new-session", "-d", ...size, "-c", cwd, "sh", "-c", shell, status, ...command);
+  const written = () => readFile(status, "utf8").catch(() => "");
   const lines = async () => (await tmux("capture-pane", "-p")).replace(/\n$/, "").split("\n");
   const value = async (name: string) => (await tmux("display-message", "-p", `#{${name}}`)).trim();
   return {
@@ -83,9 +88,8 @@ export async function startOnScreen(
         return typeof text === "string" ? seen.includes(text) : text.test(seen);
       }),
     ended: async () => {
-      // Known a moment after the terminal was closed.
-      await until("its end", async () => (await value("pane_dead_status")) !== "");
-      return Number(await value("pane_dead_status"));
+      await until("its end", async () => (await written()).endsWith("\n"));
+      return Number(await written());
     },
     close: async () => {
       await tmux("kill-server");
