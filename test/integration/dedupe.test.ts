@@ -93,8 +93,8 @@ describeDatabases(
     });
 
     it("do not pause the pipeline where only hard rows of a batch that went well are asked alone", async () => {
-      const hard = Array.from({ length: 20 }, (_, row): Note => [`hard ${row}`, "a word that no answer has"]);
-      const easy = Array.from({ length: 40 }, (_, row): Note => [`easy ${row}`]);
+      const hard = Array.from({ length: 20 }, (_, row): EqualNote => [`hard ${row}`, "a word that no answer has"]);
+      const easy = Array.from({ length: 40 }, (_, row): EqualNote => [`easy ${row}`]);
       const one = await start([...easy, ...hard, ...hard]);
       await at.project.drain(one);
       expect(await paused()).toBeNull();

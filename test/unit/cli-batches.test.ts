@@ -102,6 +102,9 @@ describe("The story of a batch", () => {
       cancelWantedAt: at,
       cancelWantedBy: "ann on host (rowmill cancel)",
       drops: true,
+      trouble: "no reply from\nhttps://api.openai.com/v1",
+      troubleSince: at,
+      failures: 4,
     };
     const events = [
       { from: null, to: "planned", reason: "flush", at },
@@ -114,6 +117,7 @@ describe("The story of a batch", () => {
       "  version   2 of the config (rowmill versions movies)",
       "  provider  batch_68a1b2c3, in_progress, 310 of 999 completed, 2 failed",
       "  cancel    wanted by ann on host (rowmill cancel) at 2026-11-27 10:00:00 UTC; rows without an answer are dropped",
+      "  trouble   4 tries in a row failed, since 2026-11-27 10:00:00 UTC: no reply from\\nhttps://api.openai.com/v1",
       "  requests  1,000 = 0 succeeded + 1 failed + 9 returned + 990 open",
       "  shared    300 of 1,000 requests shared the line of an equal one, $0.004 saved",
       "  tokens    10 input (4 cached), 0 output",

@@ -358,6 +358,7 @@ describe("The status", () => {
         uninstalledAt: null,
         targetTable: "labels",
         batches: {},
+        failing: 0,
         deadlineMs: 1_000,
         nextLookMs: null,
         arrivals: 2,

@@ -154,6 +154,10 @@ export interface BatchStory extends ListedBatch {
   readonly cancelWantedAt: Date | null;
   readonly cancelWantedBy: string | null;
   readonly drops: boolean;
+  /** What the last turn failed with; null: it did not fail. Since when turns fail, and how many in a row. */
+  readonly trouble: string | null;
+  readonly troubleSince: Date | null;
+  readonly failures: number;
 }
 
 /** Null: there is no such batch. */
@@ -166,7 +170,8 @@ export async function story(client: Reader, id: string): Promise<BatchStory | nu
       round((b.cost_nano_usd + u.cost) / b.batch_factor)::float8 as "liveNanoUsd",
       b.provider_counts as "providerCounts", b.provider_errors as "providerErrors", b.provider_data as "providerData",
       b.forgotten_at as "forgottenAt", b.creates, b.adopted_pattern is not null as adopted, b.shared,
-      b.cancel_wanted_at as "cancelWantedAt", b.cancel_wanted_by as "cancelWantedBy", b.cancel_drops as drops
+      b.cancel_wanted_at as "cancelWantedAt", b.cancel_wanted_by as "cancelWantedBy", b.cancel_drops as drops,
+      b.trouble, b.trouble_since as "troubleSince", b.failures
     from rowmill.batches b
     join rowmill.pipelines p on p.id = b.pipeline_id
     cross join ${USED}

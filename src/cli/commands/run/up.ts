@@ -5,12 +5,13 @@
 import type { Logger } from "pino";
 import * as pipelines from "../../../store/pipelines/pipelines.js";
 import { lockForWork, openProjectDatabase } from "../../../app/open/open-database.js";
-import { watchConfig, type ConfigWatch } from "../../../app/open/config-watch.js";
+import { watchConfig, type ConfigWatch, type ConfigWatchOptions } from "../../../app/open/config-watch.js";
 import { openProject } from "../../../app/open/open-project.js";
 import { openProviders } from "../../../app/open/providers.js";
 import { runRound, sweepAll } from "../../../app/open/round.js";
 import * as arrivals from "../../../store/requests/arrivals.js";
 import type { ProjectConfig } from "../../../model/pipeline.js";
+import { thrownMessage } from "../../../model/words/thrown-message.js";
 import type { Reader } from "../../../postgres/database.js";
 import * as sweeps from "../../../store/requests/sweeps.js";
 import { withdrawLocalApproval } from "../../../worker/rounds/approval.js";
@@ -61,7 +62,7 @@ export async function runUp(cli: Cli, names: readonly string[], options: UpOptio
       terminal.note("! npm, which started this worker, is gone.");
       interrupt("SIGTERM");
     });
-    const configWatch = await watchConfig({ file: all.config.file, signal: whileUp, onChange: warnOf(terminal) });
+    const configWatch = await watchConfig({ file: all.config.file, signal: whileUp, ...warnOf(terminal) });
     // Cron runs it again.
     const patient = options.once ? noPatience : patience(terminal, signal);
     const release = await lockForWork(project.config, "rowmill up");
@@ -217,13 +218,16 @@ async function cleanUp(terminal: Terminal, context: WorkerContext, signal: Abort
   terminal.note(`! ${which} at the provider could not be deleted yet. The next rowmill up deletes them.`);
 }
 
-function warnOf(terminal: Terminal): (changedAt: Date | null) => void {
-  return (changedAt) =>
-    terminal.note(
-      changedAt === null
-        ? "✓ The config is again as this worker read it."
-        : `! The config changed at ${formatTime(changedAt)}. Restart rowmill up to apply it.`,
-    );
+function warnOf(terminal: Terminal): Pick<ConfigWatchOptions, "onChange" | "onError"> {
+  return {
+    onChange: (changedAt) =>
+      terminal.note(
+        changedAt === null
+          ? "✓ The config is again as this worker read it."
+          : `! The config changed at ${formatTime(changedAt)}. Restart rowmill up to apply it.`,
+      ),
+    onError: (error) => terminal.note(`! A change of the config could not be reported: ${thrownMessage(error)}`),
+  };
 }
 
 /** Their triggers still record changes, which pile up because no worker reads them. */

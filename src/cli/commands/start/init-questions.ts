@@ -30,6 +30,10 @@ export interface Found {
   readonly place: string;
 }
 
+interface FoundBefore extends Found {
+  readonly kept: KeptAnswers;
+}
+
 type Check = (text: string) => string | null;
 
 export type Wanted = Omit<Choices, "embedded">;
@@ -64,15 +68,13 @@ export function missingOptions(options: InitOptions, found: Found): RowmillError
  * before an interruption. @throws RowmillError `usage` when an option cannot be read, Interrupted when a question is
  * answered with Ctrl-C
  */
-export async function makeChoices(
-  terminal: Terminal,
-  options: InitOptions,
-  { kept, ...found }: Found & { readonly kept: KeptAnswers },
-): Promise<Wanted> {
+export async function makeChoices(terminal: Terminal, options: InitOptions, found: FoundBefore): Promise<Wanted> {
+  const { kept } = found;
   const asks = !areComplete(options);
   const text = async (name: AnswerName, question: string, asked: { initial?: string; check: Check }) =>
     kept.keep(name, await askText(question, { ...asked, initial: kept.text(name) ?? asked.initial ?? "" }));
-  const table = options.table === undefined ? await askTable(terminal, found, kept) : tableNamed(found, options.table);
+  const table = options.table === undefined ? await askTable(terminal, found) : tableNamed(found, options.table);
+  if (asks) await kept.keep("table", table.name);
   const key = listOf(options.key) ?? (asks ? await askKey(table) : (table.keys[0] ?? []));
   const columns = listOf(options.columns) ?? (await askColumns(table, key, kept));
   const model = options.model ?? (await text("model", "Which model?", { initial: MODEL_DEFAULT, check: notEmpty }));
@@ -105,7 +107,7 @@ function tableNamed(found: Found, name: string): FoundTable {
   );
 }
 
-async function askTable(terminal: Terminal, { tables, place }: Found, kept: KeptAnswers): Promise<FoundTable> {
+async function askTable(terminal: Terminal, { tables, place, kept }: FoundBefore): Promise<FoundTable> {
   const usable = tables.filter((table) => table.problem === null);
   if (usable.length === 0) throw noTable({ tables, place });
   for (const line of listUnwatchable(tables)) terminal.note(line);
@@ -114,8 +116,7 @@ async function askTable(terminal: Terminal, { tables, place }: Found, kept: Kept
     label: name,
     hint: columns.map((column) => column.name).join(", "),
   }));
-  const name = await kept.keep("table", await choose("Which table has your rows?", options, kept.text("table")));
-  return tableNamed({ tables, place }, name);
+  return tableNamed({ tables, place }, await choose("Which table has your rows?", options, kept.text("table")));
 }
 
 export function noTable({ tables, place }: Found): RowmillError {

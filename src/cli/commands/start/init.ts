@@ -214,7 +214,8 @@ async function chooseKept(
   try {
     return await makeChoices(terminal, options, { ...found, kept });
   } catch (error) {
-    if (error instanceof Interrupted) terminal.note("Your answers so far are kept. To continue: rowmill init");
+    if (error instanceof Interrupted && !kept.isEmpty)
+      terminal.note("Your answers so far are kept. To continue: rowmill init");
     throw error;
   }
 }

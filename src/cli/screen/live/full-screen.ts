@@ -9,7 +9,8 @@ const ROWS_DEFAULT = 24;
 const ENTER = "\u001b[?1049h\u001b[?25l\u001b[?7l";
 const LEAVE = "\u001b[?7h\u001b[?25h\u001b[?1049l";
 const HOME = "\u001b[H";
-const TO_END_OF_LINE = "\u001b[K";
+/** Before a line, not after it: there the cursor may stand on the last character of the line. */
+const ERASE_LINE = "\u001b[K";
 const TO_END_OF_SCREEN = "\u001b[J";
 
 export interface Size {
@@ -37,7 +38,8 @@ export function openFullScreen(stream: Stream): FullScreen {
   const redraw = (): void => {
     const size = { columns: stream.columns || COLUMNS_DEFAULT, rows: stream.rows || ROWS_DEFAULT };
     const lines = drawn(size).slice(0, size.rows);
-    stream.write(`${HOME}${lines.join(`${TO_END_OF_LINE}\r\n`)}${TO_END_OF_LINE}${TO_END_OF_SCREEN}`);
+    const rest = lines.length < size.rows ? [TO_END_OF_SCREEN] : [];
+    stream.write(HOME + [...lines.map((line) => ERASE_LINE + line), ...rest].join("\r\n"));
   };
   /** Ctrl-Z: the shell gets its own screen, and `fg` brings ours back. */
   const suspend = (): void => {

@@ -109,7 +109,7 @@ export class WorkProgress {
       .map(([state, rows]) => `${state} ${formatCount(rows)}`)
       .join(", ");
     const states = Object.entries(pipeline.batches).map(([state, batches]) => `${batches} ${state}`);
-    const batches = states.length === 0 ? "" : ` | batches: ${states.join(", ")}`;
+    const batches = states.length === 0 ? "" : ` | batches: ${states.join(", ")}${failingText(pipeline)}`;
     return `${name}: ${counts}${batches}${times}`;
   }
 
@@ -122,7 +122,10 @@ export class WorkProgress {
   #times(pipeline: PipelineOverview): string {
     if (pipeline.pauseReason !== null) return " | paused";
     if (pausedText(pipeline, this.#context.pipelines.get(pipeline.id)?.config) !== null) return " | waits for approval";
-    if (pipeline.nextLookMs !== null) return ` | next check: ${formatWait(pipeline.nextLookMs)}`;
+    if (pipeline.nextLookMs !== null) {
+      const next = pipeline.failing > 0 ? "next try" : "next check";
+      return ` | ${next}: ${formatWait(pipeline.nextLookMs)}`;
+    }
     if (pipeline.deadlineMs === null || this.#flush) return "";
     return ` | next batch: ${formatWait(pipeline.deadlineMs)}`;
   }
@@ -134,7 +137,7 @@ function pausesOf(pipelines: Due["pipelines"]): string {
 
 /** For narrow terminals: no zero counts, and a short name. */
 export function briefLine(
-  pipeline: Pick<PipelineOverview, "name" | "waiting" | "batched" | "succeeded" | "failed" | "batches">,
+  pipeline: Pick<PipelineOverview, "name" | "waiting" | "batched" | "succeeded" | "failed" | "batches" | "failing">,
   times: string,
 ): string {
   const counts = (["waiting", "batched", "succeeded", "failed"] as const)
@@ -142,7 +145,12 @@ export function briefLine(
     .map((state) => `${formatCount(pipeline[state])} ${state}`);
   const batches = Object.entries(pipeline.batches).map(([state, many]) => `${many} ${state}`);
   const parts = [counts, batches].filter((part) => part.length > 0).map((part) => part.join(", "));
-  return `${fit(pipeline.name, NAME_CHARACTERS)}: ${parts.join(" | ")}${times}`;
+  return `${fit(pipeline.name, NAME_CHARACTERS)}: ${parts.join(" | ")}${failingText(pipeline)}${times}`;
+}
+
+/** `status` has the reason, and the log. */
+function failingText({ failing }: Pick<PipelineOverview, "failing">): string {
+  return failing === 0 ? "" : ` (${failing} failing)`;
 }
 
 /** One live line while a pipeline is swept, and one permanent line at its end. */
