@@ -33,6 +33,7 @@ const volatile = [
   /\b\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d)?)?/g,
   /\b\d+(?:\.\d+)? (?:ms|s|min)\b/g,
   /\b\d\d:\d\d:\d\d\b/g,
+  /(?<= running .*)\bnow\b/g,
   /\b\d+m\d+\.\d+s\b/g,
   /127\.0\.0\.1:\d+/g,
 ];
