@@ -1,7 +1,6 @@
 /** How many rows there are in which state, by the ledger where it knows them, else by the source. Only reads. */
 import type { Database, Queryable } from "../../postgres/database.js";
 import * as overview from "../../store/ledger/overview.js";
-import * as changes from "../../store/pipelines/changes.js";
 import type { PipelineRow } from "../../store/pipelines/pipelines.js";
 import * as planned from "../../store/requests/planned-rows.js";
 import type { WaitingReasons } from "../../store/requests/planned-rows.js";
@@ -56,27 +55,10 @@ export async function countRows(database: Database, pipeline: Asking, row: Pipel
   const isWhole = swept !== null && row.uninstalledAt === null;
   const counted = isWhole ? facts : await countUnrecorded(database, pipeline, facts);
   const asked = facts.answered + facts.failed + redefinedOf(facts);
-  const found = swept === definitionHash || asked === 0 ? null : await compareDefinition(database, pipeline, asked);
-  const compared = found !== null && (await keepsAnswers(database, pipeline, row)) ? onlyFailed(found) : found;
+  const isSettled = swept === definitionHash || asked === 0;
+  const compared = isSettled ? null : await compareDefinition(database, pipeline, asked);
   const limited = config.limit === null ? 0 : await reading(database, (tx) => requests.countAsked(tx, id));
   return { ...counted, compared, asked: limited };
-}
-
-/** Whether answered rows keep their answers to the previous definition: by your decision, or by the config's. */
-async function keepsAnswers(
-  database: Database,
-  { id, config, definitionHash }: Asking,
-  row: PipelineRow,
-): Promise<boolean> {
-  const isRegistered = row.definitionHash === definitionHash;
-  const decision = isRegistered
-    ? (await reading(database, (tx) => changes.changeOf(tx, id)))?.decision
-    : config.onChange;
-  return decision === "newOnly" || decision === "keep";
-}
-
-function onlyFailed(compared: Compared): Compared {
-  return { ...compared, answered: 0, keys: compared.failed === 0 ? [] : compared.keys };
 }
 
 async function recorded(tx: Queryable, { id }: Asking): Promise<RowFacts> {
