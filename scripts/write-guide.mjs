@@ -25,7 +25,7 @@ const batchDelayMs = 1_000;
 const framesMax = 200;
 const frameMs = 200;
 /** Numbers on lines with one of these words come from a sample or a clock. */
-const sampled = / running |\babout\b|\bestimated\b|\bbytes\b|ms each|tokens, \$/;
+const sampled = / running |\bsampled\b|\babout\b|\bestimated\b|\bbytes\b|ms each|tokens, \$/;
 const volatile = [
   /\b[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\b/g,
   /\bbatch_[\da-f]{32}\b/g,
