@@ -61,6 +61,11 @@ describe("Commands while up runs", { timeout: 90_000 }, () => {
       stderr: "",
     });
     await untilPipeline(project, { succeeded: 5 });
+    // The last answer is written before the batch ends.
+    await until("the batch to be settled", async () => {
+      const [batch] = (await project.status()).batches;
+      return batch?.state === "settled";
+    });
     const status = await project.status();
     expect(status).toEqual({
       workers: [{ host: expect.any(String), pid: up.child.pid, startedAt: expect.any(String), configChangedAt: null }],

@@ -201,7 +201,7 @@ describe(`Unusual tables${unlessServer}`, { timeout: LONG_MS }, () => {
     const shown = await project.run("show", "wide101", "1", "--json");
     expect(shown.status, shown.stderr).toBe(0);
     const story: { result: { cells: object } } = JSON.parse(shown.stdout);
-    expect(Object.keys(story.result.cells)).toHaveLength(150 + 1 + 2);
+    expect(Object.keys(story.result.cells)).toHaveLength(150 + 1 + 3);
     const doctor = await project.run("doctor");
     expect(doctor.stdout).toContain('wide1590: "public"."wide1590" can be read and watched');
     await project.check();

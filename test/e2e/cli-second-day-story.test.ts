@@ -123,10 +123,11 @@ describe.each(kinds)("The second day over 1,000 films on %s", { timeout: 240_000
     const edited = "The film {{ title }}: {{ description }}";
     await project.writeConfig(definition({ user: edited }));
     await run("try", "films", "-n", TRIED);
-    expect((await run("plan", "--requests", "0")).slice(1, 5)).toEqual([
+    expect((await run("plan", "--requests", "0")).slice(1, 6)).toEqual([
       "films: 1,000 rows would go out",
       "  changed definition  1,000  answered, and the definition asks something else now",
       "  Your edit of the definition asks 1,000 rows again, about $~",
+      "    rowmill up asks first. Without a terminal, answered rows wait for your yes: rowmill approve films",
       "  Batches: 1 of 1,000 requests, about ~ kB (all rows fit)",
     ]);
     const asked = await executed();
