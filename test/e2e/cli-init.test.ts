@@ -59,7 +59,8 @@ Wrote tsconfig.json, so that your editor understands it.
 Next:
   1. Add your API key to .env: OPENAI_API_KEY=sk-…
   2. Check your setup: rowmill doctor
-  3. Start (shows the cost and asks first): rowmill up
+  3. Try your prompt on five rows: rowmill try
+  4. Start (shows the cost and asks first): rowmill up
 `,
     });
     expect(await written("rowmill.config.ts")).toBe(`import { defineConfig, pipeline, z } from "rowmill";

@@ -269,6 +269,7 @@ function describeWritten(written: Written): string[] {
   const steps = [
     ...(written.hasKey ? [] : [`Add your API key to .env: ${ADAPTERS[0].keyExample}`]),
     "Check your setup: rowmill doctor",
+    "Try your prompt on five rows: rowmill try",
     "Start (shows the cost and asks first): rowmill up",
   ];
   return [...files, "Next:", ...steps.map((step, index) => `  ${index + 1}. ${step}`)];
