@@ -114,13 +114,23 @@ describeDatabases(
       const user = "Now: {{ body }}";
       const kept = { definition: { asksAgain: 0 }, rows: { ...NOTHING, send: 0, answered: 5 } };
       const newOnly = { notes: notesPipeline({ user, onChange: "newOnly" }) };
-      expect(askingOf(await planHere(project, newOnly))).toMatchObject(kept);
+      const planned = askingOf(await planHere(project, newOnly, { requestsShown: 3 }));
+      expect(planned).toMatchObject({ ...kept, requests: [] });
       await project.worker(newOnly);
       const undone = { notes: notesPipeline({ user, onChange: "ask" }) };
       expect(askingOf(await planHere(project, undone)), "it was decided for this definition").toMatchObject(kept);
       await insertNotes(project, ["One more."]);
       const more = askingOf(await planHere(project, undone));
       expect(more.rows).toEqual({ ...NOTHING, send: 1, arrived: 1, answered: 5 });
+    });
+
+    it("shows and measures no answered row that keeps its answer, only the failed ones that go out", async () => {
+      await createNotes(project, ["A heist.", "A heist.", "A heist.", "[[demo:invalid]] one", "[[demo:invalid]] two"]);
+      await project.drain(await project.worker({ notes: notesPipeline({ attempts: 1 }) }));
+      const edited = { notes: notesPipeline({ attempts: 1, user: "Now: {{ body }}", onChange: "newOnly" }) };
+      const asking = askingOf(await planHere(project, edited, { requestsShown: 5 }));
+      expect(asking).toMatchObject({ rows: { send: 2 }, measured: { read: 2, of: 2 }, repeated: null });
+      expect(asking.requests.map(({ key }) => key).toSorted()).toEqual(["4", "5"]);
     });
 
     it("compares an edited definition row by row beside a worker that has the old one", async () => {

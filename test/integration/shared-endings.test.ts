@@ -154,6 +154,50 @@ describeDatabases(
       expect(asked()).toEqual(["a", "b", "c"]);
     });
 
+    it("saved nothing where their batch is abandoned after the line alone was collected", async () => {
+      const worker = await start(THREE_TWO_ONE, { validates: false });
+      let chunks = 0;
+      const dying: WorkerContext = {
+        ...worker,
+        step: async (name, work) => {
+          if (name === "collect.chunk" && ++chunks > 1) throw new Error("The worker died.");
+          return worker.step(name, work);
+        },
+      };
+      for (let rounds = 0; rounds < 20 && chunks < 2; rounds++) {
+        await at.project.round(dying);
+        await due();
+      }
+      expect(await outcomes(at.project)).toEqual({ answered: 3 });
+      await abandonBatch(at.project.database, await openName(), { drops: false, config: undefined });
+      await at.project.check();
+      expect(await outcomes(at.project)).toEqual({ abandoned: 3, answered: 3 });
+      const saved = sql`select sharing_saved_nano_usd::int as nano from rowmill.batches`;
+      expect(await at.project.rows(saved)).toEqual([{ nano: 0 }]);
+    });
+
+    it("are written although the row that has their line is held, also where their batch is abandoned then", async () => {
+      const worker = await start([["a"], ["a"], ["b"]], { validates: false });
+      const row = sql`insert into public.note_summaries (id, rowmill_at, rowmill_model) values (1, now(), '')`;
+      await at.project.run(row);
+      const user = await at.project.database.pool.connect();
+      await user.query("begin; select 1 from public.note_summaries where id = 1 for update");
+      try {
+        for (let rounds = 0; rounds < 20 && (await states())["succeeded"] !== 2; rounds++) {
+          await at.project.round(worker);
+          await due();
+        }
+        await abandonBatch(at.project.database, await openName(), { drops: false, config: undefined });
+      } finally {
+        await user.query("rollback");
+        user.release();
+      }
+      await at.project.check();
+      expect(await outcomes(at.project)).toEqual({ abandoned: 1, answered: 2 });
+      await at.project.drain(worker);
+      expect(await states()).toEqual({ succeeded: 3 });
+    });
+
     it.each([true, false])("follow the line of a batch that you cancel (drop: %s)", async (drops) => {
       const worker = await sent(THREE_TWO_ONE);
       const id = await openBatch();

@@ -55,6 +55,13 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
       `${alter} alter column "label" drop expression;`,
     ],
   },
+  stamps_of_other_types: {
+    sql: table("label text, rowmill_at bigint, rowmill_model varchar, rowmill_version jsonb"),
+    says: [
+      `warning target: TABLE."rowmill_at" is of type bigint, which cannot hold Rowmill's (timestamptz), so it is not written.`,
+      `warning target: TABLE."rowmill_version" is of type jsonb, which cannot hold Rowmill's (integer), so it is not written.`,
+    ],
+  },
   generated_stamp: {
     sql: table("label text, rowmill_at timestamptz, rowmill_model text generated always as ('x') stored"),
     says: [

@@ -216,7 +216,8 @@ describe("A plan", () => {
             reaffirmed: 1_500,
             changedAnswered: 30,
             changedFailed: 0,
-            keys: [],
+            answeredKeys: [],
+            failedKeys: [],
           },
         },
       }),
@@ -426,7 +427,8 @@ describe("The text of a plan", () => {
       reaffirmed: 0,
       changedAnswered: 0,
       changedFailed: 0,
-      keys: [],
+      answeredKeys: [],
+      failedKeys: [],
     };
     const rows = { ...factsOf().rows, answered: 80, failed: 20, inFlight: 1, compared };
     const planned = decidePlan(factsOf({ rows, decision }));
@@ -449,6 +451,10 @@ describe("The text of a plan", () => {
       { rows: 1, read: 503, of: 503, shared: false },
       "1 of 503 rows asks what another one asks; to ask that once in a batch: dedupe: true",
     ],
+    [
+      { rows: 30, read: 100, of: 7, shared: true },
+      "30 of 100 sampled rows ask what another one asks; a batch asks that once, for less (dedupe)",
+    ],
   ])("says of equal questions %o: %s", (repeated, words) => {
     const lines = textOf({
       findings: [],
@@ -462,6 +468,9 @@ describe("The text of a plan", () => {
     const examined = { ...factsOf().examined, repeated: 30 };
     const rows = { ...factsOf().rows, waiting: 503 };
     expect(decidePlan(factsOf({ examined, rows })).repeated).toMatchObject({ rows: 30, read: 100, of: 503 });
+    // Of the rows that a limit holds back some were read, too.
+    const limited = { ...factsOf().rows, waiting: 7 };
+    expect(decidePlan(factsOf({ examined, rows: limited })).repeated).toMatchObject({ rows: 30, read: 100, of: 7 });
     expect(decidePlan(factsOf({ rows })).repeated).toBeNull();
   });
 

@@ -58,7 +58,17 @@ describe("What changed between two versions of a config", () => {
       withRequest({ system: template("You label films.\nBe brief.") }),
       ['system: "… label films." → "… label films. Be brief."'],
     ],
+    [
+      withRequest({ system: template("You label\n\nfilms.") }),
+      ["system: the same words with other spaces or line breaks"],
+    ],
     [withAnswer(z.object({ mood: z.enum(["dark", "light", "grim"]), tags, note })), ['mood: also "grim"']],
+    [
+      withAnswer(
+        z.object({ mood: z.enum(["dark", "light", ...Array.from({ length: 12 }, (_, at) => `m${at}`)]), tags, note }),
+      ),
+      ['mood: also "m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "m9" and 2 more'],
+    ],
     [
       withAnswer(z.object({ mood, tags: z.array(z.enum(["war", "noir", "western"])), note })),
       ['tags: also "noir", "western"; no longer "crime"'],
@@ -78,6 +88,15 @@ describe("What changed between two versions of a config", () => {
     ],
   ])("is said in words", (after, words) => {
     expect(versionChanges(kept(base), kept(after))).toEqual(words);
+  });
+
+  it("is shown where it is in a text without spaces", () => {
+    const [before, after] = ["何", "誰"].map((word) =>
+      kept(withRequest({ user: template(`${"これは映画です。".repeat(9)}${word}が主役ですか。`) })),
+    );
+    expect(versionChanges(before ?? kept(base), after ?? kept(base))).toEqual([
+      'prompt: "…す。これは映画です。何が主役ですか。" → "…す。これは映画です。誰が主役ですか。"',
+    ]);
   });
 
   it("is the provider, or a function where nothing else tells", () => {

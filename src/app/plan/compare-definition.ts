@@ -26,8 +26,9 @@ export interface Compared {
   /** Their content changed since, whether or not anyone noticed: of the answered and of the failed. */
   readonly changedAnswered: number;
   readonly changedFailed: number;
-  /** Some that are asked again. */
-  readonly keys: readonly string[];
+  /** Of some of the answered and of the failed that are asked again. */
+  readonly answeredKeys: readonly string[];
+  readonly failedKeys: readonly string[];
 }
 
 interface Tally {
@@ -39,7 +40,8 @@ interface Tally {
   changedFailed: number;
   /** Failed ones that ask the same; some were cut short. */
   readonly same: string[];
-  readonly keys: string[];
+  readonly answeredKeys: string[];
+  readonly failedKeys: string[];
 }
 
 /** `asked`: how many there are. Counts are scaled to all of them. */
@@ -53,7 +55,8 @@ export async function compareDefinition(database: Database, pipeline: Asking, as
     changedAnswered: 0,
     changedFailed: 0,
     same: [],
-    keys: [],
+    answeredKeys: [],
+    failedKeys: [],
   };
   const startedAt = performance.now();
   const isLate = () => tally.read > 0 && performance.now() - startedAt > COMPARE_MS_MAX;
@@ -103,8 +106,9 @@ function judge(tally: Tally, request: AskedRequest, fingerprint: string | null):
   if (state === "waiting") {
     if (fingerprint === request.answeredFingerprint) tally.reaffirmed++;
   } else if (fingerprint !== request.fingerprint) {
-    tally[state === "succeeded" ? "answered" : "failed"]++;
-    tally.keys.push(key);
+    const kind = state === "succeeded" ? "answered" : "failed";
+    tally[kind]++;
+    tally[`${kind}Keys`].push(key);
   } else if (state === "failed") tally.same.push(requestId);
 }
 
@@ -120,6 +124,7 @@ function scaled(tally: Tally, asked: number, chosen: number): Compared {
     reaffirmed: all(tally.reaffirmed),
     changedAnswered: all(tally.changedAnswered),
     changedFailed: all(tally.changedFailed),
-    keys: tally.keys,
+    answeredKeys: tally.answeredKeys,
+    failedKeys: tally.failedKeys,
   };
 }

@@ -75,7 +75,7 @@ function isWithin(nanoUsd: number, usd: number): boolean {
 }
 
 /** An undecided one too: you see what it would cost to say yes. */
-function asksAnswered(decision: DefinitionPlan["decision"]): boolean {
+export function asksAnswered(decision: DefinitionPlan["decision"]): boolean {
   return decision !== "newOnly" && decision !== "keep";
 }
 
@@ -145,7 +145,7 @@ function decideDefinition({ pipeline, ledger, row, rows, decision, examined, mon
 function decideRepeated({ pipeline, examined }: PlanFacts, send: number): RepeatedPlan | null {
   const { config, provider } = pipeline;
   if (examined.repeated === 0 || provider.limits.requestsMin > 1) return null;
-  return { rows: examined.repeated, read: Math.min(examined.read, send), of: send, shared: config.dedupe };
+  return { rows: examined.repeated, read: examined.read, of: send, shared: config.dedupe };
 }
 
 function decidePacking({ pipeline, examined, money }: PlanFacts, rows: number): PackingPlan {

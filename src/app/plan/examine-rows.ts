@@ -49,6 +49,8 @@ export interface ExaminedRows {
 
 export interface ExaminingFacts {
   readonly rows: RowFacts;
+  /** Answered rows go out too, where the definition asks them something else. */
+  readonly asksAnswered: boolean;
   readonly limits: WholeLimits;
   readonly sizes: OutputSizes | null;
   readonly learned: { readonly tokens: number; readonly nanoUsd: number };
@@ -94,7 +96,7 @@ export async function examineRows(database: Database, pipeline: Asking, facts: E
     read: 0,
     measured: null,
   };
-  let left: readonly string[] = await reading(database, (tx) => chooseKeys(tx, pipeline, facts.rows));
+  let left: readonly string[] = await reading(database, (tx) => chooseKeys(tx, pipeline, facts));
   const startedAt = performance.now();
   const isLate = () => examining.read > 0 && performance.now() - startedAt > EXAMINE_MS_MAX;
   while (left.length > 0 && !isLate()) {
@@ -123,9 +125,10 @@ function inOrder(rows: readonly SourceRow[], keys: readonly string[]): readonly 
 async function chooseKeys(
   tx: Queryable,
   { id, source }: Asking,
-  { unrecorded, waiting, arrived, compared }: RowFacts,
+  { rows: { unrecorded, waiting, arrived, compared }, asksAnswered }: ExaminingFacts,
 ): Promise<readonly string[]> {
-  const again = compared === null ? 0 : compared.answered + compared.failed;
+  const answered = asksAnswered ? (compared?.answered ?? 0) : 0;
+  const again = answered + (compared?.failed ?? 0);
   const total = (unrecorded?.rows ?? 0) + waiting + arrived + again;
   const share = (rows: number) => Math.ceil((ROWS_MAX * rows) / Math.max(total, ROWS_MAX));
   const kinds: (readonly string[])[] = [];
@@ -136,7 +139,8 @@ async function chooseKeys(
   }
   if (waiting > 0) kinds.push(await queue.waitingSample(tx, id, share(waiting)));
   if (arrived > 0) kinds.push(await arrivals.arrivedSample(tx, id, share(arrived)));
-  if (compared !== null) kinds.push(compared.keys.slice(0, share(again)));
+  if (compared !== null) kinds.push(compared.failedKeys.slice(0, share(compared.failed)));
+  if (compared !== null && asksAnswered) kinds.push(compared.answeredKeys.slice(0, share(answered)));
   const longest = Math.max(0, ...kinds.map((keys) => keys.length));
   const inTurns = Array.from({ length: longest }, (_, at) => kinds.flatMap((keys) => keys.slice(at, at + 1)));
   return [...new Set(inTurns.flat())];

@@ -138,7 +138,7 @@ export type StartPlan =
   /** The provider named a time. */
   | { readonly kind: "provider"; readonly waitMs: number };
 
-/** Equal questions among the rows that were read. */
+/** Equal questions among the rows that were read: more than go out where a limit holds some back. */
 export interface RepeatedPlan extends Sampled {
   /** How many ask what another one of them asks. */
   readonly rows: number;

@@ -22,7 +22,7 @@ import { previewOf } from "../open/bind-pipeline.js";
 import type { OpenedProviders } from "../open/providers.js";
 import * as tryMoney from "../../store/tries/try-money.js";
 import { countRows } from "./count-rows.js";
-import { decidePlan, type MoneyFacts } from "./decide-plan.js";
+import { asksAnswered, decidePlan, type MoneyFacts } from "./decide-plan.js";
 import { examineRows } from "./examine-rows.js";
 import { demoFinding, findProblems, foundIn, keylessFinding, rowFindings, type Place } from "./find-problems.js";
 import type { AskingPlan, DefinitionPlan, LedgerSetup, PipelinePlan, ProjectPlan } from "./pipeline-plan.js";
@@ -107,13 +107,21 @@ async function planAsking(
   const facts = ledger === "ready" ? await readMoney(database, pipeline, row) : unknownMoney(pipeline);
   const limits = { ...facts.file, tokensWhole: facts.limits.enqueuedTokens };
   const { sizes, learned } = facts;
-  const examined = await examineRows(database, pipeline, { rows, limits, sizes, learned, requestsShown });
+  const decision = row === null ? null : await decisionOf(database, pipeline, row);
+  const examined = await examineRows(database, pipeline, {
+    rows,
+    asksAnswered: asksAnswered(decision),
+    limits,
+    sizes,
+    learned,
+    requestsShown,
+  });
   const asking = decidePlan({
     pipeline,
     ledger,
     row,
     rows,
-    decision: row === null ? null : await decisionOf(database, pipeline, row),
+    decision,
     examined,
     money: facts,
     isApproved: row !== null && (await isApproved(database, pipeline)),

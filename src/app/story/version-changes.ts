@@ -6,6 +6,10 @@ import type { KeptDefinition } from "../../store/pipelines/definitions.js";
 const QUOTED_CHARACTERS_MAX = 60;
 /** Of the words before and after what changed in a text. */
 const AROUND_WORDS = 2;
+/** Of the characters before it, where these words are long, as in scripts without spaces. */
+const AROUND_CHARACTERS = 10;
+/** Of a list, such as the choices of an enum. */
+const VALUES_NAMED_MAX = 10;
 
 /**
  * One text for each change, such as `categories: also "war"`. Never empty: a change in a function, of which the ledger
@@ -68,7 +72,9 @@ function messageChange(name: string, a: Json | undefined, b: Json | undefined): 
   if (typeof a !== "string") return [`${name}: a new text, ${quoted(shown(b))}`];
   if (typeof b !== "string") return [`${name}: no text any more, or a function makes it`];
   const [before, after] = differingParts(a, b);
-  return [`${name}: ${quoted(before)} → ${quoted(after)}`];
+  if (before === after) return [`${name}: the same words with other spaces or line breaks`];
+  const [was, is] = cut(before) === cut(after) ? fromDifference(before, after) : [before, after];
+  return [`${name}: ${quoted(was)} → ${quoted(is)}`];
 }
 
 function quoted(text: string): string {
@@ -91,6 +97,14 @@ function differingParts(before: string, after: string): readonly [string, string
   return [part(a), part(b)];
 }
 
+function fromDifference(before: string, after: string): readonly [string, string] {
+  const [a, b] = [[...before], [...after]];
+  const from = a.findIndex((character, at) => character !== b[at]);
+  const start = Math.max(0, (from < 0 ? a.length : from) - AROUND_CHARACTERS);
+  const part = (characters: readonly string[]) => `…${characters.slice(start).join("")}`;
+  return [part(a), part(b)];
+}
+
 /** A tag of a template is one word. */
 function wordsOf(text: string): readonly string[] {
   return text.match(/\{\{.*?\}\}|\S+/gs) ?? [];
@@ -107,9 +121,14 @@ function alsoAndWithout(a: readonly Json[], b: readonly Json[], text: (value: Js
   const [before, after] = [new Set(a.map(canonicalJson)), new Set(b.map(canonicalJson))];
   const added = b.filter((value) => !before.has(canonicalJson(value)));
   const removed = a.filter((value) => !after.has(canonicalJson(value)));
+  const named = (values: readonly Json[]) => {
+    const more = values.length - VALUES_NAMED_MAX;
+    const shown = values.slice(0, VALUES_NAMED_MAX).map((value) => cut(text(value)));
+    return `${shown.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+  };
   return [
-    ...(added.length === 0 ? [] : [`also ${added.map(text).join(", ")}`]),
-    ...(removed.length === 0 ? [] : [`no longer ${removed.map(text).join(", ")}`]),
+    ...(added.length === 0 ? [] : [`also ${named(added)}`]),
+    ...(removed.length === 0 ? [] : [`no longer ${named(removed)}`]),
   ].join("; ");
 }
 

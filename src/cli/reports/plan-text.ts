@@ -182,7 +182,7 @@ function sendingLines(asking: AskingPlan): string[] {
 function repeatedLines({ repeated }: AskingPlan): string[] {
   if (repeated === null) return [];
   const { rows, read, of, shared } = repeated;
-  const among = read < of ? `${formatCount(read)} sampled rows` : counted(read, "row");
+  const among = read === of ? counted(read, "row") : `${formatCount(read)} sampled rows`;
   const what = shared ? "a batch asks that once, for less (dedupe)" : "to ask that once in a batch: dedupe: true";
   return [
     `  Equal questions: ${formatCount(rows)} of ${among} ${rows === 1 ? "asks" : "ask"} what another one asks; ${what}`,

@@ -53,6 +53,17 @@ export const ANSWER_OUTCOMES: readonly AttemptOutcome[] = [
   ...FAILURE_OUTCOMES,
 ];
 
+/** The request never read its line of the results; another one that shares the line may have. */
+export const UNREAD_OUTCOMES: readonly AttemptOutcome[] = [
+  "expired",
+  "cancelled",
+  "missing",
+  "abandoned",
+  "withdrawn",
+  "batchRefused",
+  "noRoom",
+];
+
 export type Ending = "succeeded" | "failed" | "returned";
 
 export interface Policy {

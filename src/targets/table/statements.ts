@@ -1,6 +1,7 @@
 /** The statements that make a target table or add what it lacks, as text. Pure: ensure.ts runs them. */
 import type { AnswerColumn } from "../../model/answer/answer-columns.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
+import type { CatalogueColumn } from "../../sources/table/columns.js";
 import type { SourceTable } from "../../sources/table/inspection.js";
 import { quoteIdentifier, quoteLiteral } from "../../postgres/database.js";
 
@@ -9,17 +10,28 @@ export type WantedColumn = AnswerColumn & { readonly name: string };
 
 /** When an answer was written, which model gave it, and which version of the config asked. */
 export const STAMP_COLUMNS = [
-  { name: "rowmill_at", type: "timestamptz", isAlwaysKnown: true },
-  { name: "rowmill_model", type: "text", isAlwaysKnown: true },
-  { name: "rowmill_version", type: "integer", isAlwaysKnown: false },
+  {
+    name: "rowmill_at",
+    type: "timestamptz",
+    isAlwaysKnown: true,
+    takes: /^(timestamp.*|date|text|character varying)$/,
+  },
+  { name: "rowmill_model", type: "text", isAlwaysKnown: true, takes: /^(text|citext|name|character varying.*)$/ },
+  {
+    name: "rowmill_version",
+    type: "integer",
+    isAlwaysKnown: false,
+    takes: /^(bigint|integer|smallint|double precision|real|numeric|text|character varying)$/,
+  },
 ] as const;
 
 export type Stamp = (typeof STAMP_COLUMNS)[number]["name"];
 
-/** Those that a table has; the others are not written. */
-export function stampsOf(columns: readonly { readonly name: string }[]): readonly Stamp[] {
-  const present = new Set(columns.map(({ name }) => name));
-  return STAMP_COLUMNS.map(({ name }) => name).filter((name) => present.has(name));
+/** Those that a table has with a type that can hold them; the others are not written. */
+export function stampsOf(columns: readonly Pick<CatalogueColumn, "name" | "limitedType">[]): readonly Stamp[] {
+  return STAMP_COLUMNS.filter(({ name, takes }) =>
+    columns.some((column) => column.name === name && takes.test(column.limitedType)),
+  ).map(({ name }) => name);
 }
 
 /** A target that is not there yet. */
