@@ -259,6 +259,8 @@ describeDatabases(
       expect(await states()).toEqual({ succeeded: 3 });
       expect(await outcomes(at.project)).toEqual({ answered: 3, rateLimited: 2, unshared: 2 });
       expect(times.get("a")).toBe(5);
+      const { total } = await costs(at.project.database, { by: ["day"], pipelineIds: null, sinceMs: null, max: 5 });
+      expect(total, "both were paid in the end").toMatchObject({ sharing: 2, sharingSavedNanoUsd: 0 });
       await at.project.run(sql`update public.notes set body = 'b', tag = null`);
       await at.project.drain(worker);
       expect(times.get("b")).toBe(1);

@@ -2,7 +2,7 @@
  * The ledger's invariants, as queries that must find nothing: run by `rowmill doctor --audit` and by every test that
  * touches the store. Each is one statement, so workers need not stop.
  */
-import { UNREAD_OUTCOMES } from "../../model/words/what-next.js";
+import { UNREAD_OUTCOMES, type AttemptOutcome } from "../../model/words/what-next.js";
 import { raw, sql, type Queryable } from "../../postgres/database.js";
 
 /** Of each invariant. */
@@ -26,7 +26,13 @@ function requestOf(id: string): string {
     where q.id = ${id})`;
 }
 
-const UNREAD = `array[${UNREAD_OUTCOMES.map((outcome) => `'${outcome}'`).join(", ")}]`;
+const UNREAD = listOf(UNREAD_OUTCOMES);
+/** Of requests that share a line and saved nothing by it: those that are asked alone are paid then. */
+const UNSAVED = listOf([...UNREAD_OUTCOMES, "unshared"]);
+
+function listOf(outcomes: readonly AttemptOutcome[]): string {
+  return `array[${outcomes.map((outcome) => `'${outcome}'`).join(", ")}]`;
+}
 
 const INVARIANTS: readonly Invariant[] = [
   {
@@ -251,8 +257,8 @@ const INVARIANTS: readonly Invariant[] = [
     query: `
       with shared as (
         select b.pipeline_id, b.no, b.settled_at, date_trunc('hour', a.at, 'UTC') as hour,
-          coalesce(sum(l.cost_nano_usd) filter (where a.outcome <> all (${UNREAD})), 0) as saved,
-          bool_or(a.outcome <> all (${UNREAD}) and l.outcome = any (${UNREAD})) is true as unknown
+          coalesce(sum(l.cost_nano_usd) filter (where a.outcome <> all (${UNSAVED})), 0) as saved,
+          bool_or(a.outcome <> all (${UNSAVED}) and l.outcome = any (${UNREAD})) is true as unknown
         from rowmill.attempts a
         join rowmill.batches b on b.no = a.batch
         left join rowmill.attempts l on l.request_id = a.shared_from and l.batch = a.batch

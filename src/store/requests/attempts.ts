@@ -27,7 +27,7 @@ export interface AttemptEnding {
   readonly room: number | null;
   /** The request whose line it shared; null: it had its own. */
   readonly sharedFrom: string | null;
-  /** What that line cost, and a line of its own would have; 0: it had its own. */
+  /** What that line cost, and a line of its own would have; 0: it had its own, or gets one. */
   readonly sharingSaved: number;
   /** The least room of the next attempt; null: unchanged. */
   readonly nextRoom: number | null;

@@ -82,7 +82,8 @@ export function endingOf(
     // The attempt that has the line bears its tokens and its cost.
     ...(from === null ? used : NO_USAGE),
     sharedFrom: from,
-    sharingSaved: from === null ? 0 : (used.cost ?? 0),
+    // What did not fit is asked alone, and paid then.
+    sharingSaved: from === null || outcome === "unshared" ? 0 : (used.cost ?? 0),
     room: request.room,
     nextRoom: nextRoom(outcome, request.room, config.request.maxOutputTokens),
     demo: facts.demo ?? false,
