@@ -317,7 +317,8 @@ create table rowmill.batches (
   output_tokens bigint not null default 0,
   cost_nano_usd bigint not null default 0,
   unpriced integer not null default 0,
-  -- What the requests that share a line would have cost with lines of their own: as much as the line that each of them shares.
+  -- What the requests that share a line would have cost with lines of their own: as much as the line that each of them shares. Without those
+  -- that are asked alone for it.
   sharing_saved_nano_usd bigint not null default 0,
   -- `rowmill cancel`: since when a person wants it cancelled, who that was, and whether what has no answer by then is dropped instead of
   -- asked again. Written without the lease, and never taken back; the batch's next turn acts on it.
