@@ -34,6 +34,13 @@ export interface PipelineConfig {
     readonly existing: "include" | "skip";
     /** What to do with the answer to a deleted row. */
     readonly onGone: "drop" | "keepAnswer";
+    /** Rows are pushed, and `table` is Rowmill's copy of them. Null: `table` is the user's own. */
+    readonly push: {
+      /** The field by which an older push loses to a newer one. Null: the last push wins. */
+      readonly version: string | null;
+      /** How long an answered row is kept after its last change. Null: forever. */
+      readonly keepMs: number | null;
+    } | null;
   };
   readonly when: { readonly rows: number; readonly maxWaitMs: number };
   /** Null: the provider's own limits only. */
