@@ -1,5 +1,5 @@
 /** Rows that are pushed into a replica, with the digest that tells a repeated body. */
-import { sql, type Database, type Queryable, type Reader } from "../../postgres/database.js";
+import { sql, type Queryable, type Reader } from "../../postgres/database.js";
 import { lockAlone } from "./replicas.js";
 
 export interface RowProblem {
@@ -44,18 +44,18 @@ export async function sameAsLast(client: Reader, pipeline: string, { token, sha2
     where pipeline = ${pipeline} and token = ${token} and sha256 = ${sha256}`);
 }
 
-/** The push, and the digest of its body, which holds as long as no one else changes the rows. */
-export function pushWithDigest(
-  database: Database,
+/** Before a push whose digest is kept: no other push runs until this transaction ends. */
+export function lockForDigest(tx: Queryable, pipeline: string): Promise<void> {
+  return lockAlone(tx, pipeline);
+}
+
+/** After the push; it holds as long as no one else changes the rows. */
+export async function keepDigest(
+  tx: Queryable,
   pipeline: string,
-  { rows, digest }: { readonly rows: readonly string[]; readonly digest: Digest },
-): Promise<Pushed> {
-  return database.transaction(async (tx) => {
-    await lockAlone(tx, pipeline);
-    const pushed = await push(tx, pipeline, rows);
-    await tx.run(sql`
-      insert into rowmill.push_digests (pipeline, token, sha256, rows)
-      values (${pipeline}, ${digest.token}, ${digest.sha256}, ${rows.length})`);
-    return pushed;
-  });
+  { token, sha256, rows }: Digest & { readonly rows: number },
+): Promise<void> {
+  await tx.run(sql`
+    insert into rowmill.push_digests (pipeline, token, sha256, rows)
+    values (${pipeline}, ${token}, ${sha256}, ${rows})`);
 }
