@@ -17,7 +17,9 @@ const below = {
   model: [],
   postgres: ["model/"],
   embedded: ["model/"],
-  gateway: ["model/errors", "model/file-errors", "model/words/one-line", "model/json/json-values"],
+  // Sockets and bodies, for every server; knows no route.
+  http: ["model/json/json-values"],
+  gateway: ["model/errors", "model/file-errors", "model/words/one-line", "model/json/json-values", "http/"],
   providers: ["model/"],
   store: ["model/", "postgres/"],
   sources: ["model/", "postgres/", "store/"],
