@@ -20,12 +20,13 @@ export function answerOf(summaryBytes = 90): string {
 export const createFilms =
   "create table public.films (id bigint primary key, title text not null, description text not null)";
 
-/** Of `$1` rows with `$2` characters of description. */
+/** Of `$1` rows with `$2` characters of description, and `$4` titles. */
 export const insertFilms = `insert into public.films
-  select n, 'Film number ' || n, left(repeat($3, 1 + $2 / length($3)), $2) from generate_series(1, $1::int) n`;
+  select n, 'Film number ' || 1 + (n - 1) % $4::int, left(repeat($3, 1 + $2 / length($3)), $2)
+  from generate_series(1, $1::int) n`;
 
-export function filmValues(rows: number, rowBytes: number): readonly (number | string)[] {
-  return [rows, Math.max(1, rowBytes - KEY_AND_TITLE_BYTES), SENTENCE];
+export function filmValues(rows: number, rowBytes: number, titles = rows): readonly (number | string)[] {
+  return [rows, Math.max(1, rowBytes - KEY_AND_TITLE_BYTES), SENTENCE, titles];
 }
 
 /** As Rowmill makes it. */

@@ -11,6 +11,8 @@ export interface PipelineOptions {
   readonly cli: string;
   readonly batchRequests: number;
   readonly maxOutputTokens?: number;
+  /** Rowmill's own default, if not said. */
+  readonly dedupe?: boolean;
   /** How many have to wait before they are sent without being asked for. */
   readonly whenRows?: number;
 }
@@ -43,7 +45,7 @@ export async function withMillProject<T>(
   }
 }
 
-function configText({ batchRequests, maxOutputTokens = 200, whenRows = 1_000_000 }: PipelineOptions): string {
+function configText({ batchRequests, maxOutputTokens = 200, whenRows = 1_000_000, dedupe }: PipelineOptions): string {
   return `import { defineConfig, pipeline, z } from "rowmill";
 const films = pipeline({
   source: { table: "films", key: "id", columns: ["title", "description"] },
@@ -58,7 +60,12 @@ const films = pipeline({
     user: "{{ title }}: {{ description }}",
   },
   answer: z.object({ categories: z.array(z.string()), summary: z.string() }),
-  target: { table: "film_labels" },
+  target: { table: "film_labels" },${
+    dedupe === undefined
+      ? ""
+      : `
+  dedupe: ${dedupe},`
+  }
 });
 export default defineConfig({ database: process.env.DATABASE_URL, pipelines: { films } });
 `;

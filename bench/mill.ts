@@ -19,6 +19,10 @@ export interface MillOptions {
   readonly arrivals: "trigger" | "existing";
   /** The built command line. */
   readonly cli: string;
+  /** How many different questions the rows ask; by default as many as rows. */
+  readonly distinct?: number;
+  /** Whether equal questions are asked once; Rowmill's own default, if not said. */
+  readonly dedupe?: boolean;
   readonly rowBytes?: number;
   readonly summaryBytes?: number;
   readonly maxOutputTokens?: number;
@@ -112,8 +116,8 @@ export async function withStandIn<T>(
   }
 }
 
-async function fill(client: pg.Client, { rows, rowBytes = ROW_BYTES }: MillOptions): Promise<void> {
-  await client.query(insertFilms, [...filmValues(rows, rowBytes)]);
+async function fill(client: pg.Client, { rows, distinct = rows, rowBytes = ROW_BYTES }: MillOptions): Promise<void> {
+  await client.query(insertFilms, [...filmValues(rows, rowBytes, distinct)]);
   await client.query("vacuum analyze public.films");
   await client.query("checkpoint");
 }

@@ -10,6 +10,7 @@ import { runMill } from "./mill-report.js";
 import { runPlan } from "./plan.js";
 import { runProfile } from "./profile.js";
 import { runRescues } from "./rescue.js";
+import { runSharing } from "./sharing.js";
 import { runSmoke } from "./smoke.js";
 import { runStages } from "./stages.js";
 import { runTriggers } from "./triggers.js";
@@ -44,6 +45,10 @@ const commands: Readonly<Record<string, BenchCommand>> = {
     sizes: true,
   },
   latency: { what: "how soon a row is sent, and an answer is in its table", run: runLatency },
+  sharing: {
+    what: "cost, lines and time with equal questions asked once ÷ without, at 30 % duplicates",
+    run: runSharing,
+  },
   rescue: { what: "seconds until others take over from a killed worker", run: runRescues },
   smoke: { what: "all of it, small; fails when a ratio is worse than 1.5 × its recorded one", run: runSmoke },
 };

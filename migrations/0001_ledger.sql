@@ -191,6 +191,8 @@ create table rowmill.requests (
   demo boolean not null default false,
   -- The row was gone when its answer came, and the answer was kept (`source.onGone`): no sweep counts it as gone for that.
   row_gone boolean not null default false,
+  -- An answer that it shared with equal requests did not fit its row: this content is asked in a line of its own.
+  alone boolean not null default false,
   -- The content that state, tries and error speak of; in a batch the one that was asked. 16 bytes of its SHA-256, or `large:` and its size.
   -- Null: the row was never read, as that of a request which waits for the first time.
   content_hash bytea,
@@ -315,6 +317,8 @@ create table rowmill.batches (
   output_tokens bigint not null default 0,
   cost_nano_usd bigint not null default 0,
   unpriced integer not null default 0,
+  -- What the requests that share a line would have cost with lines of their own: as much as the line that each of them shares.
+  sharing_saved_nano_usd bigint not null default 0,
   -- `rowmill cancel`: since when a person wants it cancelled, who that was, and whether what has no answer by then is dropped instead of
   -- asked again. Written without the lease, and never taken back; the batch's next turn acts on it.
   cancel_wanted_at timestamptz,
@@ -437,7 +441,9 @@ create table rowmill.usage (
   output_tokens bigint not null default 0,
   cost_nano_usd bigint not null default 0,
   -- Paid attempts whose price is not known.
-  unpriced integer not null default 0
+  unpriced integer not null default 0,
+  -- What attempts that shared a line would have cost with lines of their own.
+  sharing_saved_nano_usd bigint not null default 0
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000);
 create index usage_of_batch on rowmill.usage (batch) where batch is not null;
 create index usage_by_hour on rowmill.usage (hour);
@@ -766,12 +772,25 @@ left join (
 where p.uninstalled_at is null;
 
 create view rowmill.failures as
-select p.name as pipeline, r.key, r.error_code as reason, r.error as message, r.tries, r.changed_at as failed_at, b.id as batch_id
+select p.name as pipeline, r.key, r.error_code as reason, r.error as message, r.tries, r.changed_at as failed_at, b.id as batch_id,
+  1::bigint as rows
 from rowmill.requests r
 join rowmill.pipelines p on p.id = r.pipeline_id
 left join rowmill.batches b on b.no = r.batch
-where r.state = 'failed'
-  or (r.state = 'cancelled' and r.error_code = 'dropped');
+where p.uninstalled_at is null
+  and (r.state = 'failed' or (r.state = 'cancelled' and r.error_code = 'dropped'))
+union all
+-- Keys that cannot name a request, without those that the last whole sweep did not meet any more.
+select p.name, k.key_prefix, 'refusedKey', k.reason, 0::smallint, k.seen_at, null, k.rows
+from rowmill.refused_keys k
+join rowmill.pipelines p on p.id = k.pipeline_id
+where p.uninstalled_at is null
+  and not exists (
+    select 1
+    from rowmill.sweeps s
+    where s.pipeline_id = k.pipeline_id
+      and s.phase = 'idle'
+      and k.seen_at < s.started_at);
 
 create view rowmill.costs as
 select p.name as pipeline, b.model, b.provider, b.id as batch_id,
@@ -782,13 +801,15 @@ select p.name as pipeline, b.model, b.provider, b.id as batch_id,
   (b.reserved_nano_usd / 1e9)::numeric(20, 9) as reserved_usd, (s.nano_usd / 1e9)::numeric(20, 9) as spent_usd,
   (round(s.nano_usd / b.batch_factor) / 1e9)::numeric(20, 9) as live_usd,
   ((round(s.nano_usd / b.batch_factor) - s.nano_usd) / 1e9)::numeric(20, 9) as saved_usd,
-  (b.unpriced + u.unpriced)::bigint as answers_without_price
+  (b.unpriced + u.unpriced)::bigint as answers_without_price, b.sharing::bigint as shared_requests,
+  ((b.sharing_saved_nano_usd + u.sharing_saved_nano_usd) / 1e9)::numeric(20, 9) as sharing_saved_usd
 from rowmill.batches b
 join rowmill.pipelines p on p.id = b.pipeline_id
 cross join lateral (
   select coalesce(sum(succeeded), 0) as succeeded, coalesce(sum(failed), 0) as failed, coalesce(sum(returned), 0) as returned,
     coalesce(sum(input_tokens), 0) as input_tokens, coalesce(sum(output_tokens), 0) as output_tokens,
-    coalesce(sum(cost_nano_usd), 0) as cost_nano_usd, coalesce(sum(unpriced), 0) as unpriced
+    coalesce(sum(cost_nano_usd), 0) as cost_nano_usd, coalesce(sum(unpriced), 0) as unpriced,
+    coalesce(sum(sharing_saved_nano_usd), 0) as sharing_saved_nano_usd
   from rowmill.usage u
   where u.batch = b.no
     and b.settled_at is null) u

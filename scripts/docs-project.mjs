@@ -5,7 +5,7 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, realpath, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -59,16 +59,34 @@ export async function startDocsProject({ gateway: gatewayOptions = {} } = {}) {
   };
 }
 
-/** As `npm install rowmill` leaves it, without the network. */
+/** As `npm install rowmill` leaves it, without the network: hints of a command that was started by npx say so. */
 async function installRowmill(folder) {
   const bin = join(folder, "node_modules", ".bin");
+  const main = join(repository, "dist", "cli", "main.js");
   await mkdir(bin, { recursive: true });
   await symlink(repository, join(folder, "node_modules", "rowmill"));
-  const main = join(repository, "dist", "cli", "main.js");
-  await writeFile(join(bin, "rowmill"), `#!/bin/sh\nexec "${process.execPath}" "${main}" "$@"\n`, {
-    mode: 0o755,
-  });
+  await chmod(main, 0o755);
+  await symlink(main, join(bin, "rowmill"));
   return bin;
+}
+
+/** As psql shows the result of a query. */
+export function asTable({ rows, fields }) {
+  const names = fields.map((field) => field.name);
+  const cells = rows.map((row) => names.map((name) => cellText(row[name])));
+  const widths = names.map((name, index) => Math.max(name.length, ...cells.map((line) => line[index].length)));
+  const line = (values) =>
+    values
+      .map((value, index) => value.padEnd(widths[index]))
+      .join(" | ")
+      .trimEnd();
+  const rule = widths.map((width) => "-".repeat(width)).join("-+-");
+  return [line(names), rule, ...cells.map(line)].join("\n");
+}
+
+function cellText(value) {
+  if (value === null) return "";
+  return Array.isArray(value) ? `{${value.join(",")}}` : String(value);
 }
 
 /** `show`: also on this terminal, as it comes. `accept`: the exit statuses that are no failure. */

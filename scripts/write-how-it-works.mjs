@@ -7,7 +7,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { format, resolveConfig } from "prettier";
-import { repository, startDocsProject } from "./docs-project.mjs";
+import { asTable, repository, startDocsProject } from "./docs-project.mjs";
 
 const page = join(repository, "docs", "how-it-works.md");
 const mark = (name) => new RegExp(`(<!-- written by a script: ${name} -->\\n\\n)\`\`\`\\w*\\n[\\s\\S]*?\`\`\``);
@@ -112,22 +112,7 @@ async function firstLineAtProvider() {
 
 /** The statement and what it gives, as psql shows it. */
 async function asked(statement) {
-  const { rows, fields } = await run(statement);
-  const names = fields.map((field) => field.name);
-  const cells = rows.map((row) => names.map((name) => cellText(row[name])));
-  const widths = names.map((name, index) => Math.max(name.length, ...cells.map((line) => line[index].length)));
-  const line = (values) =>
-    values
-      .map((value, index) => value.padEnd(widths[index]))
-      .join(" | ")
-      .trimEnd();
-  const rule = widths.map((width) => "-".repeat(width)).join("-+-");
-  return [`${wrapped(statement)};`, "", line(names), rule, ...cells.map(line)].join("\n");
-}
-
-function cellText(value) {
-  if (value === null) return "";
-  return Array.isArray(value) ? `{${value.join(",")}}` : String(value);
+  return `${wrapped(statement)};\n\n${asTable(await run(statement))}`;
 }
 
 /** A clause a line, where one line would be too long. */

@@ -1,6 +1,7 @@
 /**
  * Every command with its arguments, options and an example, in the groups and the order of the help. What a command
- * does is in its own file of `commands/`, loaded only when it runs: most of them load the whole engine.
+ * does is in its own file of `commands/`, in the folder of its group, loaded only when it runs: most of them load the
+ * whole engine.
  */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { withLogLevel, withProject, type Cli } from "./cli.js";
@@ -52,7 +53,7 @@ function demoCommand(cli: Cli): Command {
     .option("--live", "use the provider and your API key; shows the cost and asks first; implies --keep")
     .option("-y, --yes", "with --live: do not ask")
     .option(...QUIET_OPTION)
-    .action(run(cli, async () => (await import("./commands/demo.js")).runDemo));
+    .action(run(cli, async () => (await import("./commands/start/demo.js")).runDemo));
   return withLogLevel(demo);
 }
 
@@ -75,7 +76,7 @@ function initCommand(cli: Cli): Command {
     .option("--embedded", "use the embedded database, even if DATABASE_URL is set")
     .option("--sql <file>", "with --embedded: first run this SQL file in it, to create your tables")
     .option("--force", "overwrite an existing config")
-    .action(run(cli, async () => (await import("./commands/init.js")).runInit));
+    .action(run(cli, async () => (await import("./commands/start/init.js")).runInit));
   return withLogLevel(init);
 }
 
@@ -84,7 +85,7 @@ function doctorCommand(cli: Cli): Command {
     .description("Check config, database, tables, provider and pipelines, and show how to fix what is wrong.")
     .option("--audit", "instead: check that Rowmill's records account for every row, batch and cent")
     .option(...JSON_OPTION)
-    .action(run(cli, async () => (await import("./commands/doctor.js")).runDoctor));
+    .action(run(cli, async () => (await import("./commands/start/doctor.js")).runDoctor));
   return withProject(doctor);
 }
 
@@ -100,7 +101,7 @@ function upCommand(cli: Cli): Command {
     .addOption(printSql.conflicts(["once", "untilIdle", "yes"]))
     .option(...QUIET_OPTION)
     .addOption(LOG_FORMAT)
-    .action(run(cli, async () => (await import("./commands/up.js")).runUp));
+    .action(run(cli, async () => (await import("./commands/run/up.js")).runUp));
   return withProject(up);
 }
 
@@ -110,7 +111,7 @@ function planCommand(cli: Cli): Command {
     .argument("[pipeline]", "default: all")
     .option("--requests <number>", "show this many requests of each pipeline, 0 to 20", parseRequests, REQUESTS_SHOWN)
     .option(...JSON_OPTION)
-    .action(run(cli, async () => (await import("./commands/plan.js")).runPlan));
+    .action(run(cli, async () => (await import("./commands/run/plan.js")).runPlan));
   return withProject(plan);
 }
 
@@ -150,7 +151,7 @@ function tryCommand(cli: Cli): Command {
     .addOption(compare.conflicts(asking))
     .option(...YES_OPTION)
     .option(...JSON_OPTION)
-    .action(run(cli, async () => (await import("./commands/try.js")).runTry));
+    .action(run(cli, async () => (await import("./commands/run/try.js")).runTry));
   return withProject(tried);
 }
 
@@ -172,7 +173,7 @@ function approveCommand(cli: Cli): Command {
       ]),
     )
     .option(...YES_OPTION)
-    .action(run(cli, async () => (await import("./commands/approve.js")).runApprove));
+    .action(run(cli, async () => (await import("./commands/run/approve.js")).runApprove));
   return withProject(approve);
 }
 
@@ -180,7 +181,7 @@ function flushCommand(cli: Cli): Command {
   const flush = command("flush", "flush movies")
     .description("Send waiting rows now, without waiting for the row threshold or the deadline.")
     .argument("[pipelines...]", "default: all")
-    .action(run(cli, async () => (await import("./commands/flush.js")).runFlush));
+    .action(run(cli, async () => (await import("./commands/run/flush.js")).runFlush));
   return withProject(flush);
 }
 
@@ -189,7 +190,7 @@ function sweepCommand(cli: Cli): Command {
     .description("Compare every row with Rowmill's records, to find changes that no trigger reported.")
     .argument("[pipelines...]", "default: all")
     .option(...QUIET_OPTION)
-    .action(run(cli, async () => (await import("./commands/sweep.js")).runSweep));
+    .action(run(cli, async () => (await import("./commands/run/sweep.js")).runSweep));
   return withProject(sweep);
 }
 
@@ -299,20 +300,19 @@ function retryCommand(cli: Cli): Command {
     .option(...YES_OPTION)
     .option(...QUIET_OPTION)
     .option(...JSON_OPTION)
-    .action(run(cli, async () => (await import("./commands/retry.js")).runRetry));
+    .action(run(cli, async () => (await import("./commands/fix/retry.js")).runRetry));
   return withProject(retry);
 }
 
 function cancelCommand(cli: Cli): Command {
-  const drop = new Option("--drop", "do not send its rows without an answer again");
   const cancel = command("cancel", "cancel 3473fe9e", "cancel movies --drop")
     .description("Cancel a batch, or all open batches of a pipeline. Answers that are done are kept.")
     .argument("<batch|pipeline>", "a pipeline, or a batch: its ID, the beginning of it, or the provider's ID")
-    .addOption(drop.conflicts("abandon"))
+    .option("--drop", "do not send its rows without an answer again")
     .option("--abandon", "its account is gone: never collect this batch, and count its possible cost as spent")
     .option(...YES_OPTION)
     .option(...JSON_OPTION)
-    .action(run(cli, async () => (await import("./commands/cancel.js")).runCancel));
+    .action(run(cli, async () => (await import("./commands/fix/cancel.js")).runCancel));
   return withProject(cancel);
 }
 
@@ -321,7 +321,7 @@ function pauseCommand(cli: Cli): Command {
     .description("Stop sending rows of a pipeline. Batches already sent are still collected.")
     .argument("<pipeline>")
     .option("--reason <text>", "a note that status shows")
-    .action(run(cli, async () => (await import("./commands/pause.js")).runPause));
+    .action(run(cli, async () => (await import("./commands/fix/pause.js")).runPause));
   return withProject(pause);
 }
 
@@ -330,7 +330,7 @@ function resumeCommand(cli: Cli): Command {
     .description("Resume a paused pipeline.")
     .argument("<pipeline>")
     .option("--accept", "these failures are expected: do not pause for them again until the config changes")
-    .action(run(cli, async () => (await import("./commands/resume.js")).runResume));
+    .action(run(cli, async () => (await import("./commands/fix/resume.js")).runResume));
   return withProject(resume);
 }
 
@@ -343,7 +343,7 @@ function adoptCommand(cli: Cli): Command {
     .requiredOption("--custom-id <pattern>", pattern)
     .option(...YES_OPTION)
     .option(...JSON_OPTION)
-    .action(run(cli, async () => (await import("./commands/adopt.js")).runAdopt));
+    .action(run(cli, async () => (await import("./commands/advanced/adopt.js")).runAdopt));
   return withProject(adopt);
 }
 
@@ -354,7 +354,7 @@ function deploymentCommand(cli: Cli): Command {
     .option("--copy", "the other database is still in use; this one becomes a separate ledger")
     .option(...YES_OPTION)
     .option(...JSON_OPTION)
-    .action(run(cli, async () => (await import("./commands/deployment.js")).runDeployment));
+    .action(run(cli, async () => (await import("./commands/advanced/deployment.js")).runDeployment));
   return withProject(deployment);
 }
 
@@ -367,7 +367,7 @@ function gatewayCommand(cli: Cli): Command {
     .option("--data-dir <folder>", "the folder for files and batches", ".rowmill/gateway")
     .option("--api-key-file <file>", "accept only the API keys in this file, one per line")
     .addOption(LOG_FORMAT)
-    .action(run(cli, async () => (await import("./commands/gateway.js")).serveGateway));
+    .action(run(cli, async () => (await import("./commands/advanced/gateway.js")).serveGateway));
   return withLogLevel(gateway);
 }
 
@@ -383,6 +383,6 @@ function uninstallCommand(cli: Cli): Command {
     .argument("[pipelines...]", "also those that are no longer in the config; default: all")
     .option("--purge", "also drop the schemas rowmill and rowmill_worker, with the record of all requests and costs")
     .option("-y, --yes", "with --purge: do not ask")
-    .action(run(cli, async () => (await import("./commands/uninstall.js")).runUninstall));
+    .action(run(cli, async () => (await import("./commands/advanced/uninstall.js")).runUninstall));
   return withProject(uninstall);
 }

@@ -10,8 +10,16 @@ export async function findBatchId(database: Database, name: string): Promise<str
   throw new RowmillError("not_found", `More than one batch has an ID that matches "${name}":`, { lines: ids });
 }
 
-export function noSuchBatch(name: string): RowmillError {
-  return new RowmillError("not_found", `There is no batch "${name}" in this database.`, {
+/** What `read` knows of it. @throws RowmillError `not_found` unless exactly one matches */
+export async function findBatch<T>(
+  database: Database,
+  name: string,
+  read: (database: Database, id: string) => Promise<T | null>,
+): Promise<T> {
+  const id = await findBatchId(database, name);
+  const found = id === null ? null : await read(database, id);
+  if (found !== null) return found;
+  throw new RowmillError("not_found", `There is no batch "${name}" in this database.`, {
     hints: ["See the latest batches: rowmill batches"],
   });
 }

@@ -80,6 +80,16 @@ export async function withExistingLedger<T>(
   });
 }
 
+/** As `withExistingLedger`, from the config on. @throws RowmillError `not_found`, `refused` */
+export async function withProjectLedger<T>(
+  terminal: Terminal,
+  { config }: { readonly config?: string },
+  work: (opened: OpenedDatabase & { readonly project: Project }) => Promise<T>,
+): Promise<T> {
+  const project = await loadProject(terminal, config);
+  return withExistingLedger(project, (opened) => work({ ...opened, project }));
+}
+
 /** Commands use what the newest version of the ledger has. @throws RowmillError `refused` */
 export async function requireBroughtForward(database: Database): Promise<void> {
   if ((await migrations.pendingMigrations(database)).length === 0) return;

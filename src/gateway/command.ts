@@ -35,13 +35,13 @@ export async function runGateway(command: GatewayCommand): Promise<void> {
     });
   }
   if (signal.aborted) return;
-  const { given, how } = readKeys(command);
+  const { given, how, where } = readKeys(command);
   for (const warning of given.warnings) command.warn(warning);
   const settings = { host, port, dataDir, demoModel, apiKeys: given.keys, batchDelayMs: BATCH_DELAY_MS };
   const gateway = await startGateway(settings);
   const url = urlFor(host, gateway.url);
   if (tell === null) process.stdout.write(startText(url, oneLine(dataDir), how.map(oneLine)));
-  else tell(`${listens(url, dataDir)} Its demo model is not a language model.`);
+  else tell(`${listens(url, dataDir)} It accepts ${oneLine(where)}. Its demo model is not a language model.`);
   try {
     if (!signal.aborted) await once(signal, "abort");
   } finally {
@@ -51,23 +51,28 @@ export async function runGateway(command: GatewayCommand): Promise<void> {
   else tell("The gateway has stopped.");
 }
 
-/** The keys, and the lines that show how to set one. Given keys are not printed. */
-function readKeys({ keys, dataDir }: GatewayCommand): { given: GivenKeys; how: readonly string[] } {
-  const oneOf = (where: string) => [
-    `  # and set OPENAI_API_KEY to one of the keys in ${where}`,
-    "",
-    "It accepts no other key.",
-  ];
-  if (keys.file !== null) return { given: keysFromFile(keys.file), how: oneOf(keys.file) };
-  if (keys.variable !== null)
-    return { given: keysFromVariable(keys.variable, KEYS_VARIABLE), how: oneOf(KEYS_VARIABLE) };
+interface Keys {
+  readonly given: GivenKeys;
+  /** Lines that show how to set one. Given keys are not printed. */
+  readonly how: readonly string[];
+  /** The same for a log, which shows none. */
+  readonly where: string;
+}
+
+function readKeys({ keys, dataDir }: GatewayCommand): Keys {
+  const oneOf = (place: string) => ({
+    how: [`  # and set OPENAI_API_KEY to one of the keys in ${place}`, "", "It accepts no other key."],
+    where: `the keys in ${place}`,
+  });
+  if (keys.file !== null) return { given: keysFromFile(keys.file), ...oneOf(keys.file) };
+  if (keys.variable !== null) return { given: keysFromVariable(keys.variable, KEYS_VARIABLE), ...oneOf(KEYS_VARIABLE) };
   const own = ownKeyOf(dataDir);
   const how = [
     `  export OPENAI_API_KEY=${own.keys[0]?.key ?? ""}`,
     "",
     `It accepts no other key. This one is kept in ${own.path}, and later starts use it again.`,
   ];
-  return { given: own, how };
+  return { given: own, how, where: `the API key in ${own.path}` };
 }
 
 function urlFor(host: string, url: string): string {

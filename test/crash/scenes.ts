@@ -34,6 +34,8 @@ export interface Scene {
   readonly askedTwice?: number;
   /** Rows that fail, as they would without a crash. Default: none. */
   readonly failed?: number;
+  /** Rows that share the line of an equal one. Default: none. */
+  readonly sharing?: number;
   /** Rows that you drop with their batch. Default: none. */
   readonly dropped?: number;
 }
@@ -299,6 +301,13 @@ export const scenes: readonly Scene[] = [
       "clean.spool",
       "clean.ledger",
     ],
+  },
+  {
+    title: "rows that share lines",
+    steps: ["render.undo", "render.chunk", "render.move", "submit.record", "collect.chunk", "end.chunk"],
+    pipeline: "dedupe: true,",
+    prepare: ({ project }) => createNotes(project, [...plain(3), ...plain(2), ...plain(3)]),
+    sharing: 5,
   },
   {
     title: "rows that arrive",

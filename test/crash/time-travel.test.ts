@@ -13,7 +13,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { copyLedger, prepareCopy } from "../../src/app/deployment/copy-ledger.js";
 import { idleState } from "../../src/app/open/idle.js";
 import { prepareRestore, restoreLedger, type RestoreCounts } from "../../src/app/deployment/restore-ledger.js";
-import { describeRestoration } from "../../src/cli/commands/deployment.js";
+import { describeRestoration } from "../../src/cli/commands/advanced/deployment.js";
 import type { GatewayFaults } from "../../src/gateway/engine/faults.js";
 import { pipeline } from "../../src/index.js";
 import { resume } from "../../src/store/pipelines/pipelines.js";

@@ -229,14 +229,14 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
       );
       const given = await run(there, "cancel", "--abandon", id.slice(0, 8), "--yes", "--json");
       expect(given.status, given.stderr).toBe(0);
-      const lostNanoUsd = before?.reserved;
+      const lostUsd = Number(before?.reserved) / 1e9;
       const object = {
         batch: id,
         pipeline: "films",
         state: "cancelled",
         account: `${project.gateway.url}||`,
       };
-      expect(JSON.parse(given.stdout)).toEqual({ ...object, rows: 3, lostNanoUsd });
+      expect(JSON.parse(given.stdout)).toEqual({ ...object, rows: 3, dropped: 0, lostUsd });
       expect(await accounted()).toEqual({ reserved: 0, lost: before?.reserved, spent: 0 });
       expect(await run(there, "cancel", "--abandon", id, "--yes")).toMatchObject({
         status: 0,
@@ -258,6 +258,32 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
         { ending: "succeeded", outcome: "answered", rows: 3 },
       ]);
       expect((await project.run("status")).stdout).toContain("running → cancelled (given up with rowmill cancel)");
+      await project.check();
+    });
+
+    it("drops the rows of a batch that was canceled with --drop before, until they are retried", async () => {
+      await sendHere(project);
+      const id = await batchId();
+      expect((await run(there, "cancel", id, "--drop", "--yes")).status).toBe(0);
+      const unasked = await run(there, "cancel", "--abandon", id);
+      expect(unasked.stderr.replaceAll(/\s+/g, " ")).toMatch(
+        /3 rows are dropped, since you canceled it with --drop, and up to \$0\.\d+ counts as spent\. .*To send them after all: rowmill retry films --reason dropped .*rowmill cancel --abandon --drop [\w-]+ --yes/,
+      );
+      const given = await run(there, "cancel", "--abandon", id, "--yes");
+      expect(given.stdout.replaceAll(/\s+/g, " ")).toMatch(
+        /is abandoned: 3 rows of films are dropped, and \$0\.\d+ counts/,
+      );
+      expect(await run(there, "cancel", "--abandon", "--drop", id, "--yes")).toMatchObject({
+        status: 0,
+        stdout: `Batch ${id} was already abandoned, so --drop changes nothing.\n`,
+      });
+      await project.check();
+      expect((await run(there, "up", "--until-idle")).status).toBe(0);
+      expect(await countLabels(project)).toBe(0);
+      const retried = await run(there, "retry", "films", "--reason", "dropped", "--yes", "--json");
+      expect(JSON.parse(retried.stdout)).toMatchObject({ pipelines: [{ askedAgain: 3, left: [] }] });
+      expect((await run(there, "up", "--until-idle")).status).toBe(0);
+      expect(await countLabels(project)).toBe(3);
       await project.check();
     });
 

@@ -90,6 +90,7 @@ describe("Commands while up runs", { timeout: 90_000 }, () => {
           provider: "openai",
           providerBatchId: expect.stringMatching(/^batch_/),
           presumed: false,
+          cancelWanted: false,
           requests: 5,
           succeeded: 5,
           failed: 0,

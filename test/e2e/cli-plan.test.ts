@@ -102,10 +102,11 @@ describeDatabases(
       const { status, stdout } = await project.run("plan", "-c", "edited.mjs", "--requests", "0");
       expect(await everythingIn(project.database)).toBe(before);
       expect(status).toBe(0);
-      expect(stdout.split("\n").slice(0, 3)).toEqual([
+      expect(stdout.split("\n").slice(0, 4)).toEqual([
         "films: 40 rows would go out",
         "  changed definition  40  answered, and the definition asks something else now",
         expect.stringMatching(/^ {2}Your edit of the definition asks 40 rows again, about \$0\.00\d+$/),
+        "    rowmill up asks first. Without a terminal, answered rows wait for your yes: rowmill approve films",
       ]);
       expect((await project.run("plan")).stdout).toBe("films: no row would go out\n  Not sent: 40 answered\n");
       await project.check();

@@ -150,11 +150,41 @@ describe.each(kinds)("The second day on %s", { timeout: 150_000 }, (kind) => {
     expect(await project.database.rows(sql`select from films`)).toHaveLength(6);
     expect(await project.run("failures", "--where", "true")).toMatchObject({
       status: 2,
-      stderr: expect.stringContaining("--where: name the pipeline of the rows."),
+      stderr: expect.stringContaining("--where: name the pipeline whose table it is about."),
     });
     const retried = await json("retry", "films", "--where", "id in (2, 5)", "--yes");
     expect(retried).toMatchObject({ pipelines: [{ askedAgain: 2, left: [] }] });
     expect(await states()).toEqual({ failed: 2, succeeded: 2, waiting: 2 });
+  });
+
+  it("shows the same failures in the command and in SQL, rows without a usable key included", async () => {
+    held = false;
+    project = await startCliProject(kind, {});
+    await project.database.run(sql`create table texts (id text unique, description text)`);
+    await project.database.run(
+      sql`
+        insert into texts values ('a', 'A film.'), ('b', '[[demo:refuse]] no'), (null, 'x'), (null, 'y'),
+          (repeat('k', 2000), 'z')`,
+    );
+    await project.writeConfig(`texts: pipeline({ source: { table: "texts", key: "id", columns: ["description"] },
+      polling, attempts: 1, request, answer, target: { table: "text_labels" } })`);
+    await answerHere(project);
+    const shown = JSON.parse((await project.run("failures", "--json")).stdout) as {
+      failures: { reason: string; rows: number; message: string }[];
+    };
+    const command = shown.failures.map(({ reason, rows, message }) => ({ reason, rows, message }));
+    const view = await project.database.rows(sql`
+      select reason, sum(rows)::int as rows, min(message) as message
+      from rowmill.failures
+      group by reason, case when reason = 'refusedKey' then message end
+      order by rows desc, message desc`);
+    expect(view).toHaveLength(3);
+    expect(new Set(command.map((group) => JSON.stringify(group)))).toEqual(
+      new Set(view.map((group) => JSON.stringify(group))),
+    );
+    await project.database.run(sql`update rowmill.pipelines set uninstalled_at = now()`);
+    expect((await project.run("failures")).stdout).toBe("No row failed.\n");
+    expect(await project.database.rows(sql`select from rowmill.failures`)).toEqual([]);
   });
 
   it("cancels at the provider without a worker, drops what it says, and recalls it", async () => {

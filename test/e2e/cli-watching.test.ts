@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { GatewayFaults } from "../../src/gateway/engine/faults.js";
 import { sql } from "../../src/postgres/database.js";
 import {
   buildCli,
@@ -18,17 +19,29 @@ import {
 import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
 
 const repository = resolve(import.meta.dirname, "../..");
-/** Gives a program a terminal; part of util-linux. */
 const terminalProgram = "script";
-const hasScript = String(spawnSync(terminalProgram, ["--version"]).stdout).includes("util-linux");
+const scriptMissingBecause = String(spawnSync(terminalProgram, ["--version"]).stdout).includes("util-linux")
+  ? null
+  : "script of util-linux is not installed, which gives a program a terminal";
 const LEAVES_SCREEN = "\u001b[?7h\u001b[?25h\u001b[?1049l";
 
 beforeAll(buildCli, 150_000);
 
 describe("Watching", { timeout: 120_000 }, () => {
   let project: CliProject;
+  let isHeld = false;
+  let deletes = true;
   beforeEach(async () => {
-    project = await startCliProject(serverKind, { run: runCli });
+    isHeld = false;
+    deletes = true;
+    const faults: Partial<GatewayFaults> = {
+      hold: ({ status }) => isHeld && status === "in_progress",
+      beforeEffect: ({ method }) =>
+        deletes || method !== "DELETE"
+          ? undefined
+          : { kind: "reply", status: 400, body: { error: { message: "not now" } } },
+    };
+    project = await startCliProject(serverKind, { run: runCli, gateway: { faults } });
     await createFilms(project);
     await project.writeConfig(filmsPipeline());
   });
@@ -59,6 +72,75 @@ describe("Watching", { timeout: 120_000 }, () => {
     );
     expect(await filesAtProvider()).toBe(0);
     await project.check();
+  });
+
+  it("up --until-idle says which files at the provider are left, and the next one deletes them", async () => {
+    await insertFilms(project, 3);
+    deletes = false;
+    const first = await project.run("up", "--until-idle", "--log-level", "error");
+    expect(first.status, first.stderr).toBe(0);
+    expect(first.stderr).toMatch(
+      /^The files of 1 batch at the provider could not be deleted yet\. The next rowmill up deletes them\.$/m,
+    );
+    expect(await filesAtProvider()).toBe(2);
+    deletes = true;
+    const second = await project.run("up", "--until-idle");
+    expect(second.status, second.stderr).toBe(0);
+    expect(second.stderr).not.toContain("could not be deleted");
+    expect(await filesAtProvider()).toBe(0);
+  });
+
+  it("status and up say of a batch that someone cancels that it is canceling, and then what became of it", async () => {
+    await insertFilms(project, 3);
+    isHeld = true;
+    const up = project.start("up", "--yes");
+    await up.says("Working.");
+    await project.run("flush", "films");
+    const batch = async () => (await project.status()).batches[0];
+    await until("the batch at the provider", async () => (await batch())?.state === "running");
+    expect(await batch()).toMatchObject({ cancelWanted: false });
+    expect((await project.run("status")).stdout).toMatch(
+      /^films [0-9a-f]{8}: (?:validating|in_progress) at openai(?:, 0 of 3 done)?; sent (?:now|\d+ s ago)$/m,
+    );
+    // Under a pause of the account, the provider is not asked to cancel it.
+    await project.database.run(
+      sql`update rowmill.pipelines set pause_kind = 'account', pause_reason = 'Wrong key.', paused_at = now()`,
+    );
+    expect((await project.run("cancel", "films", "--yes")).status).toBe(0);
+    expect(await batch()).toMatchObject({ state: "running", cancelWanted: true });
+    const { stdout } = await project.run("status");
+    expect(stdout).toMatch(/^[0-9a-f]{8} {2}films {5}canceling +3 /m);
+    expect(stdout).toMatch(/^films [0-9a-f]{8}: canceling for (?:now|\d+ s); (?:validating|in_progress) at openai/m);
+    expect(stdout).toContain("films: paused: Wrong key. To try now: rowmill resume films\n");
+    expect((await project.run("resume", "films")).status).toBe(0);
+    await up.says(" was canceled: ");
+    expect(up.stderr()).toMatch(
+      /^films: batch [0-9a-f]{8} was canceled: 0 rows succeeded, 0 failed, 3 wait again; \$0\.00; took \d+ s$/m,
+    );
+    expect((await project.run("status")).stdout).toMatch(/^[0-9a-f]{8} {2}films {5}canceled +3 /m);
+    await project.check();
+  });
+
+  it("a connection that fails explains an unquoted # in .env, and shows nothing of the password", async () => {
+    const hint =
+      `  Hint: In ${join(project.folder, ".env")} the value of DATABASE_URL ends at its first #, because it has no ` +
+      "quotes. Put the value in double quotes, and write a # of the password as %23.\n";
+    const status = async (url: string) => {
+      await writeFile(join(project.folder, ".env"), `DATABASE_URL=${url}\n`);
+      return project.run("status");
+    };
+    Object.assign(project.env, { DATABASE_URL: undefined });
+    const file = join(project.folder, "rowmill.config.mjs");
+    expect(await status("postgres://app:9#s3cret@127.0.0.1:5432/app")).toEqual({
+      status: 2,
+      stdout: "",
+      stderr: `rowmill: ${file}: DATABASE_URL has no host after the user and password, because it is cut off.\n` + hint,
+    });
+    const inQuery = await status("postgres://app@127.0.0.1:9/app?password=secret9#s3cret");
+    expect(inQuery).toMatchObject({ status: 1, stdout: "" });
+    expect(inQuery.stderr).toContain("connect ECONNREFUSED 127.0.0.1:9");
+    expect(inQuery.stderr).toContain(hint);
+    expect(inQuery.stderr).not.toContain("secret9");
   });
 
   it("up with names works on these pipelines and leaves the others alone", async () => {
@@ -174,21 +256,25 @@ describe("Watching", { timeout: 120_000 }, () => {
     }
   });
 
-  it("status --watch --json prints an object a line, and ends when its reader is gone", async () => {
+  it.each([1, 2])("status --watch --json ends when its reader has taken %i lines", async (many) => {
     await insertFilms(project, 1);
     expect((await project.run("up", "--until-idle")).status).toBe(0);
     const env = { ...project.env, PATH: process.env["PATH"], NODE: process.execPath, CLI: cliScript };
-    const shell = spawn("sh", ["-c", `"$NODE" "$CLI" status --watch --json | head -n 2`], { cwd: project.folder, env });
+    const shell = spawn("sh", ["-c", `"$NODE" "$CLI" status --watch --json | head -n ${many}`], {
+      cwd: project.folder,
+      env,
+    });
     let text = "";
     shell.stdout.on("data", (chunk: Buffer) => (text += String(chunk)));
     const [status] = await once(shell, "close");
     expect(status).toBe(0);
     const lines = text.trimEnd().split("\n");
-    expect(lines).toHaveLength(2);
+    expect(lines).toHaveLength(many);
     for (const line of lines) expect(JSON.parse(line)).toMatchObject({ pipelines: [{ name: "films" }] });
   });
 
-  it.runIf(hasScript)("status --watch gives the terminal back at SIGTERM, and draws no line beyond it", async () => {
+  it("status --watch gives the terminal back at SIGTERM, and draws no line beyond it", async ({ skip }) => {
+    if (scriptMissingBecause !== null) skip(scriptMissingBecause);
     expect((await project.run("up", "--once")).status).toBe(0);
     const command = `stty cols 60 rows 20; exec "$NODE" "$CLI" status --watch`;
     const shell = spawn(terminalProgram, ["-qfec", command, "/dev/null"], {

@@ -1,5 +1,7 @@
 /** Batches that you cancel: before they are sent, at the provider, and with rows that are dropped. */
 import { afterEach, expect, it } from "vitest";
+import { abandonBatch } from "../../src/app/adopt/abandon-batch.js";
+import type { BatchName } from "../../src/store/batches/in-flight.js";
 import type { Call } from "../../src/gateway/engine/faults.js";
 import * as cancellation from "../../src/store/batches/cancellation.js";
 import { advanceBatch } from "../../src/worker/turn/advance.js";
@@ -108,6 +110,24 @@ describeDatabases(
       await worker.database.transaction((tx) => failures.reopenLost(tx, meant, { after: "0", max: 10 }));
       await project.drain(worker);
       expect((await requests(project)).map(({ state }) => state)).toEqual(["succeeded", "succeeded", "gone"]);
+    });
+
+    it("before it was rendered and is given up drops its rows that exist, if you want that", async () => {
+      await start(plain(3));
+      await sweepAll(worker, signal);
+      await runPlanner(worker, true);
+      await project.run(sql`delete from public.notes where id = 3`);
+      const [batch] = await project.rows<BatchName>(
+        sql`select id, no, pipeline_id as "pipelineId" from rowmill.batches`,
+      );
+      if (batch === undefined) throw new Error("There is no batch.");
+      const [one] = worker.pipelines.values();
+      const given = await abandonBatch(worker.database, batch, { drops: true, config: one?.config });
+      expect(given).toEqual({ rows: 3, dropped: 2, lostNanoUsd: 0 });
+      expect((await requests(project)).map(({ state }) => state)).toEqual(["cancelled", "cancelled", "waiting"]);
+      expect(await abandonBatch(worker.database, batch, { drops: true, config: one?.config })).toBeNull();
+      await project.drain(worker);
+      expect((await requests(project)).map(({ state }) => state)).toEqual(["cancelled", "cancelled", "gone"]);
     });
 
     it("that runs is cancelled at the provider: what is done is kept, and the rest goes out again", async () => {

@@ -1,26 +1,23 @@
 /** Equal questions of a batch share a line, and each row is judged by itself. */
 import { afterEach, expect, it } from "vitest";
-import { pipeline, z } from "../../src/index.js";
 import { raw } from "../../src/postgres/database.js";
 import { lockUnanswered } from "../../src/store/batches/in-flight.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
-import { quick } from "../support/movies.js";
+import {
+  createEqualNotes,
+  equalNotesPipeline,
+  insertEqualNotes,
+  type EqualNote,
+  type EqualNotesOptions,
+} from "../support/equal-notes.js";
 import { outcomes } from "../support/notes.js";
 import { goodAnswer, type PlainAnswer } from "../support/plain-answers.js";
 import { startPlainProject, type PlainProject } from "../support/plain-project.js";
 import type { PlainStandInOptions } from "../support/plain-stand-in.js";
 import { sql } from "../support/project.js";
 
-interface Options extends PlainStandInOptions {
-  readonly temperature?: number;
-  readonly dedupe?: boolean;
-  readonly attempts?: number;
-  readonly maxRequests?: number;
-}
-
-/** Each row: the text that is asked, and a tag that only `validate` sees. */
-type Note = readonly [body: string, tag?: string];
+type Options = PlainStandInOptions & EqualNotesOptions;
 
 describeDatabases(
   "Equal questions",
@@ -30,39 +27,16 @@ describeDatabases(
       await at.project.check().finally(() => at.close());
     });
 
-    async function start(notes: readonly Note[], options: Options = {}): Promise<WorkerContext> {
+    async function start(notes: readonly EqualNote[], options: Options = {}): Promise<WorkerContext> {
       at = await startPlainProject(kind, options);
-      await at.project.run(
-        sql`create table public.notes (id int primary key generated always as identity, body text, tag text)`,
-      );
-      await insert(notes);
+      await createEqualNotes(at.project, notes);
       return worker(options);
     }
 
-    const insert = (notes: readonly Note[]) =>
-      at.project.run(sql`
-        insert into public.notes (body, tag)
-        select x ->> 0, x ->> 1 from json_array_elements(${JSON.stringify(notes)}::json) x`);
+    const insert = (notes: readonly EqualNote[]) => insertEqualNotes(at.project, notes);
 
-    function worker(options: Options = {}): Promise<WorkerContext> {
-      const { temperature = 0, dedupe, attempts = 3, maxRequests } = options;
-      return at.worker({
-        pipelines: (provider) => ({
-          notes: pipeline({
-            ...quick,
-            provider,
-            source: { table: "notes", key: "id", columns: ["body", "tag"] },
-            request: { model: "plain-small", maxOutputTokens: 100, temperature, user: "{{ body }}" },
-            answer: z.object({ summary: z.string() }),
-            target: { table: "note_summaries" },
-            validate: ({ summary }, { tag }) => (tag === null || summary.includes(tag) ? null : `it lacks ${tag}`),
-            attempts,
-            reconcile: { window: "500ms" },
-            ...(dedupe === undefined ? {} : { dedupe }),
-            ...(maxRequests === undefined ? {} : { batch: { maxRequests } }),
-          }),
-        }),
-      });
+    function worker(options: EqualNotesOptions = {}): Promise<WorkerContext> {
+      return at.worker({ pipelines: (provider) => ({ notes: equalNotesPipeline({ ...options, provider }) }) });
     }
 
     const asked = () => at.standIn.executions.map(({ ask }) => ask.prompt);
@@ -116,6 +90,15 @@ describeDatabases(
       expect(asked()).toEqual(["a", "a"]);
       expect(await outcomes(at.project)).toEqual({ answered: 2, unshared: 1, invalid: 1 });
       expect(await states()).toEqual({ succeeded: 2, failed: 1 });
+    });
+
+    it("do not pause the pipeline where only hard rows of a batch that went well are asked alone", async () => {
+      const hard = Array.from({ length: 20 }, (_, row): EqualNote => [`hard ${row}`, "a word that no answer has"]);
+      const easy = Array.from({ length: 40 }, (_, row): EqualNote => [`easy ${row}`]);
+      const one = await start([...easy, ...hard, ...hard]);
+      await at.project.drain(one);
+      expect(await paused()).toBeNull();
+      expect(await states()).toEqual({ succeeded: 40, failed: 40 });
     });
 
     it("are answered by the line of a row that changes or goes meanwhile", async () => {

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, inject, test } from "vitest";
-import { requireSameProvider, startDemoGateway } from "../../src/cli/commands/demo.js";
+import { requireSameProvider, startDemoGateway } from "../../src/cli/commands/start/demo.js";
 
 let folder: string;
 

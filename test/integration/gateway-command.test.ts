@@ -89,6 +89,33 @@ describe("rowmill gateway", () => {
     });
   });
 
+  test("with --log-format json says on stderr, a record a line, where it listens and which keys it takes", async () => {
+    const folder = await temporaryDir();
+    const cli = startCli([...command, "--log-format", "json"], { cwd: folder, env: {} });
+    onTestFinished(() => {
+      cli.child.kill("SIGKILL");
+    });
+    await cli.says("listens on");
+    cli.child.kill("SIGTERM");
+    expect(await cli.ended).toMatchObject({ status: 0, stdout: "" });
+    const records = cli
+      .stderr()
+      .trimEnd()
+      .split("\n")
+      .map((line): { time: string; level: string; msg: string } => JSON.parse(line));
+    for (const { time } of records) expect(new Date(time).toISOString()).toBe(time);
+    const place = join(folder, own);
+    expect(records.map(({ level, msg }) => [level, msg.replace(/:\d+\/v1/, ":PORT/v1")])).toEqual([
+      [
+        "info",
+        `The gateway listens on http://127.0.0.1:PORT/v1 and keeps its state in ${place}. It accepts the API key in ` +
+          `${join(place, "api-key")}. Its demo model is not a language model.`,
+      ],
+      ["info", "The gateway has stopped."],
+    ]);
+    expect(cli.stderr()).not.toContain((await readFile(join(place, "api-key"), "utf8")).trim());
+  });
+
   test("without keys makes one at its first start, keeps it for itself alone, and takes no other, then and later", async () => {
     const cwd = await temporaryDir();
     const first = await serve(cwd);

@@ -5,6 +5,7 @@
 import { afterEach, expect, it } from "vitest";
 import type pg from "pg";
 import { abandonBatch } from "../../src/app/adopt/abandon-batch.js";
+import type { BatchName } from "../../src/store/batches/in-flight.js";
 import type { GatewayFaults } from "../../src/gateway/engine/faults.js";
 import { ANSWERS_JUDGED } from "../../src/model/batch/failing.js";
 import { raw } from "../../src/postgres/database.js";
@@ -180,8 +181,12 @@ describeDatabases(
       const worker = await start(plain(3));
       const client = await hold("select 1 from public.note_summaries where id = 2 for update");
       await rounds(worker);
-      const [batch] = await project.rows<{ id: string }>(sql`select id from rowmill.batches`);
-      expect(await abandonBatch(project.database, batch?.id ?? "")).toMatchObject({ rows: 1 });
+      const [batch] = await project.rows<BatchName>(
+        sql`select id, no, pipeline_id as "pipelineId" from rowmill.batches`,
+      );
+      if (batch === undefined) throw new Error("There is no batch.");
+      const wish = { drops: false, config: undefined };
+      expect(await abandonBatch(project.database, batch, wish)).toMatchObject({ rows: 1, dropped: 0 });
       expect(await kept()).toEqual([]);
       await client.query("rollback");
       await hurry(project, worker);

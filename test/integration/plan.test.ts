@@ -60,6 +60,29 @@ describeDatabases(
       });
     });
 
+    it("counts what tries spent before the first up, in the budget's period", async () => {
+      await createNotes(project, plain(3));
+      await project.worker({ others: notesPipeline() });
+      await project.run(sql`
+        insert into rowmill.tries (pipeline, definition_hash, prompt, provider, account, model, endpoint, rows,
+          asked_at)
+        select 'notes', 'x', 'x', 'openai', 'x', 'gpt-4o-mini', 'x', 1, now() - make_interval(days => i)
+        from unnest(array[0, 90]) i`);
+      await project.run(sql`
+        insert into rowmill.try_answers (try, place, key, content_hash, room, cost_nano_usd, reserved_nano_usd,
+          asked_at)
+        select no, 0, '1', 'x', 1, case when asked_at > now() - interval '1 day' then 2000000 end,
+          case when asked_at > now() - interval '1 day' then 0 else 5000000 end, asked_at
+        from rowmill.tries`);
+      const spent = async (per: "day" | "total" | "run") => {
+        const budget = { usd: 0.01, per };
+        return askingOf(await planHere(project, { notes: notesPipeline({ budget }) })).budget;
+      };
+      expect(await spent("day")).toMatchObject({ spentNanoUsd: 2_000_000, reservedNanoUsd: 0, leftNanoUsd: 8_000_000 });
+      expect(await spent("total")).toMatchObject({ spentNanoUsd: 7_000_000, leftNanoUsd: 3_000_000 });
+      expect(await spent("run")).toMatchObject({ spentNanoUsd: 0 });
+    });
+
     it("tells new, changed and answered rows apart while changes arrive, as the next round then sends them", async () => {
       await createNotes(project, plain(10));
       const worker = await project.worker({ notes: notesPipeline() });
@@ -85,6 +108,21 @@ describeDatabases(
       await project.check();
     });
 
+    it("counts answered rows as such where onChange, or your decision, says that they keep their answers", async () => {
+      await createNotes(project, plain(5));
+      await project.drain(await project.worker({ notes: notesPipeline() }));
+      const user = "Now: {{ body }}";
+      const kept = { definition: { asksAgain: 0 }, rows: { ...NOTHING, send: 0, answered: 5 } };
+      const newOnly = { notes: notesPipeline({ user, onChange: "newOnly" }) };
+      expect(askingOf(await planHere(project, newOnly))).toMatchObject(kept);
+      await project.worker(newOnly);
+      const undone = { notes: notesPipeline({ user, onChange: "ask" }) };
+      expect(askingOf(await planHere(project, undone)), "it was decided for this definition").toMatchObject(kept);
+      await insertNotes(project, ["One more."]);
+      const more = askingOf(await planHere(project, undone));
+      expect(more.rows).toEqual({ ...NOTHING, send: 1, arrived: 1, answered: 5 });
+    });
+
     it("compares an edited definition row by row beside a worker that has the old one", async () => {
       await createNotes(project, [...plain(6), "", "fine"]);
       const worker = await project.worker({ notes: notesPipeline() });
@@ -105,6 +143,11 @@ describeDatabases(
       expect(edit.definition).toMatchObject({ asksAgain: 7 });
       expect(edit.rows).toEqual({ ...NOTHING, send: 7, redefined: 7, failed: 1 });
       expect(edit.definition.likelyNanoUsd).toBe(edit.estimate.likelyNanoUsd);
+      const kept = askingOf(
+        await planHere(project, { notes: notesPipeline({ user: "Now: {{ body }}", onChange: "newOnly" }) }),
+      );
+      expect(kept.rows).toEqual({ ...NOTHING, send: 0, answered: 7, failed: 1 });
+      expect(kept.definition).toMatchObject({ decision: "newOnly", asksAgain: 0, keepsAnswer: 7, inFlight: null });
 
       const next = await project.worker(all);
       await project.round(next, { flush: false });

@@ -91,13 +91,13 @@ describeDatabases(
       expect(await project.rows(sql`select id from public.labels order by id`)).toEqual([{ id: 1 }, { id: 6 }]);
       await project.run(sql`update rowmill.batches set account = ${one.provider.account}`);
 
-      const again = await prepareAgain(worker, one, { meant: meant(), overtaken: tally.overtaken });
-      expect(again).toMatchObject({ rows: 3, estimate: { rows: 3 } });
-      expect(await askAgain(worker, { meant: meant(), overtaken: tally.overtaken, signal: never })).toBe(3);
-      expect(await askAgain(worker, { meant: meant(), overtaken: tally.overtaken, signal: never })).toBe(0);
+      const again = { meant: meant(), overtaken: tally.overtaken, signal: never };
+      expect(await prepareAgain(worker, one, again)).toMatchObject({ rows: 3, estimate: { rows: 3 } });
+      expect(await askAgain(worker, one, { ...again, rowsMax: 3 })).toBe(3);
+      expect(await askAgain(worker, one, { ...again, rowsMax: 3 })).toBe(0);
       await project.drain(worker);
       expect(await statesOf()).toEqual({ succeeded: ["1", "2", "4", "5", "6"], gone: ["3"] });
-      expect(await askAgain(worker, { meant: meant(), overtaken: tally.overtaken, signal: never })).toBe(0);
+      expect(await askAgain(worker, one, { ...again, rowsMax: 3 })).toBe(0);
       expect((await project.gateway.journal.summary()).executed).toBe(9);
     });
 
@@ -137,7 +137,7 @@ describeDatabases(
       await project.run(sql`alter table public.labels drop constraint small`);
       expect(await write()).toMatchObject({ written: 4, overtaken: [] });
       expect(await prepareAgain(worker, one, { meant: meant(), overtaken: [] })).toMatchObject({ rows: 1 });
-      expect(await askAgain(worker, { meant: meant(), overtaken: [], signal: never })).toBe(1);
+      expect(await askAgain(worker, one, { meant: meant(), overtaken: [], rowsMax: 1, signal: never })).toBe(1);
       await project.drain(worker);
       expect(await statesOf()).toEqual({ succeeded: ["1", "2", "3", "4", "5", "6"] });
     });

@@ -402,7 +402,8 @@ CREATE TABLE public.note_answers (
     id bigint NOT NULL,
     categories text[],
     rowmill_at timestamp with time zone NOT NULL,
-    rowmill_model text NOT NULL
+    rowmill_model text NOT NULL,
+    rowmill_version integer
 );
 CREATE TABLE public.notes (
     id bigint NOT NULL,
@@ -516,6 +517,7 @@ CREATE TABLE rowmill.batches (
     output_tokens bigint DEFAULT 0 NOT NULL,
     cost_nano_usd bigint DEFAULT 0 NOT NULL,
     unpriced integer DEFAULT 0 NOT NULL,
+    sharing_saved_nano_usd bigint DEFAULT 0 NOT NULL,
     cancel_wanted_at timestamp with time zone,
     cancel_wanted_by text,
     cancel_drops boolean DEFAULT false NOT NULL,
@@ -602,7 +604,8 @@ CREATE TABLE rowmill.usage (
     cached_input_tokens bigint DEFAULT 0 NOT NULL,
     output_tokens bigint DEFAULT 0 NOT NULL,
     cost_nano_usd bigint DEFAULT 0 NOT NULL,
-    unpriced integer DEFAULT 0 NOT NULL
+    unpriced integer DEFAULT 0 NOT NULL,
+    sharing_saved_nano_usd bigint DEFAULT 0 NOT NULL
 )
 WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='1000');
 CREATE VIEW rowmill.costs AS
@@ -624,7 +627,9 @@ CREATE VIEW rowmill.costs AS
     ((s.nano_usd / '1000000000'::numeric))::numeric(20,9) AS spent_usd,
     ((round((s.nano_usd / b.batch_factor)) / '1000000000'::numeric))::numeric(20,9) AS live_usd,
     (((round((s.nano_usd / b.batch_factor)) - s.nano_usd) / '1000000000'::numeric))::numeric(20,9) AS saved_usd,
-    (b.unpriced + u.unpriced) AS answers_without_price
+    (b.unpriced + u.unpriced) AS answers_without_price,
+    (b.sharing)::bigint AS shared_requests,
+    ((((b.sharing_saved_nano_usd)::numeric + u.sharing_saved_nano_usd) / '1000000000'::numeric))::numeric(20,9) AS sharing_saved_usd
    FROM (((rowmill.batches b
      JOIN rowmill.pipelines p ON ((p.id = b.pipeline_id)))
      CROSS JOIN LATERAL ( SELECT COALESCE(sum(u_1.succeeded), (0)::bigint) AS succeeded,
@@ -633,7 +638,8 @@ CREATE VIEW rowmill.costs AS
             COALESCE(sum(u_1.input_tokens), (0)::numeric) AS input_tokens,
             COALESCE(sum(u_1.output_tokens), (0)::numeric) AS output_tokens,
             COALESCE(sum(u_1.cost_nano_usd), (0)::numeric) AS cost_nano_usd,
-            COALESCE(sum(u_1.unpriced), (0)::bigint) AS unpriced
+            COALESCE(sum(u_1.unpriced), (0)::bigint) AS unpriced,
+            COALESCE(sum(u_1.sharing_saved_nano_usd), (0)::numeric) AS sharing_saved_nano_usd
            FROM rowmill.usage u_1
           WHERE ((u_1.batch = b.no) AND (b.settled_at IS NULL))) u)
      CROSS JOIN LATERAL ( SELECT ((((b.cost_nano_usd)::numeric + u.cost_nano_usd) + (b.lost_nano_usd)::numeric) + COALESCE(sum(d.reserved_nano_usd), (0)::numeric)) AS nano_usd
@@ -652,9 +658,11 @@ WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='1000')
 CREATE TABLE rowmill.definitions (
     pipeline_id integer NOT NULL,
     definition_hash text NOT NULL,
+    version integer NOT NULL,
+    follows integer,
+    since timestamp with time zone DEFAULT now() NOT NULL,
     definition jsonb NOT NULL,
-    answer_schema json,
-    registered_at timestamp with time zone DEFAULT now() NOT NULL
+    answer_schema json
 );
 CREATE TABLE rowmill.deployment (
     one boolean DEFAULT true NOT NULL,
@@ -670,6 +678,14 @@ CREATE TABLE rowmill.deployment (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT deployment_one_check CHECK (one),
     CONSTRAINT suspicion_has_time CHECK (((suspicion IS NULL) = (suspected_at IS NULL)))
+);
+CREATE TABLE rowmill.refused_keys (
+    pipeline_id integer NOT NULL,
+    key_sha256 text NOT NULL,
+    key_prefix text NOT NULL,
+    reason text NOT NULL,
+    rows bigint DEFAULT 1 NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL
 );
 CREATE TABLE rowmill.requests (
     id bigint NOT NULL,
@@ -687,6 +703,7 @@ CREATE TABLE rowmill.requests (
     gone_from rowmill.request_state,
     demo boolean DEFAULT false NOT NULL,
     row_gone boolean DEFAULT false NOT NULL,
+    alone boolean DEFAULT false NOT NULL,
     content_hash bytea,
     fingerprint bytea,
     answered_hash bytea,
@@ -702,6 +719,23 @@ CREATE TABLE rowmill.requests (
     CONSTRAINT succeeded_has_answer CHECK (((state <> 'succeeded'::rowmill.request_state) OR ((answered_hash IS NOT NULL) AND (answered_hash = content_hash))))
 )
 WITH (fillfactor='33');
+CREATE TABLE rowmill.sweeps (
+    pipeline_id integer NOT NULL,
+    wanted_at timestamp with time zone,
+    wanted_reason text,
+    phase text DEFAULT 'idle'::text NOT NULL,
+    cursor jsonb,
+    last_request_id bigint DEFAULT 0 NOT NULL,
+    met bigint DEFAULT 0 NOT NULL,
+    definition_hash text,
+    swept_hash text,
+    rows_seen bigint DEFAULT 0 NOT NULL,
+    keys_found bigint DEFAULT 0 NOT NULL,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    CONSTRAINT running_has_start CHECK (((phase = 'idle'::text) OR (started_at IS NOT NULL))),
+    CONSTRAINT sweeps_phase_check CHECK ((phase = ANY (ARRAY['idle'::text, 'source'::text, 'definition'::text, 'ledger'::text])))
+);
 CREATE VIEW rowmill.failures AS
  SELECT p.name AS pipeline,
     r.key,
@@ -709,11 +743,26 @@ CREATE VIEW rowmill.failures AS
     r.error AS message,
     r.tries,
     r.changed_at AS failed_at,
-    b.id AS batch_id
+    b.id AS batch_id,
+    (1)::bigint AS rows
    FROM ((rowmill.requests r
      JOIN rowmill.pipelines p ON ((p.id = r.pipeline_id)))
      LEFT JOIN rowmill.batches b ON ((b.no = r.batch)))
-  WHERE ((r.state = 'failed'::rowmill.request_state) OR ((r.state = 'cancelled'::rowmill.request_state) AND (r.error_code = 'dropped'::text)));
+  WHERE ((p.uninstalled_at IS NULL) AND ((r.state = 'failed'::rowmill.request_state) OR ((r.state = 'cancelled'::rowmill.request_state) AND (r.error_code = 'dropped'::text))))
+UNION ALL
+ SELECT p.name AS pipeline,
+    k.key_prefix AS key,
+    'refusedKey'::text AS reason,
+    k.reason AS message,
+    (0)::smallint AS tries,
+    k.seen_at AS failed_at,
+    NULL::uuid AS batch_id,
+    k.rows
+   FROM (rowmill.refused_keys k
+     JOIN rowmill.pipelines p ON ((p.id = k.pipeline_id)))
+  WHERE ((p.uninstalled_at IS NULL) AND (NOT (EXISTS ( SELECT 1
+           FROM rowmill.sweeps s
+          WHERE ((s.pipeline_id = k.pipeline_id) AND (s.phase = 'idle'::text) AND (k.seen_at < s.started_at))))));
 CREATE TABLE rowmill.kept_answers (
     request_id bigint NOT NULL,
     batch integer NOT NULL,
@@ -840,14 +889,6 @@ ALTER TABLE rowmill.queue ALTER COLUMN no ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
-CREATE TABLE rowmill.refused_keys (
-    pipeline_id integer NOT NULL,
-    key_sha256 text NOT NULL,
-    key_prefix text NOT NULL,
-    reason text NOT NULL,
-    rows bigint DEFAULT 1 NOT NULL,
-    seen_at timestamp with time zone DEFAULT now() NOT NULL
-);
 ALTER TABLE rowmill.requests ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME rowmill.requests_id_seq
     START WITH 1
@@ -855,23 +896,6 @@ ALTER TABLE rowmill.requests ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
-);
-CREATE TABLE rowmill.sweeps (
-    pipeline_id integer NOT NULL,
-    wanted_at timestamp with time zone,
-    wanted_reason text,
-    phase text DEFAULT 'idle'::text NOT NULL,
-    cursor jsonb,
-    last_request_id bigint DEFAULT 0 NOT NULL,
-    met bigint DEFAULT 0 NOT NULL,
-    definition_hash text,
-    swept_hash text,
-    rows_seen bigint DEFAULT 0 NOT NULL,
-    keys_found bigint DEFAULT 0 NOT NULL,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone,
-    CONSTRAINT running_has_start CHECK (((phase = 'idle'::text) OR (started_at IS NOT NULL))),
-    CONSTRAINT sweeps_phase_check CHECK ((phase = ANY (ARRAY['idle'::text, 'source'::text, 'definition'::text, 'ledger'::text])))
 );
 CREATE TABLE rowmill.tries (
     no integer NOT NULL,
@@ -1001,10 +1025,10 @@ ALTER TABLE rowmill_worker._private_tasks ALTER COLUMN id ADD GENERATED ALWAYS A
     NO MAXVALUE
     CACHE 1
 );
-INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-27 05:31:40.948437+00', 'gpt-4o-mini');
-INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-27 05:31:40.948437+00', 'gpt-4o-mini');
-INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-27 05:31:40.948437+00', 'gpt-4o-mini');
-INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-27 05:31:42.089661+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-27 08:41:59.988523+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-27 08:41:59.988523+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-27 08:41:59.988523+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-27 08:42:01.241839+00', 'gpt-4o-mini', 1);
 INSERT INTO public.notes VALUES (1, 'A war film.');
 INSERT INTO public.notes VALUES (2, 'A love story.');
 INSERT INTO public.notes VALUES (3, 'Odd at first. [[demo:mismatch-once]]');
@@ -1013,74 +1037,74 @@ INSERT INTO public.notes VALUES (6, 'A comedy.');
 INSERT INTO public.notes VALUES (7, 'A ghost story.');
 INSERT INTO public.notes VALUES (8, 'A western.');
 INSERT INTO public.notes VALUES (9, 'A fairy tale.');
-INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-27 05:31:40.948437+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-27 05:31:40.948437+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-27 05:31:40.948437+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-27 05:31:40.948437+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-27 05:31:40.948437+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-27 05:31:42.089661+00', 2, 2, 13, 0, 6, 32, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, 'f885863f-31ad-4080-88e4-e1dc767a0695', NULL, 'planned', 'flush', NULL, '2026-11-27 05:31:39.257149+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, 'f885863f-31ad-4080-88e4-e1dc767a0695', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-27 05:31:39.316411+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, 'f885863f-31ad-4080-88e4-e1dc767a0695', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 05:31:39.339931+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, 'f885863f-31ad-4080-88e4-e1dc767a0695', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 05:31:39.352617+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, 'f885863f-31ad-4080-88e4-e1dc767a0695', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 05:31:40.932579+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, 'f885863f-31ad-4080-88e4-e1dc767a0695', 'collecting', 'settled', 'the results name every request', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-27 05:31:40.96433+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '06256216-5157-4eb9-86f7-780d29257202', NULL, 'planned', 'flush', NULL, '2026-11-27 05:31:41.069222+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '06256216-5157-4eb9-86f7-780d29257202', 'planned', 'uploading', '1 lines, 454 bytes', NULL, '2026-11-27 05:31:41.090615+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '06256216-5157-4eb9-86f7-780d29257202', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 05:31:41.105489+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '06256216-5157-4eb9-86f7-780d29257202', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 05:31:41.11446+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '06256216-5157-4eb9-86f7-780d29257202', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 05:31:42.084273+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '06256216-5157-4eb9-86f7-780d29257202', 'collecting', 'settled', 'the results name every request', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-27 05:31:42.094892+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, 'dc2dda18-3858-4bca-879e-d14315abcf6f', NULL, 'planned', 'threshold', NULL, '2026-11-27 05:31:47.205972+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, 'dc2dda18-3858-4bca-879e-d14315abcf6f', 'planned', 'uploading', '2 lines, 859 bytes', NULL, '2026-11-27 05:31:47.241769+00');
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('f885863f-31ad-4080-88e4-e1dc767a0695', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:33757/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 0, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, 'cd3df6e6-18d6-429a-a002-e4487caeec07', NULL, false, false, '{"refs": {"error": "file-406da50ff013a14f4b9df9030e8ea7bd", "input": "file-7e04e22810e340294a2d6f3638336594", "output": "file-86899584b7a6d8a0052dfb3d5e31cad8"}, "staged": "file-7e04e22810e340294a2d6f3638336594", "baseline": null, "intendedAt": 1795757499.345349}', NULL, 1, false, 'batch_aef0cec0eb2b85d60a627f0ffb7e7d6d', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, '2026-11-27 05:31:43.220454+00', NULL, '8bc83814-d46f-456d-8443-d266520b734a', '2026-11-27 05:32:00.967053+00', 'a5c77aeb-fc79-467a-815b-ecdb0a5d7161', '2026-11-27 05:31:40.920038+00', 0, 0, NULL, NULL, 24, '2026-11-27 05:31:39.257149+00', '2026-11-27 05:31:39.352617+00', '2026-11-27 05:31:40.932579+00', '2026-11-27 05:31:40.96433+00', 3, 1, 1, 35, 0, 27, 10725, 0, NULL, NULL, false, NULL, 170250, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('06256216-5157-4eb9-86f7-780d29257202', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:33757/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 32, 1, 1, 0, 454, '6bd3f683e706fbcfbb8034faacfa7136d31c94f01b15b653ca3bf7d72af201cb', 0, 0, 'cd3df6e6-18d6-429a-a002-e4487caeec07', NULL, false, false, '{"refs": {"error": null, "input": "file-477fb822bd36a4ff8a73857323be9ded", "output": "file-c0ebfee178272aa79f3c5b1321225de5"}, "staged": "file-477fb822bd36a4ff8a73857323be9ded", "baseline": null, "intendedAt": 1795757501.109375}', NULL, 1, false, 'batch_55c5907fe5acfb1d205f63d889018966', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, '2026-11-27 05:31:43.225643+00', NULL, '2b01c49d-bc67-412a-bb36-fae51b80f7af', '2026-11-27 05:32:02.097072+00', 'a5c77aeb-fc79-467a-815b-ecdb0a5d7161', '2026-11-27 05:31:42.0759+00', 0, 0, NULL, NULL, 24, '2026-11-27 05:31:41.069222+00', '2026-11-27 05:31:41.11446+00', '2026-11-27 05:31:42.084273+00', '2026-11-27 05:31:42.094892+00', 1, 0, 0, 13, 0, 6, 2775, 0, NULL, NULL, false, NULL, 6150, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('dc2dda18-3858-4bca-879e-d14315abcf6f', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:33757/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 32, 2, 2, 0, 859, '8e2e8fa2919a0b05a0f85217f5445f67d398bf9733b01297319361d1c1fc8d36', 33450, 190, 'b055eb98-d67a-4a2c-a97f-f52624b7721d', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 05:32:03.006886+00', 0, 2, 'could not list batches: no reply from http://127.0.0.1:33757/v1 (ECONNREFUSED)', '2026-11-27 05:31:50.920493+00', 24, '2026-11-27 05:31:47.205972+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, false, NULL, 12000, 0);
+INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-27 08:41:59.988523+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-27 08:41:59.988523+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-27 08:41:59.988523+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-27 08:41:59.988523+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-27 08:41:59.988523+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-27 08:42:01.241839+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, '3186d172-8717-4958-afcb-8b756d385c15', NULL, 'planned', 'flush', NULL, '2026-11-27 08:41:58.834673+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, '3186d172-8717-4958-afcb-8b756d385c15', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-27 08:41:58.893088+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, '3186d172-8717-4958-afcb-8b756d385c15', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 08:41:58.915226+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, '3186d172-8717-4958-afcb-8b756d385c15', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 08:41:58.928082+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, '3186d172-8717-4958-afcb-8b756d385c15', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 08:41:59.976302+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, '3186d172-8717-4958-afcb-8b756d385c15', 'collecting', 'settled', 'the results name every request', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-27 08:42:00.004291+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '456bf809-f535-4b26-89a6-ac4a8fb552ef', NULL, 'planned', 'flush', NULL, '2026-11-27 08:42:00.167766+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '456bf809-f535-4b26-89a6-ac4a8fb552ef', 'planned', 'uploading', '1 lines, 455 bytes', NULL, '2026-11-27 08:42:00.187431+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '456bf809-f535-4b26-89a6-ac4a8fb552ef', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 08:42:00.200283+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '456bf809-f535-4b26-89a6-ac4a8fb552ef', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 08:42:00.207612+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '456bf809-f535-4b26-89a6-ac4a8fb552ef', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 08:42:01.233761+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '456bf809-f535-4b26-89a6-ac4a8fb552ef', 'collecting', 'settled', 'the results name every request', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-27 08:42:01.248343+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, '7d129754-9086-4020-9846-4db95d69e200', NULL, 'planned', 'threshold', NULL, '2026-11-27 08:42:06.476782+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, '7d129754-9086-4020-9846-4db95d69e200', 'planned', 'uploading', '2 lines, 859 bytes', NULL, '2026-11-27 08:42:06.534697+00');
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('3186d172-8717-4958-afcb-8b756d385c15', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:44403/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 0, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '0b8f3e9b-af2e-4d7c-b012-d0da57623c56', NULL, false, false, '{"refs": {"error": "file-ea4c255c8920b089e681c6c5bb5d2c5d", "input": "file-465a2432ce24642778a526a6e79e2bcf", "output": "file-b3dcc42ae41c5071e4c92884c0c8c79f"}, "staged": "file-465a2432ce24642778a526a6e79e2bcf", "baseline": null, "intendedAt": 1795768918.919546}', NULL, 1, false, 'batch_af850540385dc22a5260020197b68115', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, '2026-11-27 08:42:02.267263+00', NULL, 'ad411afe-9450-4872-a441-33cd66d8038d', '2026-11-27 08:42:20.006885+00', 'f36b406e-0cf7-409f-a6a0-3d481a20bb2b', '2026-11-27 08:41:59.965933+00', 0, 0, NULL, NULL, 24, '2026-11-27 08:41:58.834673+00', '2026-11-27 08:41:58.928082+00', '2026-11-27 08:41:59.976302+00', '2026-11-27 08:42:00.004291+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0, NULL, NULL, false, NULL, 78750, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('456bf809-f535-4b26-89a6-ac4a8fb552ef', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:44403/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 0, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '0b8f3e9b-af2e-4d7c-b012-d0da57623c56', NULL, false, false, '{"refs": {"error": null, "input": "file-a812a473fc50bf988e261118e67db0f7", "output": "file-ee1787911fd44a9a0c2e37e91c9701b3"}, "staged": "file-a812a473fc50bf988e261118e67db0f7", "baseline": null, "intendedAt": 1795768920.204194}', NULL, 1, false, 'batch_64117633cad48049d026ae8b96e3cd91', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, '2026-11-27 08:42:02.275961+00', NULL, 'ff26b25e-599e-4780-b6c3-8a1cac3c269a', '2026-11-27 08:42:21.250735+00', 'f36b406e-0cf7-409f-a6a0-3d481a20bb2b', '2026-11-27 08:42:01.222359+00', 0, 0, NULL, NULL, 24, '2026-11-27 08:42:00.167766+00', '2026-11-27 08:42:00.207612+00', '2026-11-27 08:42:01.233761+00', '2026-11-27 08:42:01.248343+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0, NULL, NULL, false, NULL, 6150, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('7d129754-9086-4020-9846-4db95d69e200', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:44403/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 32, 2, 2, 0, 859, '8e2e8fa2919a0b05a0f85217f5445f67d398bf9733b01297319361d1c1fc8d36', 33450, 190, '3c050366-372e-4d16-a234-141483fcb51a', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 08:42:20.663386+00', 0, 2, 'could not list batches: no reply from http://127.0.0.1:44403/v1 (ECONNREFUSED)', '2026-11-27 08:42:09.705418+00', 24, '2026-11-27 08:42:06.476782+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, false, NULL, 12000, 0);
 INSERT INTO rowmill.counts VALUES (1, 2, 2, 3, 1, 0, 1);
-INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}', '2026-11-27 05:31:38.929326+00');
-INSERT INTO rowmill.deployment VALUES (true, '9bfa4c27-b284-4016-8010-7c090f4fed08', '7712719724449781617', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, '2026-11-27 05:31:38.784343+00');
+INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', 1, NULL, '2026-11-27 08:41:58.507725+00', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "endpoint": "/v1/chat/completions", "provider": "openai", "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}');
+INSERT INTO rowmill.deployment VALUES (true, '7b14b6c7-18f4-46c4-a785-7e9ba158d2b5', '7712768771033455342', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, '2026-11-27 08:41:58.367215+00');
 INSERT INTO rowmill.lines VALUES (3, 0, 1, '{6,7}');
-INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', 'd9a9f63ad48f2217a6047a521877981050c855f052f529372aa0b1b4891ad7e4', '2026-11-27 05:31:38.784343+00');
+INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '97f92b7dc8b44c9b6e4779cd19352df80c758cc771bd1e4ad71d82409ff9f340', '2026-11-27 08:41:58.367215+00');
 INSERT INTO rowmill.output_sizes VALUES ('notes', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 6.6, 8);
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-27 05:31:38.929326+00');
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-27 05:31:39.12911+00');
-INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:33757/v1||', '{"rows": 5, "tries": 3, "arrived": 0, "capNanoUsd": 563625, "inputTokens": 270, "liveNanoUsd": 340500, "outputTokens": 500, "likelyNanoUsd": 170250, "answersCounted": 0}', 0, 0, '"public"."notes"', 16384, 'd49e0bf24a78cffee0ffa9ff0742de58', '763:763:', 'note_answers', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 05:31:38.929326+00');
-INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-27 05:31:54.987775+00', '2026-11-27 05:31:54.987775+00', DEFAULT, '{8,9}');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-27 05:31:54.987775+00', '2026-11-27 05:31:54.987775+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-27 05:31:54.987775+00', '2026-11-27 05:31:54.987775+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-27 05:31:38.959342+00', '2026-11-27 05:31:40.948437+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-27 05:31:38.959342+00', '2026-11-27 05:31:40.948437+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-27 05:31:38.959342+00', '2026-11-27 05:31:40.954631+00', NULL, 1, 1, 1, NULL, NULL, 0, 0, 'failed', NULL, true, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-27 05:31:38.959342+00', '2026-11-27 05:31:42.089661+00', NULL, 1, 2, 2, 2, NULL, 1, 0, 'succeeded', NULL, true, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-27 05:31:38.959342+00', '2026-11-27 05:31:43.549791+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'gone', 'succeeded', true, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-27 05:31:43.549791+00', '2026-11-27 05:31:47.234424+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-27 05:31:43.549791+00', '2026-11-27 05:31:47.234424+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
-INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-27 05:31:38.952279+00', '2026-11-27 05:31:38.971296+00');
-INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-27 05:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:f885863f-31ad-4080-88e4-e1dc767a0695', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (6, 'batch:06256216-5157-4eb9-86f7-780d29257202', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (10, 'batch:dc2dda18-3858-4bca-879e-d14315abcf6f', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (10, 10, 1, '{"batchId" : "dc2dda18-3858-4bca-879e-d14315abcf6f"}', 0, '2026-11-27 05:32:03.008898+00', 0, 25, NULL, '2026-11-27 05:31:47.205972+00', '2026-11-27 05:32:02.649638+00', 'batch:dc2dda18-3858-4bca-879e-d14315abcf6f', NULL, NULL, 2, NULL, DEFAULT);
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-27 08:41:58.507725+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-27 08:41:58.68787+00');
+INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:44403/v1||', '{"rows": 5, "tries": 3, "arrived": 0, "capNanoUsd": 563625, "inputTokens": 270, "liveNanoUsd": 157500, "outputTokens": 195, "likelyNanoUsd": 78750, "answersCounted": 0}', 0, 0, '"public"."notes"', 16384, 'c3c56106a246cb10f836f64783fa0de8', '763:763:', 'note_answers', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 08:41:58.507725+00');
+INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-27 08:42:13.75732+00', '2026-11-27 08:42:13.75732+00', DEFAULT, '{8,9}');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-27 08:42:13.75732+00', '2026-11-27 08:42:13.75732+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-27 08:42:13.75732+00', '2026-11-27 08:42:13.75732+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-27 08:41:58.536685+00', '2026-11-27 08:41:59.988523+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-27 08:41:58.536685+00', '2026-11-27 08:41:59.988523+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-27 08:41:58.536685+00', '2026-11-27 08:41:59.994375+00', NULL, 1, 1, 1, NULL, NULL, 0, 0, 'failed', NULL, true, false, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-27 08:41:58.536685+00', '2026-11-27 08:42:01.241839+00', NULL, 1, 2, 2, 2, NULL, 1, 0, 'succeeded', NULL, true, false, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-27 08:41:58.536685+00', '2026-11-27 08:42:02.592826+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'gone', 'succeeded', true, false, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-27 08:42:02.592826+00', '2026-11-27 08:42:06.527373+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-27 08:42:02.592826+00', '2026-11-27 08:42:06.527373+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
+INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-27 08:41:58.529466+00', '2026-11-27 08:41:58.546027+00');
+INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-27 08:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0, 0);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:3186d172-8717-4958-afcb-8b756d385c15', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:456bf809-f535-4b26-89a6-ac4a8fb552ef', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:7d129754-9086-4020-9846-4db95d69e200', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "7d129754-9086-4020-9846-4db95d69e200"}', 0, '2026-11-27 08:42:20.665127+00', 0, 25, NULL, '2026-11-27 08:42:06.476782+00', '2026-11-27 08:42:20.453254+00', 'batch:7d129754-9086-4020-9846-4db95d69e200', NULL, NULL, 2, NULL, DEFAULT);
 INSERT INTO rowmill_worker._private_tasks OVERRIDING SYSTEM VALUE VALUES (1, 'batch');
-INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-27 05:31:38.869728+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-27 05:31:38.875067+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-27 05:31:38.877363+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-27 05:31:38.879165+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-27 05:31:38.880347+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-27 05:31:38.88162+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-27 05:31:38.883048+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-27 05:31:38.884393+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-27 05:31:38.886235+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-27 05:31:38.88712+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-27 05:31:38.887733+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-27 05:31:38.901202+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-27 05:31:38.902306+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-27 05:31:38.903651+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-27 05:31:38.904615+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-27 05:31:38.905344+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-27 05:31:38.906995+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-27 05:31:38.908353+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-27 05:31:38.909581+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-27 08:41:58.447557+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-27 08:41:58.453439+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-27 08:41:58.455703+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-27 08:41:58.457451+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-27 08:41:58.458632+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-27 08:41:58.459998+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-27 08:41:58.461345+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-27 08:41:58.46263+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-27 08:41:58.464628+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-27 08:41:58.46548+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-27 08:41:58.46611+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-27 08:41:58.479955+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-27 08:41:58.480974+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-27 08:41:58.482269+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-27 08:41:58.483366+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-27 08:41:58.484134+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-27 08:41:58.485806+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-27 08:41:58.487104+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-27 08:41:58.488385+00', true);
 SELECT pg_catalog.setval('rowmill.batch_events_id_seq', 14, true);
 SELECT pg_catalog.setval('rowmill.batches_no_seq', 3, true);
 SELECT pg_catalog.setval('rowmill.pipeline_events_id_seq', 2, true);
@@ -1088,9 +1112,9 @@ SELECT pg_catalog.setval('rowmill.pipelines_id_seq', 3, true);
 SELECT pg_catalog.setval('rowmill.queue_no_seq', 4, true);
 SELECT pg_catalog.setval('rowmill.requests_id_seq', 9, true);
 SELECT pg_catalog.setval('rowmill.tries_no_seq', 1, false);
-SELECT pg_catalog.setval('rowmill_worker.job_queues_id_seq', 12, true);
-SELECT pg_catalog.setval('rowmill_worker.jobs_id_seq1', 12, true);
-SELECT pg_catalog.setval('rowmill_worker.tasks_id_seq', 13, true);
+SELECT pg_catalog.setval('rowmill_worker.job_queues_id_seq', 11, true);
+SELECT pg_catalog.setval('rowmill_worker.jobs_id_seq1', 11, true);
+SELECT pg_catalog.setval('rowmill_worker.tasks_id_seq', 12, true);
 ALTER TABLE ONLY public.note_answers
     ADD CONSTRAINT note_answers_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.notes
@@ -1107,6 +1131,8 @@ ALTER TABLE ONLY rowmill.batches
     ADD CONSTRAINT batches_no_key UNIQUE (no);
 ALTER TABLE ONLY rowmill.batches
     ADD CONSTRAINT batches_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill.definitions
+    ADD CONSTRAINT definitions_pipeline_id_version_key UNIQUE (pipeline_id, version);
 ALTER TABLE ONLY rowmill.definitions
     ADD CONSTRAINT definitions_pkey PRIMARY KEY (pipeline_id, definition_hash);
 ALTER TABLE ONLY rowmill.deployment

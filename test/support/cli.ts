@@ -165,6 +165,7 @@ export interface StatusJson {
     id: string;
     pipeline: string;
     state: string;
+    cancelWanted: boolean;
     provider: string;
     providerBatchId: string | null;
     requests: number;

@@ -10,6 +10,8 @@ export interface NotesChanges {
   readonly model?: string;
   /** The template of the message. */
   readonly user?: string;
+  readonly budget?: { readonly usd: number; readonly per: "day" | "total" | "run" };
+  readonly onChange?: "ask" | "newOnly" | "reask";
   /** Default: as the environment says. */
   readonly provider?: Provider;
 }
@@ -19,6 +21,8 @@ export function notesPipeline(changes: NotesChanges = {}) {
     source: { table: "notes", key: "id", columns: ["body"] },
     ...quick,
     ...(changes.provider === undefined ? {} : { provider: changes.provider }),
+    ...(changes.budget === undefined ? {} : { budget: changes.budget }),
+    ...(changes.onChange === undefined ? {} : { onChange: changes.onChange }),
     request: {
       model: changes.model ?? "gpt-4o-mini",
       maxOutputTokens: 100,

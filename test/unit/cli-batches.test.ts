@@ -33,6 +33,8 @@ const listed: ListedBatch = {
   lostNanoUsd: 0,
   reservedNanoUsd: 380_000_000,
   likelyNanoUsd: 12_000_000,
+  sharing: 0,
+  sharingSavedNanoUsd: 0,
   unpriced: 0,
 };
 const style = (columns: number) => ({ columns: () => columns, bold: (text: string) => text, ago: () => "4 min ago" });
@@ -84,6 +86,8 @@ describe("The story of a batch", () => {
       inFlight: 990,
       failed: 1,
       returned: 9,
+      sharing: 300,
+      sharingSavedNanoUsd: 4_000_000,
       inputTokens: 10,
       cachedInputTokens: 4,
       outputTokens: 0,
@@ -98,6 +102,9 @@ describe("The story of a batch", () => {
       cancelWantedAt: at,
       cancelWantedBy: "ann on host (rowmill cancel)",
       drops: true,
+      trouble: "no reply from\nhttps://api.openai.com/v1",
+      troubleSince: at,
+      failures: 4,
     };
     const events = [
       { from: null, to: "planned", reason: "flush", at },
@@ -110,7 +117,9 @@ describe("The story of a batch", () => {
       "  version   2 of the config (rowmill versions movies)",
       "  provider  batch_68a1b2c3, in_progress, 310 of 999 completed, 2 failed",
       "  cancel    wanted by ann on host (rowmill cancel) at 2026-11-27 10:00:00 UTC; rows without an answer are dropped",
+      "  trouble   4 tries in a row failed, since 2026-11-27 10:00:00 UTC: no reply from\\nhttps://api.openai.com/v1",
       "  requests  1,000 = 0 succeeded + 1 failed + 9 returned + 990 open",
+      "  shared    300 of 1,000 requests shared the line of an equal one, $0.004 saved",
       "  tokens    10 input (4 cached), 0 output",
       "  money     $0.00 spent, at most $0.38 reserved, estimated $0.012",
       "  file      999 lines, 123,456 bytes",
@@ -137,6 +146,8 @@ describe("The sum of costs", () => {
     reservedNanoUsd: 0,
     spentNanoUsd: 13_500_000,
     savedNanoUsd: 13_500_000,
+    sharing: 0,
+    sharingSavedNanoUsd: 0,
     unpriced: 0,
   };
 
@@ -149,6 +160,12 @@ describe("The sum of costs", () => {
       "mine               2     1,000    unknown     $0.00  unknown  unknown",
       "in all             4     1,000     $0.012     $0.00   $0.013   $0.013",
       "",
+      "! 7 paid answers have no known price and are not in the sums.",
+    ]);
+    const shared = { ...sums, sharing: 1, sharingSavedNanoUsd: 0, unpriced: 7, model: "gpt-4o-mini" };
+    expect(costTable(["model"], { lines: [shared], total: shared, more: 0 }, style(80)).slice(-3)).toEqual([
+      "",
+      "1 of 1,000 requests shared the line of an equal one",
       "! 7 paid answers have no known price and are not in the sums.",
     ]);
     expect(costTable(["model"], { lines: [], total: { ...sums, batches: 0 }, more: 0 }, style(80))).toEqual([
@@ -188,6 +205,7 @@ describe("A cancellation", () => {
     account: "a",
     providerBatchId: "batch_68a1b2c3",
     rows: 1_000,
+    sharing: 0,
     done: 312,
     reservedNanoUsd: 380_000_000,
     costNanoUsd: 0,
@@ -201,6 +219,10 @@ describe("A cancellation", () => {
       "Rows without an answer wait, and go out again with the next batch.",
       "To send nothing more: rowmill pause movies",
     ]);
+    expect(noteOf({ batch: { ...batch, sharing: 376 }, action: "cancel" })).toBe(
+      "Batch 3473fe9e of movies is at the provider: 312 of 624 lines for 1,000 rows answered at the last check. " +
+        "Those are kept and paid, up to $0.19 of the $0.38 reserved.",
+    );
     expect(noteOf({ batch: { ...batch, done: 0 }, action: "withdraw" })).toBe(
       "Batch 3473fe9e of movies was not sent yet: 1,000 rows, nothing spent, $0.38 freed.",
     );

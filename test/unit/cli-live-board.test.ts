@@ -1,7 +1,7 @@
 import { PassThrough } from "node:stream";
 import { expect, test, vi } from "vitest";
-import { openLiveBoard } from "../../src/cli/screen/live-board.js";
-import { briefLine } from "../../src/cli/screen/progress.js";
+import { openLiveBoard } from "../../src/cli/screen/live/live-board.js";
+import { briefLine } from "../../src/cli/screen/live/progress.js";
 
 const rowsUp = (text: string): number => text.split("\u001b[1A").length - 1;
 
@@ -49,9 +49,12 @@ test("a line that does not fit is shown in fewer words, and its styles count for
 });
 
 test("the brief line of a pipeline leaves out counts of nothing and most of a long name", () => {
-  const none = { waiting: 0, batched: 0, succeeded: 0, failed: 0, batches: {} };
+  const none = { waiting: 0, batched: 0, succeeded: 0, failed: 0, batches: {}, failing: 0 };
   const films = { ...none, name: "films", batched: 1_000, batches: { running: 2 } };
   expect(briefLine(films, " | next check: 2 s")).toBe("films: 1,000 batched | 2 running | next check: 2 s");
+  expect(briefLine({ ...films, failing: 1 }, " | next try: 9 s")).toBe(
+    "films: 1,000 batched | 2 running (1 failing) | next try: 9 s",
+  );
   const long = { ...none, name: "films_by_category_and_year", succeeded: 3, failed: 1 };
   expect(briefLine(long, "")).toBe("films_by_category_a…: 3 succeeded, 1 failed");
 });

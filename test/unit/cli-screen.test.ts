@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { reportLines } from "../../src/cli/commands/doctor.js";
+import { reportLines } from "../../src/cli/commands/start/doctor.js";
 import { buildProgram } from "../../src/cli/program.js";
-import { failureLines } from "../../src/cli/commands/inspect/failures.js";
+import { failureLines } from "../../src/cli/reports/failure-text.js";
 import { invocationOf, layOut, spellCommands } from "../../src/cli/screen/lay-out.js";
 import { reportError } from "../../src/cli/screen/report-error.js";
-import { withSpinner } from "../../src/cli/screen/live-board.js";
+import { withSpinner } from "../../src/cli/screen/live/live-board.js";
 import { openTerminal, type Terminal } from "../../src/cli/screen/terminal.js";
 import { RowmillError } from "../../src/model/errors.js";
 import { fixOf } from "../../src/model/words/failure-fixes.js";

@@ -1,10 +1,12 @@
 import { FAILED_REASONS, fixOf } from "../../src/model/words/failure-fixes.js";
-import { failureLines, type ShownFailure } from "../../src/cli/commands/inspect/failures.js";
+import { failureLines, type ShownFailure } from "../../src/cli/reports/failure-text.js";
 import { describe, expect, it } from "vitest";
+import { rowTryJson, tryLines } from "../../src/cli/reports/row-tries-text.js";
+import type { RowTry } from "../../src/store/tries/tries.js";
 import type { RowStory } from "../../src/app/story/row-story.js";
 import { exitStatusOf } from "../../src/cli/screen/exit-status.js";
 import { Interrupted } from "../../src/cli/screen/interruption.js";
-import { listUnwatchable } from "../../src/cli/commands/init-questions.js";
+import { listUnwatchable } from "../../src/cli/commands/start/init-questions.js";
 import { pausedText } from "../../src/cli/screen/text.js";
 import { renderStory } from "../../src/cli/commands/inspect/show.js";
 import { renderStatus, type StatusFacts } from "../../src/cli/reports/status-text.js";
@@ -191,6 +193,7 @@ describe("The story of a row", () => {
       cachedInputTokens: 0,
       outputTokens: 0,
       costNanoUsd: null,
+      sharedWith: null,
       at: new Date(),
       writtenAt: null,
     };
@@ -202,10 +205,79 @@ describe("The story of a row", () => {
       refused: null,
       attempts: [attempt],
       events: [],
+      tries: [],
+      triesMore: 0,
       result: { state: "absent" },
     };
     const lines = renderStory(story, { bold: (text) => text, ago: () => null, accountText: String });
     expect(lines).toContain(`  ${name}:  A fine film.`);
+  });
+
+  it("lists the tries of a row, accepted or not, with what others wrote escaped", () => {
+    const tried: RowTry = {
+      try: 3,
+      outcome: "answered",
+      detail: null,
+      answer: '{"genre":"war"}',
+      cells: { genre: "war", notes: null },
+      inputTokens: 1_200,
+      cachedInputTokens: 0,
+      outputTokens: 22,
+      costNanoUsd: 27_000,
+      reservedNanoUsd: 0,
+      latencyMs: 394,
+      acceptedAt: new Date("2026-11-27T05:00:00Z"),
+      askedAt: new Date("2026-11-27T04:54:00Z"),
+      provider: "openai",
+      model: "gpt-4o-mini",
+      overridden: {},
+      isCurrent: true,
+      batchId: "3473fe9e",
+    };
+    const cut: RowTry = {
+      ...tried,
+      try: 2,
+      outcome: "truncated",
+      detail: "It was cut off.",
+      answer: '{"genre":\n"w',
+      cells: null,
+      acceptedAt: null,
+      batchId: null,
+      overridden: { model: true, prompt: "a\u202eb.txt" },
+    };
+    const lost: RowTry = {
+      ...cut,
+      try: 1,
+      outcome: null,
+      detail: null,
+      answer: null,
+      overridden: {},
+      isCurrent: false,
+      costNanoUsd: null,
+      reservedNanoUsd: 90_000,
+    };
+    expect([tried, cut, lost].map(tryLines)).toEqual([
+      [
+        "answered 2026-11-27 04:54:00 UTC",
+        "genre  war",
+        "notes  null",
+        "gpt-4o-mini: 1,200 input and 22 output tokens, $0.000027 live, 394 ms",
+        "accepted 2026-11-27 05:00:00 UTC, in batch 3473fe9e",
+      ],
+      [
+        "truncated 2026-11-27 04:54:00 UTC, with another model and a\\u202eb.txt",
+        "It was cut off.",
+        'answer cut off:  {"genre":',
+        '                 "w',
+        "gpt-4o-mini: 1,200 input and 22 output tokens, $0.000027 live, 394 ms",
+      ],
+      [
+        "unknown: its call was not finished 2026-11-27 04:54:00 UTC, by another definition",
+        "gpt-4o-mini: counted at up to $0.00009",
+      ],
+    ]);
+    expect(rowTryJson(lost)).toMatchObject({ try: 1, text: null, costUsd: null, reservedUsd: 0.00009 });
+    expect(rowTryJson(tried)).toMatchObject({ answer: { genre: "war", notes: null }, costUsd: 0.000027 });
   });
 
   it("keeps the lines of a cell below its first one, and the names of columns in one line each", () => {
@@ -217,6 +289,8 @@ describe("The story of a row", () => {
       refused: null,
       attempts: [],
       events: [],
+      tries: [],
+      triesMore: 0,
       result: { state: "absent" },
     };
     const lines = renderStory(story, { bold: (text) => text, ago: () => null, accountText: String });
@@ -284,6 +358,7 @@ describe("The status", () => {
         uninstalledAt: null,
         targetTable: "labels",
         batches: {},
+        failing: 0,
         deadlineMs: 1_000,
         nextLookMs: null,
         arrivals: 2,

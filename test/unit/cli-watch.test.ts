@@ -1,7 +1,8 @@
 import { PassThrough } from "node:stream";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { openFullScreen } from "../../src/cli/screen/full-screen.js";
+import { openFullScreen } from "../../src/cli/screen/live/full-screen.js";
 import { watchFrame, type WatchFacts } from "../../src/cli/reports/watch-text.js";
+import { pauseText } from "../../src/model/words/pause-text.js";
 import type { BatchProgress } from "../../src/store/batches/batch-progress.js";
 
 const NOW = new Date("2026-11-27T04:30:00.000Z");
@@ -35,6 +36,7 @@ function pipelineOf(no: number, more: Partial<WatchFacts["pipelines"][number]> =
     uninstalledAt: null,
     targetTable: "labels",
     batches: {},
+    failing: 0,
     deadlineMs: null,
     nextLookMs: null,
     arrivals: 0,
@@ -61,6 +63,7 @@ function batchOf(no: number, more: Partial<BatchProgress> = {}): BatchProgress {
     usualMs: 18 * MINUTE,
     trouble: null,
     failures: 0,
+    cancelMs: null,
     nextLookMs: 20_000,
     ...more,
   };
@@ -164,9 +167,12 @@ describe("A frame of rowmill status --watch", () => {
   it("shows of 12 pipelines and 40 batches what needs attention and what moves at 80×24", () => {
     expect(watchFrame(twelve, sizes["80×24"], style).join("\n")).toMatchInlineSnapshot(`
       "rowmill  2026-11-27 04:30:00 UTC  1 worker  127.0.0.1:5432/app
-      ! The config changed at 2026-11-27 04:29:10 UTC; process 4711 on a… | rowmill up
-      ! pipeline_number_03: paused: the prompt of… | rowmill resume pipeline_number_03
-      ! pipeline_number_12 00000012: failed 4 times: Cannot reach th… | rowmill status
+      ! The config changed at 2026-11-27 04:29:10 UTC; process 4711 on app-1 still
+        uses the previous one | rowmill up
+      ! pipeline_number_03: paused: the prompt of the marketing team is under review
+        until Monday | rowmill resume pipeline_number_03
+      ! pipeline_number_12 00000012: failed 4 times in 10 min: Cannot reach the
+        provider: a\\x1b[2Jb\\nc | rowmill status
       ✗ pipeline_number_05: 40 rows failed | rowmill failures pipeline_number_05
       pipeline            waiting  batched  succeeded  failed  spent
       pipeline_number_04        0    2,000     10,004       0  $0.00
@@ -175,10 +181,7 @@ describe("A frame of rowmill status --watch", () => {
       pipeline_number_03        5        0     10,003       0  $0.00
       pipeline_number_01        0        0     10,001       0  $0.00
       pipeline_number_02        0        0     10,002       0  $0.00
-      pipeline_number_05        0        0     10,005      40  $0.00
-      pipeline_number_06        0        0     10,006       0  $0.00
-      pipeline_number_07        0        0     10,007       0  $0.00
-        … 3 more pipelines
+        … 6 more pipelines
       batch     pipeline            state            done  elapsed/usual
       00000004  pipeline_number_04  running     201/1,000   4 min/18 min
       00000008  pipeline_number_08  running     401/1,000   8 min/18 min
@@ -200,19 +203,106 @@ describe("A frame of rowmill status --watch", () => {
       ✗ pipeline_number_05: 40 rows failed
         npx rowmill failures pipeline_number_05
       pipeline          waiting  batched  succeeded  failed  spent
-      pipeline_number…        0    2,000     10,004       0  $0.00
-      pipeline_number…        0    2,000     10,008       0  $0.00
-      pipeline_number…        0    2,000     10,012       0  $0.00
-      pipeline_number…        5        0     10,003       0  $0.00
+      pipeline_n…er_04        0    2,000     10,004       0  $0.00
+      pipeline_n…er_08        0    2,000     10,008       0  $0.00
+      pipeline_n…er_12        0    2,000     10,012       0  $0.00
+      pipeline_n…er_03        5        0     10,003       0  $0.00
         … 8 more pipelines
       batch     pipeline      state            done  elapsed/usual
-      00000004  pipeline_nu…  running     201/1,000   4 min/18 min
-      00000008  pipeline_nu…  running     401/1,000   8 min/18 min
-      00000012  pipeline_nu…  running     601/1,000  12 min/18 min
-      00000024  pipeline_nu…  collecting  700/1,000  24 min/18 min
+      00000004  pipeline…_04  running     201/1,000   4 min/18 min
+      00000008  pipeline…_08  running     401/1,000   8 min/18 min
+      00000012  pipeline…_12  running     601/1,000  12 min/18 min
+      00000024  pipeline…_04  collecting  700/1,000  24 min/18 min
         … 2 more unfinished batches
       Ended batches: 33 settled, 1 rejected"
     `);
+  });
+
+  const unreachable =
+    "could not retrieve batch batch_9e7a395e5aad299d132395d01745fde5: no reply from http://127.0.0.1:4911/v1 " +
+    "(ECONNREFUSED)";
+  const failing = (failures: number): WatchFacts => {
+    const trouble = { message: unreachable, since: NOW, sinceMs: 10 * MINUTE };
+    return { ...one, progress: [batchOf(7, { pipeline: "films", trouble, failures })] };
+  };
+
+  it("says in full at 80×24 what is wrong, where only events need the room", () => {
+    expect(watchFrame(failing(1), sizes["80×24"], npx).join("\n")).toMatchInlineSnapshot(`
+      "rowmill  2026-11-27 04:30:00 UTC  1 worker  127.0.0.1:5432/app
+      ! films 00000007: the last try failed: could not retrieve batch
+        batch_9e7a395e5aad299d132395d01745fde5: no reply from http://127.0.0.1:4911/v1
+        (ECONNREFUSED) | npx rowmill status
+      pipeline  waiting  batched  succeeded  failed  spent
+      films          12    1,000     10,001       0  $0.00
+      batch     pipeline  state         done  elapsed/usual
+      00000007  films     running  351/1,000   7 min/18 min
+      Ended batches: 1 settled; rows: 998 succeeded, 2 sent again
+      04:30:00  films 00000007: submitting → running (the provider took it)"
+    `);
+  });
+
+  it("says in full at 60×20 what is wrong, where only events need the room", () => {
+    expect(watchFrame(failing(4), sizes["60×20"], npx).join("\n")).toMatchInlineSnapshot(`
+      "rowmill  2026-11-27 04:30:00 UTC  1 worker  127.0.0.1:5432/…
+      ! films 00000007: failed 4 times in 10 min: could not
+        retrieve batch batch_9e7a395e5aad299d132395d01745fde5: no
+        reply from http://127.0.0.1:4911/v1 (ECONNREFUSED)
+        npx rowmill status
+      pipeline  waiting  batched  succeeded  failed  spent
+      films          12    1,000     10,001       0  $0.00
+      batch     pipeline  state         done  elapsed/usual
+      00000007  films     running  351/1,000   7 min/18 min
+      Ended batches: 1 settled; rows: 998 succeeded, 2 sent again
+      04:30:00  films 00000007: submitting → running (the provide…"
+    `);
+  });
+
+  it("shows a batch that someone cancels, and one that the provider has not counted yet", () => {
+    const progress = [
+      batchOf(7, { pipeline: "films", cancelMs: 3_000, providerStatus: "cancelling" }),
+      batchOf(8, { pipeline: "films", providerCounts: { total: 0, completed: 0, failed: 0 } }),
+    ];
+    expect(watchFrame({ ...one, progress }, sizes["80×24"], style).slice(3, 6)).toEqual([
+      "batch     pipeline  state           done  elapsed/usual",
+      "00000007  films     canceling  351/1,000   7 min/18 min",
+      "00000008  films     running      0/1,000   8 min/18 min",
+    ]);
+  });
+
+  it.each([
+    ["person", "by rowmill pause", "by rowmill pause", "rowmill resume films"],
+    ["budget", "The budget of $5 per day is used up.", "The budget of $5 per day is used up", "rowmill up"],
+    ["account", "Wrong key. Then: rowmill resume films", "Wrong key", "rowmill resume films"],
+    ["provider", "Asked 3 times. To ask again: rowmill resume films", "Asked 3 times", "rowmill resume films"],
+    ["source", "It has no column x.", "It has no column x", "rowmill resume films"],
+    ["target", "No room. Then: rowmill resume films", "No room", "rowmill resume films"],
+    ["deployment", "It may be a copy.", "It may be a copy", "rowmill deployment"],
+    [
+      "answers",
+      "Fix pipelines.films.request, then: rowmill resume films",
+      "Fix pipelines.films.request",
+      "rowmill resume films",
+    ],
+  ] as const)("shows a pause of the kind %s with its reason and its command", (pauseKind, pauseReason, why, what) => {
+    const paused = pauseText({ name: "films", pauseKind, pauseReason });
+    expect(paused).toMatch(/: rowmill (?:resume films|up|deployment)$/);
+    const pipeline = pipelineOf(1, { name: "films", pauseKind, pauseReason, paused });
+    const frame = watchFrame({ ...none, workers: [worker], pipelines: [pipeline] }, sizes["80×24"], style);
+    expect(frame[1]).toBe(`! films: paused: ${why} | ${what}`);
+  });
+
+  it("shows what waits for a decision or an approval, or is uninstalled, with its command", () => {
+    const pipelines = [
+      pipelineOf(1, { name: "films", undecided: 500 }),
+      pipelineOf(2, { name: "others", paused: "waits for approval: 3 rows. Approve it: rowmill approve others" }),
+      pipelineOf(3, { name: "old", paused: "uninstalled. To install its triggers again: rowmill up" }),
+    ];
+    expect(watchFrame({ ...none, workers: [worker], pipelines }, sizes["80×24"], style).slice(1, 5)).toEqual([
+      "! others: waits for approval: 3 rows | rowmill approve others",
+      "! old: uninstalled | rowmill up",
+      "! films: 500 rows keep their answers to the previous config until you decide",
+      "  rowmill approve films",
+    ]);
   });
 
   it("fits every terminal, however small", () => {
@@ -250,9 +340,11 @@ describe("The full screen", () => {
     const { stream, screen, written } = open(20, 2);
     expect(written()).toBe("\u001b[?1049h\u001b[?25l\u001b[?7l");
     screen.show(({ columns, rows }) => [`${columns}`, `${rows}`, "more"]);
-    expect(written()).toBe("\u001b[H20\u001b[K\r\n2\u001b[K\u001b[J");
+    expect(written()).toBe("\u001b[H\u001b[K20\r\n\u001b[K2");
     Object.assign(stream, { columns: 10, rows: 3 }).emit("resize");
-    expect(written()).toBe("\u001b[H10\u001b[K\r\n3\u001b[K\r\nmore\u001b[K\u001b[J");
+    expect(written()).toBe("\u001b[H\u001b[K10\r\n\u001b[K3\r\n\u001b[Kmore");
+    screen.show(() => ["one"]);
+    expect(written()).toBe("\u001b[H\u001b[Kone\r\n\u001b[J");
     screen.close();
     screen.close();
     expect(written()).toBe("\u001b[?7h\u001b[?25h\u001b[?1049l");
@@ -270,7 +362,7 @@ describe("The full screen", () => {
     expect(written()).toBe("\u001b[?7h\u001b[?25h\u001b[?1049l");
     expect(kill).toHaveBeenCalledWith(process.pid, "SIGSTOP");
     process.emit("SIGCONT");
-    expect(written()).toBe("\u001b[?1049h\u001b[?25l\u001b[?7l\u001b[Hone\u001b[K\u001b[J");
+    expect(written()).toBe("\u001b[?1049h\u001b[?25l\u001b[?7l\u001b[H\u001b[Kone\r\n\u001b[J");
   });
 
   it("gives the terminal back when the process exits", () => {

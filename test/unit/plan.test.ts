@@ -4,7 +4,7 @@ import { decidePlan, type PlanFacts } from "../../src/app/plan/decide-plan.js";
 import { packBatches, type PackingFacts } from "../../src/app/plan/pack-batches.js";
 import type { AskingPlan, PipelinePlan, ProjectPlan } from "../../src/app/plan/pipeline-plan.js";
 import { previewOf } from "../../src/app/open/bind-pipeline.js";
-import { planObject } from "../../src/cli/commands/plan.js";
+import { planObject } from "../../src/cli/commands/run/plan.js";
 import { planLines } from "../../src/cli/reports/plan-text.js";
 import { validateConfig } from "../../src/config/read/validate.js";
 import { defineConfig, pipeline, z } from "../../src/index.js";
@@ -169,6 +169,7 @@ function factsOf(more: Partial<PlanFacts> = {}, spec: object = {}): PlanFacts {
     },
     examined: {
       read: 100,
+      repeated: 0,
       sample: {
         takenAtMs: 0,
         definitionHash: "",
@@ -190,6 +191,7 @@ function factsOf(more: Partial<PlanFacts> = {}, spec: object = {}): PlanFacts {
       reservedTokens: 0,
       spending: { spentNanoUsd: 0, reservedNanoUsd: 0, batchesInFlight: 0 },
     },
+    decision: null,
     isApproved: false,
     oldestWaitMs: null,
     ...more,
@@ -368,6 +370,9 @@ describe("The text of a plan", () => {
         compared: { read: 5_000, of: 1_000_000 },
         asksAgain: 503_000,
         likelyNanoUsd: 10_400_000_000,
+        decision: "reask" as const,
+        keepsAnswer: 0,
+        inFlight: { rows: 20, asksAgain: 20, likelyNanoUsd: 4_000_000 },
       },
     };
     const lines = textOf({
@@ -375,16 +380,90 @@ describe("The text of a plan", () => {
       ledger: "ready",
       pipelines: [{ name: "films", findings: [], setup: null, asking: edited }],
     });
-    expect(lines.slice(0, 7)).toEqual([
+    expect(lines.slice(0, 8)).toEqual([
       "films: up to about 503 rows would go out",
       "  new               500  never asked",
       "  changed content     2  answered before the row changed",
       "  another try         1  asked before, without an answer that counts",
       "  recorded changes    3  no worker has looked at them yet; at most this many",
       "  Not sent: 1,000 answered, 20 in flight",
-      "  Your edit of the definition asks 503,000 rows again, about $10.40 (by a sample of 5,000 of 1,000,000 rows); " +
-        "the 20 rows in flight too, once they are answered",
+      "  Your edit of the definition asks 503,000 rows again, about $10.40 (by a sample of 5,000 of 1,000,000 rows)",
+      "  20 rows are in flight: their answers count for the previous definition; then they are asked again if the " +
+        "definition asks something else, about $0.004 at most",
     ]);
+  });
+
+  it.each([
+    [
+      "undecided" as const,
+      [
+        "  Your edit of the definition asks 60 rows again, about $0.0012",
+        "    rowmill up asks first. Without a terminal, answered rows wait for your yes: rowmill approve films",
+        "  1 row is in flight: its answer counts for the previous definition; whether it is asked again then, " +
+          "about $0.00002, you decide with the answered rows",
+      ],
+    ],
+    [
+      "newOnly" as const,
+      [
+        "  Your edit of the definition asks 10 rows again, about $0.0002",
+        '    50 answered rows keep their answers: onChange is "newOnly", or you decided so',
+        "  1 row is in flight: its answer counts for the previous definition; it is not asked again",
+      ],
+    ],
+    [
+      "reask" as const,
+      [
+        "  Your edit of the definition asks 60 rows again, about $0.0012",
+        "  1 row is in flight: its answer counts for the previous definition; then it is asked again if the definition " +
+          "asks something else, about $0.00002 at most",
+      ],
+    ],
+  ])("says what becomes of answered rows and of those in flight: %s", (decision, lines) => {
+    const compared = {
+      sampled: { read: 100, of: 100 },
+      answered: 50,
+      failed: 10,
+      reaffirmed: 0,
+      changedAnswered: 0,
+      changedFailed: 0,
+      keys: [],
+    };
+    const rows = { ...factsOf().rows, answered: 80, failed: 20, inFlight: 1, compared };
+    const planned = decidePlan(factsOf({ rows, decision }));
+    expect(planned.rows).toMatchObject({ send: decision === "newOnly" ? 10 : 60, inFlight: 1 });
+    const text = textOf({
+      findings: [],
+      ledger: "ready",
+      pipelines: [{ name: "films", findings: [], setup: null, asking: { ...planned, requests: [] } }],
+    });
+    const at = text.findIndex((line) => line.includes("Your edit"));
+    expect(text.slice(at, at + lines.length)).toEqual(lines);
+  });
+
+  it.each([
+    [
+      { rows: 30, read: 100, of: 503, shared: true },
+      "30 of 100 sampled rows ask what another one asks; a batch asks that once, for less (dedupe)",
+    ],
+    [
+      { rows: 1, read: 503, of: 503, shared: false },
+      "1 of 503 rows asks what another one asks; to ask that once in a batch: dedupe: true",
+    ],
+  ])("says of equal questions %o: %s", (repeated, words) => {
+    const lines = textOf({
+      findings: [],
+      ledger: "ready",
+      pipelines: [{ name: "films", findings: [], setup: null, asking: { ...asking, repeated } }],
+    });
+    expect(lines).toContain(`  Equal questions: ${words}`);
+  });
+
+  it("finds equal questions, unless the provider takes no small batch", () => {
+    const examined = { ...factsOf().examined, repeated: 30 };
+    const rows = { ...factsOf().rows, waiting: 503 };
+    expect(decidePlan(factsOf({ examined, rows })).repeated).toMatchObject({ rows: 30, read: 100, of: 503 });
+    expect(decidePlan(factsOf({ rows })).repeated).toBeNull();
   });
 
   it("says in one line that nothing goes out, and what could not be planned", () => {

@@ -8,6 +8,7 @@ import {
   type BatchInputError,
   type RefusalAbout,
 } from "../../src/model/batch/refusal.js";
+import { refusalText } from "../../src/worker/turn/refusal.js";
 
 const free: TurnFacts = {
   state: "planned",
@@ -195,6 +196,17 @@ describe("A turn with a batch", () => {
 function said(about: RefusalAbout, line: number | null = null): BatchInputError {
   return { about, line, code: null, message: about, param: null, limit: null };
 }
+
+it.each([
+  [
+    { code: "invalid_value", message: "must be text", param: "body.messages" },
+    "invalid_value: must be text (field: body.messages)",
+  ],
+  [{ code: null, message: "url must be a path", param: "url" }, "refused: url must be a path"],
+  [{ code: "x", message: "no", param: null }, "x: no"],
+])("A refusal of a line names the field that the provider names: %o", (error, text) => {
+  expect(refusalText({ ...said("line", 1), ...error })).toBe(text);
+});
 
 describe("A refused file", () => {
   const file = { lines: 3, isOthers: false, isRecovered: false };

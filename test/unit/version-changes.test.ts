@@ -115,6 +115,8 @@ describe("The list of versions", () => {
     reservedNanoUsd: 0,
     spentNanoUsd: 13_600_000,
     savedNanoUsd: 0,
+    sharing: 0,
+    sharingSavedNanoUsd: 0,
     unpriced: 0,
   };
   const first: VersionFacts = {

@@ -1,11 +1,13 @@
 /**
- * Gives a batch up: its rows wait again, what it may have cost counts as spent, and its provider's answers change
- * nothing. One transaction under the batch's lease: a crash leaves the batch as it was. Asks no provider, whose account
- * may be gone.
+ * Gives a batch up: its rows wait again or are dropped, what it may have cost counts as spent, and its provider's
+ * answers change nothing. One transaction under the batch's lease: a crash leaves the batch as it was. Asks no
+ * provider, whose account may be gone.
  */
 import { randomUUID } from "node:crypto";
 import type { AccountWords } from "../../model/provider/account.js";
 import { RowmillError } from "../../model/errors.js";
+import type { PipelineConfig } from "../../model/pipeline.js";
+import { sharedFrom } from "../../model/request/custom-id.js";
 import { ProviderError } from "../../model/provider/provider.js";
 import * as batches from "../../store/batches/batches.js";
 import type { Batch, Lease } from "../../store/batches/batches.js";
@@ -13,9 +15,13 @@ import type { Database, Queryable } from "../../postgres/database.js";
 import * as attempts from "../../store/requests/attempts.js";
 import type { AttemptEnding } from "../../store/requests/attempts.js";
 import * as inFlight from "../../store/batches/in-flight.js";
-import type { InFlight } from "../../store/batches/in-flight.js";
+import type { BatchName, InFlight } from "../../store/batches/in-flight.js";
 import * as money from "../../store/batches/money.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
+import type { Source } from "../../sources/source.js";
+import { createTableSource } from "../../sources/table/table-source.js";
+import { dropQueuedRow } from "../../worker/turn/canceller.js";
+import { examineSource } from "../open/bind-pipeline.js";
 import { batchInUse, claimBatch, isEnded, isUnsent } from "./claim-batch.js";
 import { choiceOf, makeProvider, presentAccount, type Configured } from "../open/providers.js";
 
@@ -23,36 +29,82 @@ const REASON = "given up with rowmill cancel";
 
 export interface Abandoned {
   readonly rows: number;
+  /** Of them: not asked again. All others wait. */
+  readonly dropped: number;
   readonly lostNanoUsd: number;
 }
 
+export interface AbandonWish {
+  /** Rows are not asked again. */
+  readonly drops: boolean;
+  /** For rows that were only planned, whose contents were not read yet. Undefined: those wait. */
+  readonly config: PipelineConfig | undefined;
+}
+
 /** Null: it ended meanwhile. @throws RowmillError `refused` when a worker keeps its lease. */
-export async function abandonBatch(database: Database, batchId: string): Promise<Abandoned | null> {
+export async function abandonBatch(
+  database: Database,
+  { id: batchId, no, pipelineId }: BatchName,
+  { drops, config }: AbandonWish,
+): Promise<Abandoned | null> {
+  const { queued } = await inFlight.countOpen(database, no);
+  const isRead = drops && queued > 0 && config !== undefined;
+  const source = isRead ? await sourceOf(database, config, pipelineId) : null;
   const lease: Lease = { batchId, token: randomUUID() };
   const isWanted = (batch: Batch) => !isEnded(batch);
   const batch = await claimBatch(database, lease, { holder: "rowmill cancel", isWanted });
   if (batch === null) return null;
-  return database.transaction((tx) => abandon(tx, lease, batch));
+  return database.transaction((tx) => abandon(tx, { lease, batch, drops, source }));
 }
 
-async function abandon(tx: Queryable, lease: Lease, batch: Batch): Promise<Abandoned> {
+interface Abandoning {
+  readonly lease: Lease;
+  readonly batch: Batch;
+  readonly drops: boolean;
+  readonly source: Source | null;
+}
+
+async function sourceOf(database: Database, config: PipelineConfig, pipelineId: number): Promise<Source> {
+  const { table } = await examineSource(database, config);
+  return createTableSource(table, { pipelineId, where: config.source.where, skipBefore: null });
+}
+
+async function abandon(tx: Queryable, { lease, batch, drops, source }: Abandoning): Promise<Abandoned> {
   // Before the batch and its requests, as everywhere.
   await pipelines.lock(tx, batch.pipelineId);
+  const to = drops ? "cancelled" : "waiting";
   let rows = (await inFlight.countOpen(tx, batch.no)).queued;
+  let dropped = source === null ? 0 : await dropQueued(tx, batch, source);
   for (let part = 0, more = true; more; part++) {
     if (!(await batches.holds(tx, lease))) throw batchInUse(batch.id);
     const chunk = await inFlight.lockPart(tx, batch.no, part);
-    await attempts.endMany(tx, batch, chunk.requests.map(endingOf));
+    await attempts.endMany(
+      tx,
+      batch,
+      chunk.requests.map((request) => endingOf(request, to)),
+    );
     rows += chunk.requests.length;
+    if (drops) dropped += chunk.requests.length;
     more = !chunk.isLast;
   }
   const lostNanoUsd = isUnsent(batch) ? 0 : Math.ceil(await money.moneyAtRisk(tx, batch.id));
   const given = { batch, event: "abandoned", reason: REASON, fields: { lostNanoUsd } } as const;
-  if (!(await batches.move(tx, lease, { ...given, detail: { rows, lostNanoUsd } }))) throw batchInUse(batch.id);
-  return { rows, lostNanoUsd };
+  if (!(await batches.move(tx, lease, { ...given, detail: { rows, dropped, lostNanoUsd } })))
+    throw batchInUse(batch.id);
+  return { rows, dropped, lostNanoUsd };
 }
 
-function endingOf({ requestId, attempt, tries, returns, room }: InFlight): AttemptEnding {
+async function dropQueued(tx: Queryable, { pipelineId, no }: Batch, source: Source): Promise<number> {
+  let dropped = 0;
+  for (;;) {
+    const part = await dropQueuedRow(tx, { source, pipelineId, batch: no });
+    if (part === null) return dropped;
+    dropped += part;
+  }
+}
+
+function endingOf(request: InFlight, to: AttemptEnding["to"]): AttemptEnding {
+  const { requestId, attempt, tries, returns, room } = request;
   return {
     id: requestId,
     attempt,
@@ -67,10 +119,11 @@ function endingOf({ requestId, attempt, tries, returns, room }: InFlight): Attem
     cost: 0,
     room,
     nextRoom: null,
-    sharedFrom: null,
+    sharedFrom: sharedFrom(request),
+    sharingSaved: 0,
     demo: false,
     rowGone: false,
-    to: "waiting",
+    to,
     hash: null,
     fingerprint: null,
     tries,

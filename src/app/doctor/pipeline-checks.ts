@@ -4,6 +4,7 @@ import { overdueText } from "../../model/batch/overdue.js";
 import { heldText } from "../../model/provider/account.js";
 import { asSentence } from "../../model/words/as-sentence.js";
 import { counted } from "../../model/words/counted.js";
+import { pauseCommand } from "../../model/words/pause-text.js";
 import { notChecked, ok, problem, warning, type Finding } from "../../model/words/finding.js";
 import { diagnoseOurTriggers } from "../../sources/table/diagnose-triggers.js";
 import * as arrivals from "../../store/requests/arrivals.js";
@@ -100,7 +101,7 @@ async function checkPauses(look: Look): Promise<readonly Finding[]> {
       fixes: [
         pauseKind === "person"
           ? `To resume it: rowmill resume ${name}`
-          : `When you have fixed the cause: rowmill resume ${name}`,
+          : `When you have fixed the cause: ${pauseCommand({ name, pauseKind })}`,
       ],
     }),
   );

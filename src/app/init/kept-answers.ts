@@ -9,6 +9,8 @@ const FILE = "init.json";
 
 export type AnswerName = "table" | "columns" | "model" | "prompt" | "form" | "answer" | "name" | "target";
 
+const OF_THE_TABLE: readonly AnswerName[] = ["columns", "name", "target"];
+
 export class KeptAnswers {
   readonly #folder: string;
   readonly #answers: Map<string, string | readonly string[]>;
@@ -24,6 +26,10 @@ export class KeptAnswers {
     return new KeptAnswers(state, await readAnswers(join(state, FILE)));
   }
 
+  get isEmpty(): boolean {
+    return this.#answers.size === 0;
+  }
+
   text(name: AnswerName): string | undefined {
     const answer = this.#answers.get(name);
     return typeof answer === "string" ? answer : undefined;
@@ -34,8 +40,10 @@ export class KeptAnswers {
     return typeof answer === "object" ? answer : undefined;
   }
 
-  /** Written at once: no signal can take it away. */
+  /** Written at once: no signal can take it away. Another table makes answers about the previous one void. */
   async keep<T extends string | readonly string[]>(name: AnswerName, answer: T): Promise<T> {
+    if (name === "table" && this.#answers.get(name) !== answer)
+      for (const other of OF_THE_TABLE) this.#answers.delete(other);
     this.#answers.set(name, answer);
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     const text = `${JSON.stringify(Object.fromEntries(this.#answers), null, 2)}\n`;

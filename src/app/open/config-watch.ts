@@ -19,6 +19,8 @@ export interface ConfigWatchOptions {
   readonly signal: AbortSignal;
   /** Called at each change, and with null when the file is again as it was. */
   readonly onChange: (changedAt: Date | null) => void;
+  /** What `onChange` threw, after which the watch continues. It must not throw itself. */
+  readonly onError: (error: unknown) => void;
   readonly everyMs?: number;
 }
 
@@ -29,7 +31,7 @@ interface Look {
   readonly changedAt: Date;
 }
 
-/** Begins with the file as it is now. Never rejects; ends at the signal. */
+/** Begins with the file as it is now. Never rejects; only the signal ends it. */
 export async function watchConfig(options: ConfigWatchOptions): Promise<ConfigWatch> {
   const first = await look(options.file, null);
   let changedAt: Date | null = null;
@@ -37,19 +39,27 @@ export async function watchConfig(options: ConfigWatchOptions): Promise<ConfigWa
     let last = first;
     let known = first.hash;
     for (;;) {
-      await sleep(options.everyMs ?? LOOK_EVERY_MS, undefined, { signal: options.signal, ref: false });
+      await rest(options);
+      if (options.signal.aborted) return;
       const seen = await look(options.file, last);
       const isSettled = seen.hash === last.hash;
       last = seen;
       if (!isSettled || seen.hash === known) continue;
       known = seen.hash;
       changedAt = known === first.hash ? null : seen.changedAt;
-      options.onChange(changedAt);
+      try {
+        options.onChange(changedAt);
+      } catch (error) {
+        options.onError(error);
+      }
     }
   };
-  // Only the signal ends it: each look makes a value of what fails.
-  run().catch(() => undefined);
+  void run();
   return { changedAt: () => changedAt };
+}
+
+async function rest({ everyMs, signal }: ConfigWatchOptions): Promise<void> {
+  await sleep(everyMs ?? LOOK_EVERY_MS, undefined, { signal, ref: false }).catch(() => undefined);
 }
 
 /** A file that cannot be read counts as one without content. */

@@ -36,6 +36,7 @@ export async function openProjectDatabase(
     const explained = address.kind === "server" ? explainWith(error, connectionFacts(address, environment)) : error;
     const placed = withPlace(explained, opened.place);
     const hint = await hintOfCutUrl(config);
+    if (hint !== null && address.kind === "server" && !address.url.includes("@")) throw cutOff(config.file, hint);
     throw hint !== null && placed instanceof RowmillError ? withHint(placed, hint) : placed;
   }
 }
@@ -44,6 +45,12 @@ export async function openProjectDatabase(
 function hintOfCutUrl({ database, file }: ProjectConfig): Promise<string | null> {
   const url = database.kind === "server" ? database.url : undefined;
   return hintOfCutValue(dirname(file), "DATABASE_URL", url);
+}
+
+/** Without a host, what is left of the password stands where the port is: nothing of it may be shown. */
+function cutOff(file: string, hint: string): RowmillError {
+  const message = `${file}: DATABASE_URL has no host after the user and password, because it is cut off.`;
+  return new RowmillError("config_invalid", message, { hints: [hint] });
 }
 
 function openServer(

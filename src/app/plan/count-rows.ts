@@ -55,7 +55,8 @@ export async function countRows(database: Database, pipeline: Asking, row: Pipel
   const isWhole = swept !== null && row.uninstalledAt === null;
   const counted = isWhole ? facts : await countUnrecorded(database, pipeline, facts);
   const asked = facts.answered + facts.failed + redefinedOf(facts);
-  const compared = swept === definitionHash || asked === 0 ? null : await compareDefinition(database, pipeline, asked);
+  const isSettled = swept === definitionHash || asked === 0;
+  const compared = isSettled ? null : await compareDefinition(database, pipeline, asked);
   const limited = config.limit === null ? 0 : await reading(database, (tx) => requests.countAsked(tx, id));
   return { ...counted, compared, asked: limited };
 }

@@ -15,6 +15,7 @@ import type {
   DefinitionPlan,
   LedgerSetup,
   PackingPlan,
+  RepeatedPlan,
   RowsPlan,
   StartPlan,
 } from "./pipeline-plan.js";
@@ -25,6 +26,7 @@ export interface PlanFacts {
   /** Null: the ledger does not know the pipeline. */
   readonly row: Pick<PipelineRow, "definitionHash" | "pauseKind" | "pauseReason"> | null;
   readonly rows: RowFacts;
+  readonly decision: DefinitionPlan["decision"];
   readonly examined: ExaminedRows;
   readonly money: MoneyFacts;
   readonly isApproved: boolean;
@@ -46,7 +48,7 @@ const NANO_USD_PER_USD = 1e9;
 export function decidePlan(facts: PlanFacts): AskingPlan {
   const { pipeline, row, examined, money, isApproved } = facts;
   const { config } = pipeline;
-  const rows = decideRows(pipeline, facts.rows);
+  const rows = decideRows(pipeline, facts.rows, asksAnswered(facts.decision));
   const { sample } = examined;
   const { sizes } = money;
   const estimate = { ...estimateOf(pipeline, { sample, sizes, rows: rows.send }), arrived: rows.arrived };
@@ -60,6 +62,7 @@ export function decidePlan(facts: PlanFacts): AskingPlan {
     start: decideStart(facts, rows.send),
     estimate,
     measured: { read: Math.min(sample.rows, rows.send), of: rows.send },
+    repeated: decideRepeated(facts, rows.send),
     budget: decideBudget(pipeline, money.spending, estimate.likelyNanoUsd),
     approval: { state, aboveUsd: config.approveAboveUsd },
     pause: row === null || row.pauseKind === null ? null : { kind: row.pauseKind, reason: row.pauseReason ?? "" },
@@ -71,8 +74,13 @@ function isWithin(nanoUsd: number, usd: number): boolean {
   return nanoUsd <= usd * NANO_USD_PER_USD;
 }
 
+/** An undecided one too: you see what it would cost to say yes. */
+function asksAnswered(decision: DefinitionPlan["decision"]): boolean {
+  return decision !== "newOnly" && decision !== "keep";
+}
+
 /** Counts are exact; why rows wait, and what a changed definition asks again, may be by a sample. */
-function decideRows({ config }: Asking, facts: RowFacts): RowsPlan {
+function decideRows({ config }: Asking, facts: RowFacts, asksAgain: boolean): RowsPlan {
   const { waiting, reasons, compared, unrecorded } = facts;
   const ofWaiting = (count: number) => (reasons.read === 0 ? 0 : Math.round((waiting * count) / reasons.read));
   const waitingRedefined = redefinedOf(facts);
@@ -80,7 +88,7 @@ function decideRows({ config }: Asking, facts: RowFacts): RowsPlan {
   const again = ofWaiting(reasons.again);
   const waitingFresh = Math.max(0, waiting - waitingRedefined - waitingChanged - again);
   const reaffirmed = Math.min(waitingRedefined, compared?.reaffirmed ?? 0);
-  const reopened = { answered: compared?.answered ?? 0, failed: compared?.failed ?? 0 };
+  const reopened = { answered: asksAgain ? (compared?.answered ?? 0) : 0, failed: compared?.failed ?? 0 };
   const changedNow = { answered: compared?.changedAnswered ?? 0, failed: compared?.changedFailed ?? 0 };
   const changed = waitingChanged + changedNow.answered + changedNow.failed;
   const redefined = waitingRedefined - reaffirmed + reopened.answered + reopened.failed;
@@ -110,17 +118,34 @@ function decideRows({ config }: Asking, facts: RowFacts): RowsPlan {
   };
 }
 
-function decideDefinition({ pipeline, ledger, row, rows, examined, money }: PlanFacts): DefinitionPlan {
+function decideDefinition({ pipeline, ledger, row, rows, decision, examined, money }: PlanFacts): DefinitionPlan {
   const { compared } = rows;
-  const asksAgain = compared === null ? 0 : compared.answered + compared.failed;
-  const { likelyNanoUsd } = estimateOf(pipeline, { sample: examined.sample, sizes: money.sizes, rows: asksAgain });
+  const isAsked = asksAnswered(decision);
+  const answered = compared?.answered ?? 0;
+  const asksAgain = (isAsked ? answered : 0) + (compared?.failed ?? 0);
+  const costOf = (count: number) =>
+    estimateOf(pipeline, { sample: examined.sample, sizes: money.sizes, rows: count }).likelyNanoUsd;
+  const likelyNanoUsd = costOf(asksAgain);
+  const inFlight = isAsked ? rows.inFlight : 0;
   const known = row?.definitionHash === pipeline.definitionHash ? "unchanged" : "changed";
   return {
     state: ledger === "foreign" ? "unknown" : row === null ? "new" : known,
     compared: compared?.sampled ?? null,
     asksAgain,
     likelyNanoUsd,
+    decision,
+    keepsAnswer: isAsked ? 0 : answered,
+    inFlight:
+      known === "unchanged" || rows.inFlight === 0
+        ? null
+        : { rows: rows.inFlight, asksAgain: inFlight, likelyNanoUsd: costOf(inFlight) },
   };
+}
+
+function decideRepeated({ pipeline, examined }: PlanFacts, send: number): RepeatedPlan | null {
+  const { config, provider } = pipeline;
+  if (examined.repeated === 0 || provider.limits.requestsMin > 1) return null;
+  return { rows: examined.repeated, read: Math.min(examined.read, send), of: send, shared: config.dedupe };
 }
 
 function decidePacking({ pipeline, examined, money }: PlanFacts, rows: number): PackingPlan {

@@ -41,6 +41,8 @@ export interface ExaminedRows {
   readonly read: number;
   readonly sample: RowSample;
   readonly bounds: RequestBounds;
+  /** Of those that were read, how many ask what another one of them asked before. */
+  readonly repeated: number;
   readonly faults: readonly RowFault[];
   readonly requests: readonly PlannedRequest[];
 }
@@ -64,6 +66,9 @@ interface Examining {
   readonly pipeline: Asking;
   readonly facts: ExaminingFacts;
   readonly faults: Map<RowFault["reason"], RowFault>;
+  /** Fingerprints, at most ROWS_MAX. */
+  readonly questions: Set<string>;
+  repeated: number;
   /** The first rows' requests, from which the others' sizes are estimated. */
   readonly first: Asked[];
   firstBytes: number;
@@ -82,6 +87,8 @@ export async function examineRows(database: Database, pipeline: Asking, facts: E
     pipeline,
     facts,
     faults: new Map(),
+    questions: new Set(),
+    repeated: 0,
     first: [],
     firstBytes: 0,
     read: 0,
@@ -101,6 +108,7 @@ export async function examineRows(database: Database, pipeline: Asking, facts: E
     read: examining.read,
     sample: measured.sample,
     bounds: measured.bounds,
+    repeated: examining.repeated,
     faults: [...examining.faults.values()],
     requests: examining.first.slice(0, facts.requestsShown).map((asked) => plannedRequest(pipeline, asked, measured)),
   };
@@ -169,11 +177,13 @@ async function measuredOf(examining: Examining): Promise<Measured> {
 
 function checkSize(examining: Examining, asked: Asked, { encode, bounds }: Measured): void {
   const { pipeline, facts } = examining;
-  const { line, boundTokens } = encodedOf(pipeline, asked, { encode, bounds });
+  const { line, boundTokens, fingerprint } = encodedOf(pipeline, asked, { encode, bounds });
   const bytes = Buffer.byteLength(line) + Buffer.byteLength(pipeline.provider.frame.separator);
   const bound = lineBound(pipeline.rates, { tokens: boundTokens, room: bounds.room });
   const message = overWhole(pipeline, { bytes, ...bound }, facts.limits);
-  if (message !== null) addFault(examining, asked.key, { reason: "tooLarge", message });
+  if (message !== null) return addFault(examining, asked.key, { reason: "tooLarge", message });
+  if (examining.questions.has(fingerprint)) examining.repeated++;
+  examining.questions.add(fingerprint);
 }
 
 function encodedOf(

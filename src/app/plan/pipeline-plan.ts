@@ -3,6 +3,7 @@ import type { BudgetPeriod, Json } from "../../model/pipeline.js";
 import type { NoRoom } from "../../model/batch/room.js";
 import type { PlanningDecision } from "../../model/batch/schedule.js";
 import type { Finding } from "../../model/words/finding.js";
+import type { DefinitionChange } from "../../store/pipelines/changes.js";
 import type { PauseKind } from "../../store/pipelines/pipelines.js";
 import type { Estimate } from "../../worker/rounds/estimate.js";
 
@@ -41,6 +42,8 @@ export interface AskingPlan {
   readonly estimate: Estimate;
   /** Rows whose requests were measured for batches, tokens and cost. */
   readonly measured: Sampled;
+  /** Null: no row that was read asks what another one asks, or the provider takes no small batch. */
+  readonly repeated: RepeatedPlan | null;
   readonly budget: BudgetPlan | null;
   readonly approval: { readonly state: "given" | "notNeeded" | "needed"; readonly aboveUsd: number };
   readonly pause: { readonly kind: PauseKind; readonly reason: string } | null;
@@ -59,6 +62,19 @@ export interface DefinitionPlan {
   /** Answered and failed rows whose request was compared with what was asked; null: there was no need. */
   readonly compared: Sampled | null;
   /** Of these rows, how many it asks again, and what that likely costs; null: the price is unknown. */
+  readonly asksAgain: number;
+  readonly likelyNanoUsd: number | null;
+  /** What becomes of answered rows that it would ask something else; null: no definition came before it. */
+  readonly decision: DefinitionChange["decision"];
+  /** Of them, those that keep their answers by `onChange` or your decision. */
+  readonly keepsAnswer: number;
+  /** Rows in flight for the previous definition, which their answers count for; null: there are none. */
+  readonly inFlight: InFlightPlan | null;
+}
+
+/** `asksAgain`: at most this many once they are answered, if they are asked again, and what that likely costs. */
+export interface InFlightPlan {
+  readonly rows: number;
   readonly asksAgain: number;
   readonly likelyNanoUsd: number | null;
 }
@@ -121,6 +137,14 @@ export type StartPlan =
   | { readonly kind: "waits"; readonly rows: number; readonly waitMs: number }
   /** The provider named a time. */
   | { readonly kind: "provider"; readonly waitMs: number };
+
+/** Equal questions among the rows that were read. */
+export interface RepeatedPlan extends Sampled {
+  /** How many ask what another one of them asks. */
+  readonly rows: number;
+  /** Those that get into one batch share a line. */
+  readonly shared: boolean;
+}
 
 export interface BudgetPlan {
   readonly usd: number;

@@ -10,6 +10,7 @@ import * as outputSizes from "../../store/batches/output-sizes.js";
 import * as money from "../../store/batches/money.js";
 import * as migrations from "../../store/ledger/migrations.js";
 import * as overview from "../../store/ledger/overview.js";
+import * as changes from "../../store/pipelines/changes.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { PipelineRow } from "../../store/pipelines/pipelines.js";
 import * as planned from "../../store/requests/planned-rows.js";
@@ -19,11 +20,12 @@ import { fileLimits } from "../../worker/rounds/file-limits.js";
 import { judgeDatabaseRights, readDatabaseRights } from "../doctor/database-rights.js";
 import { previewOf } from "../open/bind-pipeline.js";
 import type { OpenedProviders } from "../open/providers.js";
+import * as tryMoney from "../../store/tries/try-money.js";
 import { countRows } from "./count-rows.js";
 import { decidePlan, type MoneyFacts } from "./decide-plan.js";
 import { examineRows } from "./examine-rows.js";
 import { demoFinding, findProblems, foundIn, keylessFinding, rowFindings, type Place } from "./find-problems.js";
-import type { AskingPlan, LedgerSetup, PipelinePlan, ProjectPlan } from "./pipeline-plan.js";
+import type { AskingPlan, DefinitionPlan, LedgerSetup, PipelinePlan, ProjectPlan } from "./pipeline-plan.js";
 import { reading } from "./reading.js";
 
 /** Rows without a key are counted for so long; the doctor takes longer. */
@@ -102,7 +104,7 @@ async function planAsking(
   const { config, id } = pipeline;
   const rows = await countRows(database, pipeline, row);
   // Also of a pipeline that is not registered yet: its tries taught the size of answers.
-  const facts = ledger === "ready" ? await readMoney(database, pipeline) : unknownMoney(pipeline);
+  const facts = ledger === "ready" ? await readMoney(database, pipeline, row) : unknownMoney(pipeline);
   const limits = { ...facts.file, tokensWhole: facts.limits.enqueuedTokens };
   const { sizes, learned } = facts;
   const examined = await examineRows(database, pipeline, { rows, limits, sizes, learned, requestsShown });
@@ -111,6 +113,7 @@ async function planAsking(
     ledger,
     row,
     rows,
+    decision: row === null ? null : await decisionOf(database, pipeline, row),
     examined,
     money: facts,
     isApproved: row !== null && (await isApproved(database, pipeline)),
@@ -123,6 +126,18 @@ async function planAsking(
     ...(row === null ? [] : await demo(database, pipeline)),
   ];
   return { asking, found };
+}
+
+/** As `up` would record it. */
+async function decisionOf(
+  database: Database,
+  { config: { onChange }, definitionHash }: Asking,
+  row: PipelineRow,
+): Promise<DefinitionPlan["decision"]> {
+  const present = onChange === "ask" ? "undecided" : onChange;
+  if (row.definitionHash !== definitionHash) return present;
+  const decision = (await reading(database, (tx) => changes.changeOf(tx, row.id)))?.decision ?? null;
+  return decision === "undecided" ? present : decision;
 }
 
 function isApproved(database: Database, { id, config, definitionHash, provider }: Asking): Promise<boolean> {
@@ -144,7 +159,7 @@ function unknownMoney(pipeline: Asking): MoneyFacts {
   };
 }
 
-function readMoney(database: Database, pipeline: Asking): Promise<MoneyFacts> {
+function readMoney(database: Database, pipeline: Asking, row: PipelineRow | null): Promise<MoneyFacts> {
   const { id, config, provider, definitionHash } = pipeline;
   const { account } = provider;
   const { model } = config.request;
@@ -158,7 +173,9 @@ function readMoney(database: Database, pipeline: Asking): Promise<MoneyFacts> {
       limits,
       file: fileLimits(pipeline, limits),
       reservedTokens: await money.reservedTokens(tx, account, model),
-      spending: await money.spending(tx, id, period),
+      // Its tries may have come before it.
+      spending:
+        row === null ? await tryMoney.spentByTries(tx, config.name, period.per) : await money.spending(tx, id, period),
     };
   });
 }

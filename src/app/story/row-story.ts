@@ -16,6 +16,10 @@ import { keyParts, spellKey } from "./row-key.js";
 import * as overview from "../../store/ledger/overview.js";
 import type { AttemptStory, BatchEventStory, RequestStory } from "../../store/ledger/overview.js";
 import type { PipelineRow } from "../../store/pipelines/pipelines.js";
+import * as tries from "../../store/tries/tries.js";
+import type { RowTry } from "../../store/tries/tries.js";
+
+const TRIES_MAX = 20;
 
 /** The row as it is now. */
 export type RowNow =
@@ -28,7 +32,7 @@ export type ResultNow =
   | { readonly state: "absent" }
   | { readonly state: "unknown"; readonly reason: string };
 
-/** The shape of `show --json`. */
+/** The shape of `show --json`, but for the money of tries. */
 export interface RowStory {
   readonly pipeline: string;
   /** As the ledger spells it: composite keys as a JSON array. */
@@ -39,6 +43,9 @@ export interface RowStory {
   readonly refused: string | null;
   readonly attempts: readonly AttemptStory[];
   readonly events: readonly BatchEventStory[];
+  /** Live questions about this row, the newest first, and how many older ones there are. */
+  readonly tries: readonly RowTry[];
+  readonly triesMore: number;
   readonly result: ResultNow;
 }
 
@@ -55,6 +62,7 @@ export async function readRowStory(
     const request = await overview.requestStory(tx, pipeline.id, key);
     const attempts = request === null ? [] : await overview.attemptStories(tx, request.id);
     const batches = [...new Set(attempts.map((attempt) => attempt.batchId))];
+    const tried = await tries.triesOfRow(tx, { pipeline: pipeline.name, key, max: TRIES_MAX });
     const reachable = table.seen !== null && config !== undefined;
     return {
       pipeline: pipeline.name,
@@ -66,6 +74,8 @@ export async function readRowStory(
       refused: request === null ? await overview.refusedKeyReason(tx, pipeline.id, key) : null,
       attempts,
       events: await overview.batchEventStories(tx, batches),
+      tries: tried.tries,
+      triesMore: tried.more,
       result: reachable
         ? await readResult(tx, { table: table.seen, config, parts })
         : { state: "unknown", reason: table.reason },

@@ -17,6 +17,7 @@ import { currentFingerprint, type Pipeline } from "../../worker/context.js";
 import { followOwnWrite, NotHeld, type Place } from "../../worker/turn/collect/answer-chunk.js";
 import { causeOf, isOfStatement } from "../../worker/turn/collect/row-refusal.js";
 import { userCodeTimer } from "../../worker/user-code.js";
+import { failedPages } from "./failed-pages.js";
 
 /** In one transaction. */
 const CHUNK_ROWS = 500;
@@ -27,6 +28,7 @@ const CONFLICT_TRIES_MAX = 5;
 /** Held rows that a command searches for by halving; beyond it, a chunk that fails is left whole. */
 const ALONE_MAX = 16;
 const MESSAGE_CHARACTERS_MAX = 2_000;
+const KEPT_REASON = "unwritable";
 /** Their ids stay in memory until you have answered. */
 const OVERTAKEN_MAX = 100_000;
 
@@ -56,6 +58,8 @@ export interface Writing {
   readonly database: Database;
   readonly pipeline: Pipeline;
   readonly meant: FailedRows;
+  /** Only of the rows that match it. */
+  readonly where?: string | undefined;
   /** Answers of the demo model are written for its own account only. */
   readonly account: string;
   readonly signal: AbortSignal;
@@ -64,7 +68,7 @@ export interface Writing {
 
 /** Stops between two chunks at the signal, with what was done by then. */
 export async function writeKept(writing: Writing): Promise<KeptTally> {
-  const { database, meant, signal } = writing;
+  const { database, pipeline, meant, where, signal } = writing;
   const tally: KeptTally = {
     written: 0,
     refused: 0,
@@ -75,15 +79,27 @@ export async function writeKept(writing: Writing): Promise<KeptTally> {
     overtakenMore: 0,
   };
   const waits: Waits = { alone: 0 };
+  const chosen = { meant: { ...meant, reasons: keptReasons(meant) }, where, signal };
+  for await (const page of failedPages(database, pipeline, chosen))
+    await writePage({ ...writing, meant: page, waits }, tally);
+  return tally;
+}
+
+/** No other answer is kept, so no other row has to be compared. */
+function keptReasons({ reasons }: FailedRows): readonly string[] {
+  return (reasons ?? [KEPT_REASON]).filter((reason) => reason === KEPT_REASON);
+}
+
+async function writePage(writing: Pass, tally: KeptTally): Promise<void> {
+  const { database, meant, signal } = writing;
   for (let after = "0"; !signal.aborted;) {
     const ids = await unwritten.nextKept(database, meant, { after, max: CHUNK_ROWS });
     const last = ids.at(-1);
-    if (last === undefined) break;
-    await writePart({ ...writing, waits }, tally, ids);
+    if (last === undefined) return;
+    await writePart(writing, tally, ids);
     after = last;
     writing.onChunk(tally);
   }
-  return tally;
 }
 
 /** With what it counts over all chunks. */

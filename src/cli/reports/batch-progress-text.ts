@@ -3,7 +3,9 @@ import { asSentence } from "../../model/words/as-sentence.js";
 import { proseLine } from "../../model/words/one-line.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import type { BatchEnding, BatchProgress } from "../../store/batches/batch-progress.js";
+import type { BatchOverview } from "../../store/ledger/overview.js";
 import { counted, fit, formatCount, formatWait, shortId } from "../screen/text.js";
+import { sharingText } from "./sharing-text.js";
 
 const TROUBLE_CHARACTERS = 300;
 /** A shorter time would read as "now". */
@@ -12,9 +14,17 @@ const REASON_CHARACTERS = 160;
 
 /** `412/1,000`: by the provider's own counts while it has the batch, then by the answers that were written. */
 export function doneOf({ state, requests, ended, providerCounts }: BatchProgress): string {
-  if (state === "running" && providerCounts !== null)
+  if (state === "running" && providerCounts !== null && providerCounts.total > 0)
     return `${formatCount(providerCounts.completed + providerCounts.failed)}/${formatCount(providerCounts.total)}`;
   return `${formatCount(state === "collecting" ? ended : 0)}/${formatCount(requests)}`;
+}
+
+/** As `rowmill batches` says it, where you want the batch cancelled; else its state. */
+export function shownState(batch: Pick<BatchOverview, "state" | "cancelWanted" | "succeeded" | "requests">): string {
+  const { state, cancelWanted, succeeded, requests } = batch;
+  if (!cancelWanted || state === "cancelled") return state;
+  if (state !== "settled" && state !== "rejected") return "canceling";
+  return requests > 0 && succeeded === requests ? state : "canceled";
 }
 
 /** `12 min/18 min`: how long it has been at the provider or in its state, and how long others usually took. */
@@ -25,23 +35,25 @@ export function timeOf({ sentMs, sinceMs, usualMs }: BatchProgress): string {
 
 /** What is awaited, and since when. */
 export function progressText(batch: BatchProgress): string {
-  const { pipeline, id, state, sinceMs, sentMs, requests, ended } = batch;
-  const name = `${pipeline} ${shortId(id)}`;
+  const { pipeline, id, state, sinceMs, sentMs, requests, ended, cancelMs } = batch;
+  const cancel = cancelMs === null ? "" : `canceling for ${formatWait(cancelMs)}; `;
+  const name = `${pipeline} ${shortId(id)}: ${cancel}`;
   if (state === "collecting")
     return (
-      `${name}: writing the answers for ${formatWait(sinceMs)}, ` +
+      `${name}writing the answers for ${formatWait(sinceMs)}, ` +
       `${formatCount(ended)} of ${formatCount(requests)} done`
     );
   if (state !== "running" || sentMs === null) {
-    const next = state === "planned" ? "rendered" : "sent";
-    return `${name}: ${state} for ${formatWait(sinceMs)}, waits to be ${next}`;
+    const next = cancelMs !== null ? "" : state === "planned" ? ", waits to be rendered" : ", waits to be sent";
+    return `${name}${state} for ${formatWait(sinceMs)}${next}`;
   }
-  return proseLine(`${name}: ${atProvider(batch)}; sent ${formatWait(sentMs)} ago${usually(batch)}`);
+  return proseLine(`${name}${atProvider(batch)}; sent ${formatWait(sentMs)} ago${usually(batch)}`);
 }
 
 function atProvider({ provider, providerStatus, providerCounts }: BatchProgress): string {
   const status = `${providerStatus ?? "not asked yet"} at ${provider}`;
-  if (providerCounts === null) return status;
+  // Some count only what they have validated.
+  if (providerCounts === null || providerCounts.total === 0) return status;
   const { completed, failed, total } = providerCounts;
   const lost = failed === 0 ? "" : `, ${formatCount(failed)} failed there`;
   return `${status}, ${formatCount(completed)} of ${formatCount(total)} done${lost}`;
@@ -65,13 +77,22 @@ export function troubleText(batch: BatchProgress): string | null {
 /** One line for `up`, with its sign. */
 export function endingText(ending: BatchEnding): string {
   const { pipeline, id, state, succeeded, failed, returned, costNanoUsd, tookMs, reason } = ending;
+  const { cancelWanted, drops } = ending;
   const name = `${pipeline}: batch ${shortId(id)}`;
   const rows = succeeded + failed + returned;
-  if (state !== "settled" || rows === 0)
-    return proseLine(`! ${name} was ${state === "settled" ? "empty" : state}: ${fit(reason, REASON_CHARACTERS)}`);
-  const again = returned === 0 ? "" : `, ${formatCount(returned)} to send again`;
+  if (state !== "settled" || rows === 0) {
+    const how = cancelWanted && state !== "cancelled" ? "canceled" : state === "settled" ? "empty" : state;
+    return proseLine(`! ${name} was ${how}: ${fit(reason, REASON_CHARACTERS)}`);
+  }
+  const isCanceled = cancelWanted && returned > 0;
+  const rest = isCanceled ? (drops ? "dropped" : "wait again") : "to send again";
+  const again = returned === 0 ? "" : `, ${formatCount(returned)} ${rest}`;
+  const shared = sharingText({ ...ending, requests: rows });
   const price = costNanoUsd === null ? "price unknown" : formatUsd(costNanoUsd);
+  const paid = shared === null ? price : `${price} (${shared})`;
   const counts = `${counted(succeeded, "row")} succeeded, ${formatCount(failed)} failed${again}`;
   const took = formatWait(Math.max(TOOK_SHOWN_MS, tookMs));
-  return proseLine(`${failed > 0 ? "✗" : "✓"} ${name} is done: ${counts}; ${price}; took ${took}`);
+  const sign = failed > 0 ? "✗" : isCanceled ? "!" : "✓";
+  const how = isCanceled ? "was canceled" : "is done";
+  return proseLine(`${sign} ${name} ${how}: ${counts}; ${paid}; took ${took}`);
 }

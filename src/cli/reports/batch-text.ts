@@ -5,6 +5,7 @@ import type { BatchStory, ListedBatch, LoggedEvent, OutcomeCount } from "../../s
 import { renderTable, type TableColumn } from "../screen/lay-out.js";
 import type { Terminal } from "../screen/terminal.js";
 import { counted, formatCount, formatTime, formatWait, shortId } from "../screen/text.js";
+import { sharingJson, sharingText } from "./sharing-text.js";
 
 type Style = Pick<Terminal, "columns" | "bold" | "ago">;
 
@@ -113,6 +114,7 @@ export function batchJson(batch: ListedBatch): Readonly<Record<string, unknown>>
     likelyUsd: batch.likelyNanoUsd === null ? null : batch.likelyNanoUsd / 1e9,
     reservedUsd: batch.reservedNanoUsd / 1e9,
     costUsd: (batch.costNanoUsd + batch.lostNanoUsd) / 1e9,
+    ...sharingJson(batch),
     unpriced,
   };
 }
@@ -135,7 +137,9 @@ export function logLines({ story, events, outcomes, place }: BatchLog, style: St
     ["version", version === null ? null : `${version} of the config (rowmill versions ${pipeline})`],
     ["provider", providerText(story)],
     ["cancel", cancelText(story)],
+    ["trouble", troubleText(story)],
     ["requests", accountsText(story)],
+    ["shared", sharingText(story)],
     ["endings", outcomes.map(({ outcome, rows }) => `${formatCount(rows)} ${outcome}`).join(", ")],
     ["tokens", tokensText(story)],
     ["money", moneyText(story)],
@@ -162,6 +166,8 @@ function providerText({ providerBatchId, providerStatus, providerCounts, presume
 function countsText(counts: unknown): string {
   if (typeof counts !== "object" || counts === null) return "";
   const { total, completed, failed }: { total?: unknown; completed?: unknown; failed?: unknown } = counts;
+  // Some count only what they have validated.
+  if (total === 0) return "";
   if (typeof total !== "number" || typeof completed !== "number" || typeof failed !== "number") return "";
   return `, ${formatCount(completed)} of ${formatCount(total)} completed, ${formatCount(failed)} failed`;
 }
@@ -170,6 +176,12 @@ function cancelText({ cancelWantedAt, cancelWantedBy, drops }: BatchStory): stri
   if (cancelWantedAt === null) return null;
   const what = drops ? "; rows without an answer are dropped" : "; rows without an answer wait again";
   return `wanted by ${cancelWantedBy ?? "someone"} at ${formatTime(cancelWantedAt)}${what}`;
+}
+
+function troubleText({ trouble, troubleSince, failures }: BatchStory): string | null {
+  if (trouble === null || troubleSince === null) return null;
+  const tries = failures > 1 ? `${formatCount(failures)} tries in a row failed` : "the last try failed";
+  return `${tries}, since ${formatTime(troubleSince)}: ${trouble}`;
 }
 
 /** While it is planned, its requests are those queued for it. */
@@ -249,6 +261,10 @@ export function logJson({ story, events, outcomes }: BatchLog): object {
       story.cancelWantedAt === null
         ? null
         : { wantedAt: story.cancelWantedAt.toISOString(), by: story.cancelWantedBy, drop: story.drops },
+    trouble:
+      story.trouble === null
+        ? null
+        : { message: story.trouble, since: story.troubleSince?.toISOString() ?? null, tries: story.failures },
     outcomes,
     events: events.map(({ at, from, to, reason }) => ({ at: at.toISOString(), from, to, reason })),
   };

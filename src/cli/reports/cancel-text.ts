@@ -11,18 +11,21 @@ export interface Wanted {
 
 /** Before the question. */
 export function noteOf({ batch, action }: Wanted): string {
-  const { done, rows, reservedNanoUsd } = batch;
+  const { done, rows, sharing, reservedNanoUsd } = batch;
   const name = `Batch ${shortId(batch.id)} of ${batch.pipeline}`;
   if (action === "withdraw")
     return `${name} was not sent yet: ${counted(rows, "row")}, nothing spent, ${formatUsd(reservedNanoUsd)} freed.`;
   if (action === "dropRest")
     return `${name} has ended at the provider, and its answers are being collected: ${counted(rows, "row")} left.`;
-  const share = rows === 0 ? 0 : Math.min(1, done / rows);
+  // The provider counts lines.
+  const lines = Math.max(0, rows - sharing);
+  const asked = sharing === 0 ? counted(rows, "row") : `${counted(lines, "line")} for ${counted(rows, "row")}`;
+  const share = lines === 0 ? 0 : Math.min(1, done / lines);
   const paid = `up to ${formatUsd(Math.ceil(reservedNanoUsd * share))} of the ${formatUsd(reservedNanoUsd)} reserved`;
   return done === 0
     ? `${name} is at the provider: ${counted(rows, "row")}, none answered at the last check. ` +
         `What it answers before it stops is kept and paid, at most the ${formatUsd(reservedNanoUsd)} reserved.`
-    : `${name} is at the provider: ${formatCount(done)} of ${counted(rows, "row")} answered at the last check. ` +
+    : `${name} is at the provider: ${formatCount(done)} of ${asked} answered at the last check. ` +
         `Those are kept and paid, ${paid}.`;
 }
 

@@ -7,6 +7,7 @@ import type { Spending } from "../../store/batches/money.js";
 import { renderTable, type TableColumn } from "../screen/lay-out.js";
 import type { Terminal } from "../screen/terminal.js";
 import { counted, formatCount, shortId } from "../screen/text.js";
+import { sharingJson, sharingText } from "./sharing-text.js";
 
 export interface Costs {
   readonly lines: readonly CostLine[];
@@ -39,8 +40,9 @@ export function costTable(
   const sum = ["in all", ...by.slice(1).map(() => ""), ...figures(total)];
   const [first = "", ...rest] = narrowed(header, [...rows, sum], style.columns());
   const isTable = first.startsWith(`${by[0] ?? ""} `);
-  const notes = total.unpriced === 0 ? [] : ["", unpricedNote(total.unpriced)];
-  return [isTable ? style.bold(first) : first, ...rest, ...notes];
+  const shared = sharingText(total);
+  const notes = [...(shared === null ? [] : [shared]), ...(total.unpriced === 0 ? [] : [unpricedNote(total.unpriced)])];
+  return [isTable ? style.bold(first) : first, ...rest, ...(notes.length === 0 ? [] : ["", ...notes])];
 }
 
 /** A narrow terminal shows the money only. */
@@ -131,6 +133,7 @@ function sumsJson(sums: CostSums): object {
     reservedUsd: sums.reservedNanoUsd / 1e9,
     spentUsd: sums.spentNanoUsd / 1e9,
     savedUsd: sums.savedNanoUsd / 1e9,
+    ...sharingJson(sums),
     unpriced,
   };
 }

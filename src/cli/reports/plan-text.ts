@@ -2,6 +2,7 @@
 import type {
   AskingPlan,
   BatchLimit,
+  DefinitionPlan,
   LaterBecause,
   LedgerSetup,
   PipelinePlan,
@@ -64,7 +65,7 @@ function askingLines(name: string, asking: AskingPlan): string[] {
   return [
     ...reasonLines(asking),
     ...restLines(asking),
-    ...definitionLines(asking),
+    ...definitionLines(name, asking),
     ...(rows.send === 0 ? [] : sendingLines(asking)),
     ...(pause === null ? [] : [`  Paused: ${proseLine(pause.reason)}${resumeText(name, pause.kind)}`]),
   ];
@@ -115,19 +116,49 @@ function restLines({ rows }: AskingPlan): string[] {
   return shown.length === 0 ? [] : [`  Not sent: ${shown.join(", ")}`];
 }
 
-function definitionLines({ definition, rows: { inFlight } }: AskingPlan): string[] {
-  const { state, compared, asksAgain, likelyNanoUsd } = definition;
+function definitionLines(name: string, { definition }: AskingPlan): string[] {
+  const { state, compared, asksAgain, likelyNanoUsd, keepsAnswer } = definition;
   const isEdited = state === "changed";
   const what = isEdited ? "Your edit of the definition" : "The definition, changed since these answers,";
-  const later =
-    isEdited && inFlight > 0 ? `; the ${counted(inFlight, "row")} in flight too, once they are answered` : "";
-  if (compared === null) return isEdited ? [`  ${what} asks no answered row again${later}`] : [];
+  const later = inFlightLines(definition);
+  if (compared === null) return isEdited ? [`  ${what} asks no answered row again`, ...later] : later;
   // A sweep that has not ended compares answers of the same definition too.
-  if (!isEdited && asksAgain === 0) return [];
+  if (!isEdited && asksAgain + keepsAnswer === 0) return later;
   const by = compared.read < compared.of ? ` (${sampleText(compared)})` : "";
-  const cost = likelyNanoUsd === null || asksAgain === 0 ? "" : `, about ${formatUsd(likelyNanoUsd)}`;
   const rows = asksAgain === 0 ? "no row" : counted(asksAgain, "row");
-  return [`  ${what} asks ${rows} again${cost}${by}${later}`];
+  return [
+    `  ${what} asks ${rows} again${aboutText(asksAgain, likelyNanoUsd)}${by}`,
+    ...decisionLines(name, definition),
+    ...later,
+  ];
+}
+
+function aboutText(rows: number, likelyNanoUsd: number | null): string {
+  return likelyNanoUsd === null || rows === 0 ? "" : `, about ${formatUsd(likelyNanoUsd)}`;
+}
+
+function decisionLines(name: string, { decision, asksAgain, keepsAnswer }: DefinitionPlan): string[] {
+  const have = keepsAnswer === 1 ? "keeps its answer" : "keep their answers";
+  if (keepsAnswer > 0)
+    return [`    ${counted(keepsAnswer, "answered row")} ${have}: onChange is "${decision}", or you decided so`];
+  return decision === "undecided" && asksAgain > 0
+    ? [`    rowmill up asks first. Without a terminal, answered rows wait for your yes: rowmill approve ${name}`]
+    : [];
+}
+
+function inFlightLines({ decision, inFlight }: DefinitionPlan): string[] {
+  if (inFlight === null) return [];
+  const { rows, asksAgain, likelyNanoUsd } = inFlight;
+  const [are, their, they] =
+    rows === 1 ? ["is", "its answer counts", "it is"] : ["are", "their answers count", "they are"];
+  const cost = aboutText(asksAgain, likelyNanoUsd);
+  const then =
+    asksAgain === 0
+      ? `${they} not asked again`
+      : decision === "undecided"
+        ? `whether ${they} asked again then${cost}, you decide with the answered rows`
+        : `then ${they} asked again if the definition asks something else${cost} at most`;
+  return [`  ${counted(rows, "row")} ${are} in flight: ${their} for the previous definition; ${then}`];
 }
 
 function sendingLines(asking: AskingPlan): string[] {
@@ -141,8 +172,20 @@ function sendingLines(asking: AskingPlan): string[] {
     `  Start: ${startText(asking)}`,
     `  Tokens: ${tokens}${measuredText(measured)}`,
     `  Cost: ${cost}`,
+    ...repeatedLines(asking),
     ...budgetLines(asking),
     `  Approval: ${approvalText(asking)}`,
+  ];
+}
+
+/** The estimate counts each of these rows, since a sample does not say how many share a line. */
+function repeatedLines({ repeated }: AskingPlan): string[] {
+  if (repeated === null) return [];
+  const { rows, read, of, shared } = repeated;
+  const among = read < of ? `${formatCount(read)} sampled rows` : counted(read, "row");
+  const what = shared ? "a batch asks that once, for less (dedupe)" : "to ask that once in a batch: dedupe: true";
+  return [
+    `  Equal questions: ${formatCount(rows)} of ${among} ${rows === 1 ? "asks" : "ask"} what another one asks; ${what}`,
   ];
 }
 

@@ -29,13 +29,16 @@ export function retriedJson({ estimate, ...retried }: Retried): object {
   return { ...retried, left, likelyUsd: usd(estimate?.likelyNanoUsd), capUsd: usd(estimate?.capNanoUsd) };
 }
 
-export function retriedLines(retried: readonly Retried[]): string[] {
-  if (retried.length === 0) return ["✓ No row failed, so there is nothing to retry."];
-  return retried.flatMap((one) => [summary(one), ...one.left.map((left) => `  ${leftText(one.pipeline, left)}`)]);
+/** `filtered`: by options, so that other rows may have failed. */
+export function retriedLines(retried: readonly Retried[], filtered: boolean): string[] {
+  const none = filtered ? "No failed row matches" : "No row failed";
+  if (retried.length === 0) return [`✓ ${none}, so there is nothing to retry.`];
+  return retried.flatMap((one) => [summary(one, none), ...one.left.map((left) => `  ${leftText(one.pipeline, left)}`)]);
 }
 
-function summary({ pipeline, written, askedAgain, estimate, left }: Retried): string {
+function summary({ pipeline, written, askedAgain, estimate, left }: Retried, none: string): string {
   const rest = left.reduce((sum, { rows }) => sum + rows, 0);
+  if (written + askedAgain + rest === 0) return `✓ ${none} in ${pipeline}, so there is nothing to retry.`;
   const likely = estimate?.likelyNanoUsd ?? null;
   const price = likely === null ? "unknown price" : `estimated ${formatUsd(likely)}`;
   const cost = askedAgain === 0 ? "" : ` (${price}; now: rowmill flush ${pipeline})`;
@@ -59,6 +62,8 @@ function leftText(pipeline: string, { why, rows, key = "", message = "" }: Left)
     case "notConfirmed":
       return `${count} ${is} not sent again, because you did not confirm it`;
     case "notFailed":
-      return `${fitKey(key)} did not fail: it is ${message}`;
+      return message === "cancelled"
+        ? `${fitKey(key)} did not fail: it is cancelled. If you dropped it: rowmill retry ${pipeline} --reason dropped`
+        : `${fitKey(key)} did not fail: it is ${message}`;
   }
 }

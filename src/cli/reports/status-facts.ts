@@ -133,9 +133,21 @@ function failureObject({ reason, rows, key, message }: FailureGroup): object {
 }
 
 function batchObject(batch: BatchOverview): object {
-  const { id, pipeline, state, provider, providerBatchId, presumed, requests } = batch;
-  const { succeeded, failed, returned } = batch;
-  return { id, pipeline, state, provider, providerBatchId, presumed, requests, succeeded, failed, returned };
+  const { id, pipeline, state, cancelWanted, provider, providerBatchId, presumed } = batch;
+  const { requests, succeeded, failed, returned } = batch;
+  return {
+    id,
+    pipeline,
+    state,
+    cancelWanted,
+    provider,
+    providerBatchId,
+    presumed,
+    requests,
+    succeeded,
+    failed,
+    returned,
+  };
 }
 
 /** Only for unfinished batches. Instants, not durations: `--watch` reports changes only. */

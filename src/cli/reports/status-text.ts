@@ -19,7 +19,7 @@ import { undecidedText } from "../screen/changed-rows.js";
 import { renderTable, type TableColumn } from "../screen/lay-out.js";
 import type { Terminal } from "../screen/terminal.js";
 import { counted, fit, fitKey, formatCount, formatTime, formatWait, shortId } from "../screen/text.js";
-import { progressText, troubleText } from "./batch-progress-text.js";
+import { progressText, shownState, troubleText } from "./batch-progress-text.js";
 
 const NOTE_CHARACTERS = 160;
 
@@ -147,7 +147,7 @@ function batchLines(facts: StatusFacts, style: Style): string[] {
   const rows = facts.batches.map((batch) => [
     shortId(batch.id),
     batch.pipeline,
-    batch.state,
+    shownState(batch),
     ...[batch.requests, batch.succeeded, batch.failed, batch.returned].map(formatCount),
     batch.nextLookMs === null ? "" : formatWait(batch.nextLookMs),
   ]);

@@ -5,11 +5,11 @@
 import { stripVTControlCharacters } from "node:util";
 import { proseLine } from "../../model/words/one-line.js";
 import { formatUsd } from "../../model/provider/pricing.js";
-import { pauseCommand } from "../../model/words/pause-text.js";
 import type { EndedBatches } from "../../store/batches/batch-progress.js";
 import { doneOf, timeOf } from "./batch-progress-text.js";
 import { renderTable, type TableColumn } from "../screen/lay-out.js";
-import { changedWorkers, type StatusFacts } from "./status-text.js";
+import type { StatusFacts } from "./status-text.js";
+import { problemLines } from "./watch-problems.js";
 import { counted, fit, formatCount, formatTime, shortId } from "../screen/text.js";
 
 export interface WatchFacts extends StatusFacts {
@@ -32,23 +32,25 @@ export interface FrameStyle {
 const PROBLEMS_SHARE = 1 / 3;
 /** and a name of a narrow table this many columns, before a column is left out. */
 const NAME_COLUMNS_MIN = 10;
-/** Where less room is left for the reason, the command gets a line of its own. */
-const REASON_COLUMNS_MIN = 24;
+/** Of a name that is cut, the share of its end. */
+const NAME_END_SHARE = 1 / 3;
 const GAP = 2;
 
 export function watchFrame(facts: WatchFacts, size: FrameSize, style: FrameStyle): string[] {
   const head = headLine(facts, size, style);
   const foot = endedText(facts.ended, size.columns);
   let left = Math.max(0, size.rows - 2);
-  const problems = cutGroups(problemLines(facts, size, style), Math.floor(left * PROBLEMS_SHARE));
-  left -= problems.length;
   const pipelines = pipelineLines(facts, size, style);
   const batches = batchLines(facts, size, style);
+  const lines = Math.floor(left * PROBLEMS_SHARE);
+  const spare = left - pipelines.length - batches.length - lines;
+  const problems = problemLines(facts, { columns: size.columns, lines, spare, spell: style.spell });
+  left -= problems.length;
   const shownPipelines = cut(pipelines, Math.max(Math.ceil(left / 2), left - batches.length), "more pipelines");
   left -= shownPipelines.length;
   const shownBatches = cut(batches, left, "more unfinished batches");
   left -= shownBatches.length;
-  const events = left < 2 ? [] : eventLines(facts, size, left);
+  const events = left < 2 ? [] : eventLines(facts, { ...size, rows: left }, style);
   return [head, ...problems, ...shownPipelines, ...shownBatches, foot, ...events]
     .slice(0, size.rows)
     .map((line) => within(line, size.columns));
@@ -61,15 +63,6 @@ function cut(lines: readonly string[], room: number, what: string): string[] {
   return [...lines.slice(0, room - 1), `  … ${formatCount(lines.length - room + 1)} ${what}`];
 }
 
-/** As `cut`, for lines that belong together. */
-function cutGroups(groups: readonly (readonly string[])[], room: number): string[] {
-  if (groups.flat().length <= room) return groups.flat();
-  let shown = 0;
-  while (groups.slice(0, shown + 1).flat().length < room) shown += 1;
-  const rest = groups.length - shown;
-  return [...groups.slice(0, shown).flat(), `  … ${formatCount(rest)} more: rowmill status`].slice(0, room);
-}
-
 /** For lines that hold no text of others, or hold it escaped: their spaces stay. */
 function within(line: string, columns: number): string {
   const plain = stripVTControlCharacters(line);
@@ -79,66 +72,6 @@ function within(line: string, columns: number): string {
 function headLine({ workers, place }: WatchFacts, { columns }: FrameSize, { bold, now }: FrameStyle): string {
   const running = counted(workers.length, "worker");
   return bold(within(`rowmill  ${formatTime(now)}  ${running}  ${proseLine(place)}`, columns));
-}
-
-interface Problem {
-  readonly sign: "!" | "✗";
-  readonly text: string;
-  readonly command: string;
-}
-
-/** What is wrong, cut, and the command, whole: on one line, or on two where the terminal is narrow. */
-function problemLines(facts: WatchFacts, { columns }: FrameSize, { spell }: FrameStyle): string[][] {
-  return problemsOf(facts).map(({ sign, text, command }) => {
-    const words = spell(`${sign} ${text}`);
-    const tail = ` | ${spell(command)}`;
-    const room = columns - tail.length;
-    return room < REASON_COLUMNS_MIN ? [fit(words, columns), `  ${spell(command)}`] : [fit(words, room) + tail];
-  });
-}
-
-function problemsOf(facts: WatchFacts): Problem[] {
-  const status = "rowmill status";
-  return [
-    ...(facts.workers.length > 0
-      ? []
-      : [{ sign: "!", text: "No worker is running, so nothing moves", command: "rowmill up" } as const]),
-    ...changedWorkers(facts).map((text): Problem => ({ sign: "!", text, command: "rowmill up" })),
-    ...facts.pipelines.flatMap((pipeline): Problem[] => {
-      const { name, paused, pauseReason } = pipeline;
-      if (paused === null) return [];
-      const command = pauseReason === null ? lastCommand(paused) : pauseCommand(pipeline);
-      const reason = paused.replace(/\.? [^.]*: rowmill [^:]*$/, "");
-      return [{ sign: "!", text: `${name}: ${pauseReason === null ? "" : "paused: "}${reason}`, command }];
-    }),
-    ...facts.progress.flatMap((batch): Problem[] => {
-      const { pipeline, id, trouble, failures } = batch;
-      if (trouble === null) return [];
-      const text = `${pipeline} ${shortId(id)}: failed ${counted(Math.max(1, failures), "time")}: ${trouble.message}`;
-      return [{ sign: "!", text, command: status }];
-    }),
-    ...facts.waits.map(({ place, model, message }): Problem => ({
-      sign: "!",
-      text: `Nothing is sent to ${place} for ${model}: ${message}`,
-      command: status,
-    })),
-    ...facts.held.map(({ wrong }): Problem => ({ sign: "!", text: wrong, command: status })),
-    ...facts.overdue.map(({ pipeline, providerBatchId, windowHours }): Problem => ({
-      sign: "!",
-      text: `${pipeline}: ${providerBatchId} is at the provider longer than its window of ${windowHours} h`,
-      command: status,
-    })),
-    ...facts.pipelines.flatMap(({ name, failed }): Problem[] =>
-      failed === 0
-        ? []
-        : [{ sign: "✗", text: `${name}: ${counted(failed, "row")} failed`, command: `rowmill failures ${name}` }],
-    ),
-  ];
-}
-
-/** Of a text that ends with one. */
-function lastCommand(text: string): string {
-  return /rowmill [^:]*$/.exec(text)?.[0].replace(/\.$/, "") ?? "rowmill status";
 }
 
 type Pipelines = WatchFacts["pipelines"];
@@ -166,7 +99,13 @@ function pipelineLines(facts: WatchFacts, { columns }: FrameSize, style: FrameSt
 function batchLines({ progress }: WatchFacts, { columns }: FrameSize, style: FrameStyle): string[] {
   if (progress.length === 0) return [];
   const header = [left("batch"), left("pipeline"), left("state"), right("done"), right("elapsed/usual")];
-  const rows = progress.map((batch) => [shortId(batch.id), batch.pipeline, batch.state, doneOf(batch), timeOf(batch)]);
+  const rows = progress.map((batch) => [
+    shortId(batch.id),
+    batch.pipeline,
+    batch.cancelMs === null ? batch.state : "canceling",
+    doneOf(batch),
+    timeOf(batch),
+  ]);
   return tableWithin({ header, rows, flexible: 1 }, columns, style);
 }
 
@@ -195,12 +134,22 @@ function tableWithin({ header, rows, flexible }: Table, columns: number, { bold 
   let shown = header.length;
   while (shown > flexible + 1 && columns - others(shown) < NAME_COLUMNS_MIN) shown -= 1;
   const room = Math.max(1, columns - others(shown));
-  const cells = rows.map((row) => row.slice(0, shown).map((cell, at) => (at === flexible ? fit(cell, room) : cell)));
+  const cells = rows.map((row) =>
+    row.slice(0, shown).map((cell, at) => (at === flexible ? fitMiddle(cell, room) : cell)),
+  );
   const titles = header
     .slice(0, shown)
     .map((column, at) => (at === flexible ? { ...column, title: fit(column.title, room) } : column));
   const [first = "", ...rest] = renderTable(titles, cells, Infinity).map((line) => within(line, columns));
   return [bold(first), ...rest];
+}
+
+/** Names often differ at their ends only. */
+function fitMiddle(name: string, columns: number): string {
+  const line = proseLine(name);
+  if (line.length <= columns) return line;
+  const end = Math.floor((columns - 1) * NAME_END_SHARE);
+  return `${line.slice(0, Math.max(0, columns - 1 - end))}…${line.slice(line.length - end)}`;
 }
 
 /** With as many of the counts as fit. */
@@ -220,10 +169,10 @@ function endedText(
   return text(many);
 }
 
-function eventLines({ events }: WatchFacts, { columns }: FrameSize, room: number): string[] {
-  return events.slice(-room).map(({ at, pipeline, batchId, event, reason }) => {
+function eventLines({ events }: WatchFacts, { columns, rows }: FrameSize, { spell }: FrameStyle): string[] {
+  return events.slice(-rows).map(({ at, pipeline, batchId, event, reason }) => {
     const batch = batchId === null ? "" : ` ${shortId(batchId)}`;
     const why = reason === null ? "" : ` (${reason})`;
-    return fit(`${at.toISOString().slice(11, 19)}  ${pipeline}${batch}: ${event}${why}`, columns);
+    return fit(spell(`${at.toISOString().slice(11, 19)}  ${pipeline}${batch}: ${event}${why}`), columns);
   });
 }

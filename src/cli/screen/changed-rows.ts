@@ -74,8 +74,13 @@ export async function askAbout(name: string, rows: number): Promise<ChangeDecisi
 
 /** Without the pipeline's name. */
 export function undecidedText(name: string, rows: number): string {
+  return `${undecidedWords(rows)}: rowmill approve ${name}`;
+}
+
+/** The same without the command. */
+export function undecidedWords(rows: number): string {
   const have = rows === 1 ? "keeps its answer" : "keep their answers";
-  return `${counted(rows, "row")} ${have} to the previous config until you decide: rowmill approve ${name}`;
+  return `${counted(rows, "row")} ${have} to the previous config until you decide`;
 }
 
 /** False: it was decided or changed by someone else meanwhile. */

@@ -6,8 +6,8 @@
 import { oneLine, proseLine } from "../../model/words/one-line.js";
 import { formatWait } from "./text.js";
 import { invocationOf, layOut, spellCommands } from "./lay-out.js";
-import { openFullScreen, type FullScreen } from "./full-screen.js";
-import { openLiveBoard, withSpinner, type LiveLine } from "./live-board.js";
+import { openFullScreen, type FullScreen } from "./live/full-screen.js";
+import { openLiveBoard, withSpinner, type LiveLine } from "./live/live-board.js";
 
 /** Hiding shorter texts would hide ordinary words. */
 const SECRET_CHARACTERS_MIN = 8;
@@ -36,7 +36,7 @@ export interface Terminal {
   endLive(): void;
   /** The whole terminal, for what is drawn over and over; null where stdout is none. To be closed. */
   fullScreen(): FullScreen | null;
-  /** Commands in the text as the reader types them, for what is measured before it is shown. */
+  /** Text as it will be shown, without secrets and with commands as the reader types them: before it is measured. */
   spell(text: string): string;
   /** Shows a spinner with `label` while the work lasts, where it lasts long. The work must not draw or ask. */
   during<T>(label: string, work: () => Promise<T>): Promise<T>;
@@ -55,14 +55,14 @@ export function openTerminal(): Terminal {
   const invocation = invocationOf(process.argv[1] ?? "", { cwd: process.cwd(), env: process.env });
   const withoutSecrets = (text: string) =>
     [...secrets].reduce((rest, secret) => rest.replaceAll(secret, "[secret]"), text);
-  const lines = (text: string, stream: NodeJS.WriteStream) => {
+  const lines = (text: string, columns: number) => {
     const { style, words } = styleOf(withoutSecrets(text));
-    const laid = layOut(words, widthOf(stream));
+    const laid = layOut(words, columns);
     return style === null ? laid : laid.map((line) => STYLES[style] + line + STYLE_END);
   };
   const spelled = (text: string) => spellCommands(text, invocation, terminal.commands);
   const ours = (text: string, stream: NodeJS.WriteStream) =>
-    lines(spelled(text), stream).map((line, at) => (at === 0 ? withSign(line, stream) : line));
+    lines(spelled(text), widthOf(stream)).map((line, at) => (at === 0 ? withSign(line, stream) : line));
   const write = (stream: NodeJS.WriteStream, written: readonly string[]) =>
     void stream.write(`${written.join("\n")}\n`);
   const terminal: Terminal = {
@@ -78,7 +78,7 @@ export function openTerminal(): Terminal {
     commands: [],
     columns: () => widthOf(stdout),
     print: (text) => write(stdout, ours(text, stdout)),
-    quote: (text) => write(stdout, lines(text, stdout)),
+    quote: (text) => write(stdout, lines(text, widthOf(stdout))),
     data: (text) => write(stdout, [oneLine(withoutSecrets(text))]),
     note: (text) => {
       if (terminal.logFormat === "json") return terminal.record(recordOf(spelled(text)));
@@ -95,8 +95,8 @@ export function openTerminal(): Terminal {
             : [line.map((text) => proseLine(withoutSecrets(spelled(text))))],
         ),
       ),
-    fullScreen: () => fullScreenOn(stdout, (line) => ours(line, stdout)),
-    spell: spelled,
+    fullScreen: () => fullScreenOn(stdout, (line) => withSign(lines(line, Infinity).join(""), stdout)),
+    spell: (text) => spelled(withoutSecrets(text)),
     endLive: () => {
       board.clear();
       board.show([]);
@@ -113,10 +113,11 @@ export function openTerminal(): Terminal {
   return terminal;
 }
 
-function fullScreenOn(stream: NodeJS.WriteStream, shown: (line: string) => readonly string[]): FullScreen | null {
+/** Its lines are measured already. */
+function fullScreenOn(stream: NodeJS.WriteStream, shown: (line: string) => string): FullScreen | null {
   if (!stream.isTTY || process.env["TERM"] === "dumb") return null;
   const screen = openFullScreen(stream);
-  return { ...screen, show: (draw) => screen.show((size) => draw(size).flatMap(shown)) };
+  return { ...screen, show: (draw) => screen.show((size) => draw(size).map(shown)) };
 }
 
 function agoText(ms: number): string {

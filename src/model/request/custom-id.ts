@@ -50,6 +50,14 @@ export function readCustomId(text: string, request: NamedRequest): CustomId | nu
   return { requestId, attempt, hashPrefix: contentHash.slice(0, HASH_PREFIX_LENGTH) };
 }
 
+/** The request whose line this one shares; null: it has its own. */
+export function sharedFrom(request: {
+  readonly isSharing?: boolean;
+  readonly customId?: string | null;
+}): string | null {
+  return request.isSharing === true ? (parseCustomId(request.customId ?? "")?.requestId ?? null) : null;
+}
+
 export function matchesContent(id: CustomId, contentHash: string): boolean {
   return contentHash.startsWith(id.hashPrefix);
 }

@@ -21,13 +21,20 @@ export interface OutputSizes {
 const ANSWERS_MIN = 5;
 /** Of the learned p99. */
 const LIMIT_FACTOR = 2;
+/**
+ * Of fewer answers p99 is only the largest that came so far. Of 1,000 films, twice the largest of five cuts off up to
+ * 20 %, three times none (docs/internals/performance.md).
+ */
+const FEW_ANSWERS = 20;
+const FEW_FACTOR = 3;
 /** Below this a short answer's own variance would cut it off. */
 const LIMIT_MIN = 32;
 
 /** Output tokens that the next request of the definition may have. `sizes`: null before its first answer. */
 export function outputLimit(sizes: OutputSizes | null, { maxOutputTokens }: PipelineConfig["request"]): number {
   if (sizes === null || sizes.answers < ANSWERS_MIN) return maxOutputTokens;
-  return Math.min(maxOutputTokens, Math.max(LIMIT_MIN, Math.ceil(sizes.p99 * LIMIT_FACTOR)));
+  const factor = sizes.answers < FEW_ANSWERS ? FEW_FACTOR : LIMIT_FACTOR;
+  return Math.min(maxOutputTokens, Math.max(LIMIT_MIN, Math.ceil(sizes.p99 * factor)));
 }
 
 const TEXT_TOKENS = 150;

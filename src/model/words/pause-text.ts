@@ -20,10 +20,13 @@ export function pauseText({ name, pauseKind, pauseReason }: PauseFacts): string 
 function wayOn(name: string, kind: string | null): string {
   if (kind === "person") return `Resume it: rowmill resume ${name}`;
   if (kind === "budget") return "Then restart the worker: rowmill up";
+  if (kind === "deployment") return "See what Rowmill knows about it: rowmill deployment";
   return `To try now: rowmill resume ${name}`;
 }
 
 /** For a line without room for the reason. */
 export function pauseCommand({ name, pauseKind }: Pick<PauseFacts, "name" | "pauseKind">): string {
-  return pauseKind === "deployment" ? "rowmill deployment" : `rowmill resume ${name}`;
+  if (pauseKind === "deployment") return "rowmill deployment";
+  // A raised budget counts from the next start on; resumed before, it would pause again.
+  return pauseKind === "budget" ? "rowmill up" : `rowmill resume ${name}`;
 }

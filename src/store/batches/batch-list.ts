@@ -74,6 +74,10 @@ export interface ListedBatch {
   readonly lostNanoUsd: number;
   readonly reservedNanoUsd: number;
   readonly likelyNanoUsd: number | null;
+  /** Requests that share the line of an equal one, */
+  readonly sharing: number;
+  /** and what lines of their own would have cost. */
+  readonly sharingSavedNanoUsd: number;
   /** Paid attempts without a known price, which the cost lacks. */
   readonly unpriced: number;
 }
@@ -93,13 +97,14 @@ const LISTED = sql`b.id, b.no, p.name as pipeline, ${VERSION_OF_BATCH} as versio
     - coalesce(b.submitted_at, b.planned_at)) * 1000)::float8 as "elapsedMs",
   (b.cost_nano_usd + u.cost)::float8 as "costNanoUsd", b.lost_nano_usd::float8 as "lostNanoUsd",
   b.reserved_nano_usd::float8 as "reservedNanoUsd", b.likely_nano_usd::float8 as "likelyNanoUsd",
+  b.sharing, (b.sharing_saved_nano_usd + u.sharing_saved)::float8 as "sharingSavedNanoUsd",
   (b.unpriced + u.unpriced)::int as unpriced`;
 
 /** Of the unfinished batch `b`; zeros for an ended one. */
 const USED = sql`lateral (
   select coalesce(sum(succeeded), 0)::int as succeeded, coalesce(sum(failed), 0)::int as failed,
     coalesce(sum(returned), 0)::int as returned, coalesce(sum(cost_nano_usd), 0) as cost,
-    coalesce(sum(unpriced), 0) as unpriced
+    coalesce(sum(unpriced), 0) as unpriced, coalesce(sum(sharing_saved_nano_usd), 0) as sharing_saved
   from rowmill.usage u
   where u.batch = b.no
     and b.settled_at is null) u`;
@@ -149,6 +154,10 @@ export interface BatchStory extends ListedBatch {
   readonly cancelWantedAt: Date | null;
   readonly cancelWantedBy: string | null;
   readonly drops: boolean;
+  /** What the last turn failed with; null: it did not fail. Since when turns fail, and how many in a row. */
+  readonly trouble: string | null;
+  readonly troubleSince: Date | null;
+  readonly failures: number;
 }
 
 /** Null: there is no such batch. */
@@ -161,7 +170,8 @@ export async function story(client: Reader, id: string): Promise<BatchStory | nu
       round((b.cost_nano_usd + u.cost) / b.batch_factor)::float8 as "liveNanoUsd",
       b.provider_counts as "providerCounts", b.provider_errors as "providerErrors", b.provider_data as "providerData",
       b.forgotten_at as "forgottenAt", b.creates, b.adopted_pattern is not null as adopted, b.shared,
-      b.cancel_wanted_at as "cancelWantedAt", b.cancel_wanted_by as "cancelWantedBy", b.cancel_drops as drops
+      b.cancel_wanted_at as "cancelWantedAt", b.cancel_wanted_by as "cancelWantedBy", b.cancel_drops as drops,
+      b.trouble, b.trouble_since as "troubleSince", b.failures
     from rowmill.batches b
     join rowmill.pipelines p on p.id = b.pipeline_id
     cross join ${USED}

@@ -31,6 +31,8 @@ export interface BatchProgress {
   readonly trouble: { readonly message: string; readonly since: Date; readonly sinceMs: number } | null;
   /** Failed turns in a row. */
   readonly failures: number;
+  /** For how long someone has wanted it cancelled; null: no one does. */
+  readonly cancelMs: number | null;
   readonly nextLookMs: number;
 }
 
@@ -50,7 +52,8 @@ export async function unfinished(client: Reader, max: number): Promise<BatchProg
       where b.state = 'settled'
         and b.provider_done_at > b.submitted_at
         and b.adopted_pattern is null
-        and not b.recovered),
+        and not b.recovered
+        and b.cancel_wanted_at is null),
     usual as (
       select account, model, percentile_cont(0.5) within group (order by took) * 1000 as ms
       from recent
@@ -63,6 +66,7 @@ export async function unfinished(client: Reader, max: number): Promise<BatchProg
       b.provider_status as "providerStatus", b.provider_counts as "providerCounts", u.ms::float8 as "usualMs",
       b.trouble, b.trouble_since as "troubleSince",
       (extract(epoch from clock_timestamp() - b.trouble_since) * 1000)::float8 as "troubleMs", b.failures,
+      (extract(epoch from clock_timestamp() - b.cancel_wanted_at) * 1000)::float8 as "cancelMs",
       (extract(epoch from b.next_at - clock_timestamp()) * 1000)::float8 as "nextLookMs"
     from (
       select *
@@ -118,8 +122,15 @@ export interface BatchEnding {
   readonly succeeded: number;
   readonly failed: number;
   readonly returned: number;
+  /** You wanted it cancelled. */
+  readonly cancelWanted: boolean;
+  /** What had no answer then was dropped. */
+  readonly drops: boolean;
   /** Null: the price of its model is not known. */
   readonly costNanoUsd: number | null;
+  /** Requests that shared the line of an equal one, and what lines of their own would have cost. */
+  readonly sharing: number;
+  readonly sharingSavedNanoUsd: number;
   /** From its plan to its end. */
   readonly tookMs: number;
   /** Why it ended. */
@@ -130,7 +141,9 @@ export interface BatchEnding {
 export async function endings(client: Reader, ids: readonly string[]): Promise<BatchEnding[]> {
   return client.rows<BatchEnding>(sql`
     select b.id, p.name as pipeline, b.state, b.succeeded, b.failed, b.returned,
+      b.cancel_wanted_at is not null as "cancelWanted", b.cancel_drops as drops,
       case when b.unpriced = 0 then (b.cost_nano_usd + b.lost_nano_usd)::float8 end as "costNanoUsd",
+      b.sharing, b.sharing_saved_nano_usd::float8 as "sharingSavedNanoUsd",
       (extract(epoch from b.settled_at - b.planned_at) * 1000)::float8 as "tookMs", coalesce(e.reason, '') as reason
     from rowmill.batches b
     join rowmill.pipelines p on p.id = b.pipeline_id

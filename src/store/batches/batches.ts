@@ -354,7 +354,11 @@ function stamps(to: BatchState): Sql {
   if (isEnd(to))
     return sql`${untold} settled_at = now(), reserved_nano_usd = 0, reserved_tokens = 0, create_intent_at = null,
       (${USAGE_COLUMNS}) = ${usageOf(sql`no`)},
-      requests = case when state = 'planned' then ${endedOf(sql`no`)} else requests end, `;
+      requests = case when state = 'planned' then ${endedOf(sql`no`)} else requests end,
+      sharing = case
+        when state = 'planned' then (
+          select count(*) from rowmill.named_lines l where l.batch = batches.no and l.sharing)
+        else sharing end, `;
   return untold;
 }
 

@@ -15,7 +15,9 @@ export interface CancelCandidate extends CancelFacts {
   readonly providerBatchId: string | null;
   /** Rows without an ending; while it is planned, those that are queued for it too. */
   readonly rows: number;
-  /** Requests that the provider had done at the last look. */
+  /** Of them, while none has ended: those that share the line of another one. */
+  readonly sharing: number;
+  /** Lines that the provider had done at the last look. */
   readonly done: number;
   readonly reservedNanoUsd: number;
   /** By the attempts that have ended. */
@@ -39,6 +41,7 @@ export async function candidates(
       case
         when b.settled_at is not null then 0
         else ${OPEN_OF} + (select coalesce(sum(q.n), 0) from rowmill.queue q where q.batch = b.no)::int end as rows,
+      b.sharing,
       coalesce((b.provider_counts ->> 'completed')::int, 0) + coalesce((b.provider_counts ->> 'failed')::int, 0)
         as done,
       b.reserved_nano_usd::float8 as "reservedNanoUsd",

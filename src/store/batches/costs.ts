@@ -32,6 +32,10 @@ export interface CostSums {
   readonly spentNanoUsd: number;
   /** What the same would have cost as live requests, less what was spent. */
   readonly savedNanoUsd: number;
+  /** Requests that share the line of an equal one, */
+  readonly sharing: number;
+  /** and what lines of their own would have cost, at the price of their batches. */
+  readonly sharingSavedNanoUsd: number;
   /** Paid attempts without a known price, which the sums lack. */
   readonly unpriced: number;
 }
@@ -60,12 +64,14 @@ const FACTS = sql`(
     b.requests, b.succeeded + coalesce(u.succeeded, 0) as succeeded,
     b.failed + coalesce(u.failed, 0) as failed,
     b.input_tokens + coalesce(u.input, 0) as input, b.output_tokens + coalesce(u.output, 0) as output,
-    b.reserved_nano_usd as reserved, b.unpriced + coalesce(u.unpriced, 0) as unpriced,
+    b.reserved_nano_usd as reserved, b.unpriced + coalesce(u.unpriced, 0) as unpriced, b.sharing,
+    b.sharing_saved_nano_usd + coalesce(u.sharing_saved, 0) as sharing_saved,
     b.cost_nano_usd + coalesce(u.cost, 0) + b.lost_nano_usd + coalesce(d.cost, 0) as spent
   from rowmill.batches b
   left join lateral (
     select sum(u.succeeded) as succeeded, sum(u.failed) as failed, sum(u.input_tokens) as input,
-      sum(u.output_tokens) as output, sum(u.cost_nano_usd) as cost, sum(u.unpriced) as unpriced
+      sum(u.output_tokens) as output, sum(u.cost_nano_usd) as cost, sum(u.unpriced) as unpriced,
+      sum(u.sharing_saved_nano_usd) as sharing_saved
     from rowmill.usage u
     where u.batch = b.no
       and b.settled_at is null) u on true
@@ -81,6 +87,8 @@ const SUMS = sql`count(*)::int as batches, coalesce(sum(f.requests), 0)::float8 
   coalesce(sum(f.spent) filter (where b.likely_nano_usd is not null), 0)::float8 as "estimatedSpentNanoUsd",
   coalesce(sum(f.reserved), 0)::float8 as "reservedNanoUsd", coalesce(sum(f.spent), 0)::float8 as "spentNanoUsd",
   coalesce(sum(round(f.spent / b.batch_factor) - f.spent), 0)::float8 as "savedNanoUsd",
+  coalesce(sum(f.sharing), 0)::float8 as sharing,
+  coalesce(sum(f.sharing_saved), 0)::float8 as "sharingSavedNanoUsd",
   coalesce(sum(f.unpriced), 0)::int as unpriced`;
 
 function from({ pipelineIds, sinceMs }: CostsWanted): Sql {

@@ -36,7 +36,7 @@ export interface InFlight extends Request {
 }
 
 const REQUEST_COLUMNS = sql`r.id::text as "requestId", r.attempt, r.key, r.tries, r.returns,
-  coalesce(r.error_code = 'unshared', false) as "isAlone",
+  r.alone as "isAlone",
   ${hex(sql`r.answered_hash`)} as "answeredHash", ${hex(sql`r.answered_fingerprint`)} as "answeredFingerprint"`;
 const COLUMNS = sql`${REQUEST_COLUMNS}, ${hex(sql`r.content_hash`)} as "contentHash",
   ${hex(sql`r.fingerprint`)} as fingerprint, coalesce(r.room, b.room) as room, l.custom_id as "customId",
@@ -83,8 +83,8 @@ export async function inFlightOf(
 
 export interface Part {
   readonly requests: readonly (InFlight & {
-    /** 1-based, in the file that was sent; perhaps shared with others. */
-    readonly line: number;
+    /** 1-based, in the file that was sent; perhaps shared with others. Null: not known. */
+    readonly line: number | null;
   })[];
   readonly isLast: boolean;
 }
@@ -108,7 +108,7 @@ async function partOf(
   { batch, part, which }: { readonly batch: number; readonly part: number; readonly which: Sql },
 ): Promise<Part> {
   const requests = await tx.rows<Part["requests"][number]>(sql`
-    select ${COLUMNS}, coalesce(shared.line, (p.first + x.place - 1)::int) as line
+    select ${COLUMNS}, coalesce(shared.line, case when p.first > 0 then (p.first + x.place - 1)::int end) as line
     from rowmill.lines p
     cross join unnest(p.ids) with ordinality as x (id, place)
     join rowmill.requests r on r.id = x.id
@@ -195,7 +195,7 @@ export async function nextOfBatch(client: Reader, batch: number, after: string |
 }
 
 /** A row of the queue, and the ids that stay in it. */
-interface QueuedLeft {
+export interface QueuedLeft {
   readonly no: string;
   readonly left: readonly string[];
 }
@@ -215,7 +215,8 @@ export interface TakenRequest {
 /**
  * Moves those that still wait as they were read from the queue into the batch, under a new attempt; returns their
  * ids. Those that are sent become the next part of the batch's file, in this order, from line `first` on; the others
- * end in the same transaction. `queued`: their row of the queue, and the ids that stay in it.
+ * end in the same transaction. `queued`: their row of the queue, and the ids that stay in it; null: `shareLines`
+ * follows, and shortens it.
  */
 export async function takeIntoBatch(
   tx: Queryable,
@@ -227,17 +228,17 @@ export async function takeIntoBatch(
   }: {
     readonly requests: readonly TakenRequest[];
     readonly first: number;
-    readonly queued: QueuedLeft;
+    readonly queued: QueuedLeft | null;
   },
 ): Promise<ReadonlySet<string>> {
-  const dequeued = shortened(queued.no, queued.left);
+  const dequeued = queued === null ? null : shortened(queued.no, queued.left);
   if (requests.length === 0) {
-    await tx.run(dequeued);
+    if (dequeued !== null) await tx.run(dequeued);
     return new Set();
   }
   const ids = await tx.value<string[]>(sql`
-    with ${movedInto(batch, { requests, first, also: int4Array(requests.map(({ sent }) => (sent ? 1 : 0))) })},
-    dequeued as (${dequeued})
+    with ${movedInto(batch, { requests, first, also: int4Array(requests.map(({ sent }) => (sent ? 1 : 0))) })}
+    ${dequeued === null ? sql`` : sql`, dequeued as (${dequeued})`}
     select json_agg(id::text) from moved`);
   return new Set(ids);
 }
@@ -293,7 +294,10 @@ export async function shareLines(
   batch: BatchName,
   { requests, queued }: { readonly requests: readonly SharingRequest[]; readonly queued: QueuedLeft },
 ): Promise<number> {
-  if (requests.length === 0) return 0;
+  if (requests.length === 0) {
+    await tx.run(shortened(queued.no, queued.left));
+    return 0;
+  }
   const names = requests.map(({ line }) => line);
   return tx.number(sql`
     with ${movedInto(batch, { requests, first: 0, also: int4Array(requests.map(() => 1)) })},
@@ -306,19 +310,16 @@ export async function shareLines(
     select count(*)::int from moved`);
 }
 
-/** Line → the requests in flight that share it. */
+/** Line → the requests that share it, also those that have ended. */
 export async function sharersOf(
   client: Reader,
   batch: number,
   lines: readonly string[],
 ): Promise<ReadonlyMap<string, readonly string[]>> {
   const rows = await client.rows<{ line: string; ids: string[] }>(sql`
-    select l.custom_id as line, json_agg(r.id::text order by r.id) as ids
-    from rowmill.named_lines l
-    join rowmill.requests r on r.id = l.request_id and r.state = 'batched' and r.batch = l.batch
-    where l.batch = ${batch}
-      and l.sharing
-      and l.custom_id = any(${textArray(lines)})
+    select l.custom_id as line, json_agg(l.request_id::text order by l.request_id) as ids
+    from unnest(${textArray(lines)}) n (name)
+    join rowmill.named_lines l on l.batch = ${batch} and l.sharing and l.custom_id = n.name
     group by l.custom_id`);
   return new Map(rows.map(({ line, ids }) => [line, ids]));
 }

@@ -93,7 +93,14 @@ function answersOf(
         and a.outcome = any(${[...ANSWER_OUTCOMES]}::text[])
         -- One answer, however many rows share it.
         and a.shared_from is null
-        and (not ${first}::boolean or a.tries <= (a.outcome = any(${[...FAILURE_OUTCOMES]}::text[]))::int)
+        and (not ${first}::boolean or (
+          a.tries <= (a.outcome = any(${[...FAILURE_OUTCOMES]}::text[]))::int
+          -- A shared answer that did not fit this row took no try of it.
+          and (a.attempt = 1 or not exists (
+            select from rowmill.attempts s
+            where s.request_id = a.request_id
+              and s.attempt < a.attempt
+              and s.outcome = 'unshared'))))
         and a.at > coalesce((select p.answers_since from rowmill.pipelines p where p.id = ${pipelineId}),
           '-infinity')
       -- A chunk's answers are of one instant: take any of them, whatever their outcome.

@@ -222,7 +222,54 @@ const INVARIANTS: readonly Invariant[] = [
       union all
       select b.id::text || ': ' || b.lines || ' lines, ' || b.sharing || ' that share them, of ' || b.requests
       from rowmill.batches b
-      where b.lines + b.sharing > b.requests and b.adopted_pattern is null and not b.recovered`,
+      where b.lines + b.sharing > b.requests and b.adopted_pattern is null and not b.recovered
+      union all
+      select b.id::text || ': ' || b.sharing || ' share lines, ' || ended.n || ' of them ended, ' || flying.n
+        || ' in flight'
+      from rowmill.batches b
+      left join (
+        select batch, count(*) as n
+        from rowmill.attempts
+        where shared_from is not null
+        group by batch) shared on shared.batch = b.no
+      cross join lateral (select coalesce(shared.n, 0) as n) ended
+      cross join lateral (
+        select count(*) as n
+        from rowmill.named_lines l
+        join rowmill.requests r on r.id = l.request_id and r.state = 'batched' and r.batch = l.batch
+        where l.batch = b.no and l.sharing) flying
+      where b.state <> 'planned' and b.sharing <> ended.n + flying.n`,
+  },
+  {
+    number: 2,
+    title: "sharing a line saved what the line cost",
+    query: `
+      with shared as (
+        select b.pipeline_id, b.no, b.settled_at, date_trunc('hour', a.at, 'UTC') as hour,
+          coalesce(sum(l.cost_nano_usd), 0) as saved
+        from rowmill.attempts a
+        join rowmill.batches b on b.no = a.batch
+        left join rowmill.attempts l on l.request_id = a.shared_from and l.batch = a.batch
+        where a.shared_from is not null
+        group by 1, 2, 3, 4)
+      select 'batch ' || b.id || ': ' || b.sharing_saved_nano_usd || ', not ' || coalesce(s.saved, 0) as violation
+      from rowmill.batches b
+      left join (select no, sum(saved) as saved from shared group by no) s on s.no = b.no
+      where b.settled_at is not null
+        and b.sharing_saved_nano_usd <> coalesce(s.saved, 0)
+      union all
+      select 'pipeline ' || coalesce(h.pipeline_id, u.pipeline_id) || ', hour ' || coalesce(h.hour, u.hour)
+      from (
+        select pipeline_id, hour, sum(saved) as saved
+        from shared
+        where settled_at is not null
+        group by 1, 2) h
+      full join (
+        select pipeline_id, hour, sum(sharing_saved_nano_usd) as saved
+        from rowmill.usage
+        where batch is null
+        group by 1, 2) u on u.pipeline_id = h.pipeline_id and u.hour = h.hour
+      where coalesce(h.saved, 0) <> coalesce(u.saved, 0)`,
   },
   {
     number: 3,

@@ -50,6 +50,8 @@ export interface PipelineOverview {
   readonly targetTable: string;
   /** Unfinished batches by state, such as `{ running: 2 }`. */
   readonly batches: Readonly<Partial<Record<BatchState, number>>>;
+  /** How many of these failed at their last turn. */
+  readonly failing: number;
   /** Until the oldest waiting row has waited long enough; negative: it has. Null: nothing waits. */
   readonly deadlineMs: number | null;
   /** Until the next step of an unfinished batch. Null: there is none. */
@@ -64,9 +66,10 @@ export async function pipelineOverviews(client: Queryable): Promise<PipelineOver
     with counted as (${COUNTS_BY_PIPELINE}),
     queued as (select pipeline_id, min(since) as oldest from rowmill.queue where batch is null group by pipeline_id),
     unfinished as (
-      select pipeline_id, json_object_agg(state, batches) as states, min(next_at) as next_at
+      select pipeline_id, json_object_agg(state, batches) as states, sum(failing)::int as failing,
+        min(next_at) as next_at
       from (
-        select pipeline_id, state, count(*)::int as batches, min(next_at) as next_at
+        select pipeline_id, state, count(*)::int as batches, count(trouble)::int as failing, min(next_at) as next_at
         from rowmill.batches
         where settled_at is null
         group by pipeline_id, state) by_state
@@ -83,6 +86,7 @@ export async function pipelineOverviews(client: Queryable): Promise<PipelineOver
       p.definition_hash as "definitionHash", p.approved_hash as "approvedHash", p.estimate,
       case when p.change_decision = 'undecided' then coalesce(p.change_rows, 0) else 0 end::float8 as undecided,
       p.uninstalled_at as "uninstalledAt", p.target_table as "targetTable", coalesce(u.states, '{}') as batches,
+      coalesce(u.failing, 0) as failing,
       (extract(epoch from q.oldest - clock_timestamp()) * 1000 + coalesce(
         (p.definition -> 'when' ->> 'maxWaitMs')::float8, 0))::float8 as "deadlineMs",
       (extract(epoch from u.next_at - clock_timestamp()) * 1000)::float8 as "nextLookMs",
@@ -164,6 +168,8 @@ export interface BatchOverview {
   readonly providerBatchId: string | null;
   /** Not proved yet that it is our provider batch. */
   readonly presumed: boolean;
+  /** You want it cancelled, or wanted it. */
+  readonly cancelWanted: boolean;
   readonly providerStatus: string | null;
   readonly requests: number;
   /** Ended requests, as the next two. */
@@ -178,8 +184,9 @@ export interface BatchOverview {
 export async function batchOverviews(client: Queryable, max: number): Promise<BatchOverview[]> {
   return client.rows<BatchOverview>(sql`
     select b.id, p.name as pipeline, b.state, b.provider, b.provider_batch_id as "providerBatchId",
-      b.provider_status as "providerStatus", b.presumed, b.requests, b.succeeded + ended.succeeded as succeeded,
-      b.failed + ended.failed as failed, b.returned + ended.returned as returned, b.failures,
+      b.cancel_wanted_at is not null as "cancelWanted", b.provider_status as "providerStatus", b.presumed, b.requests,
+      b.succeeded + ended.succeeded as succeeded, b.failed + ended.failed as failed,
+      b.returned + ended.returned as returned, b.failures,
       case when b.settled_at is null
         then (extract(epoch from b.next_at - clock_timestamp()) * 1000)::float8 end as "nextLookMs"
     from (select * from rowmill.batches order by planned_at desc, id desc limit ${max}) b
@@ -324,6 +331,8 @@ export interface AttemptStory {
   readonly cachedInputTokens: number;
   readonly outputTokens: number;
   readonly costNanoUsd: number | null;
+  /** The row with the equal question whose line it shared, which has its tokens and cost; null: it had its own. */
+  readonly sharedWith: string | null;
   readonly at: Date | null;
   /** When an answer that the target had refused was written after all. */
   readonly writtenAt: Date | null;
@@ -336,15 +345,15 @@ export async function attemptStories(client: Queryable, requestId: string): Prom
       b.provider_batch_id as "providerBatchId", b.state as "batchState", x.ending, x.outcome, x.detail,
       ${shownText({ whole: sql`x.answer`, bytes: sql`pg_catalog.octet_length(x.answer)` })} as answer, x.model,
       coalesce(x.input_tokens, 0) as "inputTokens", coalesce(x.cached_input_tokens, 0) as "cachedInputTokens",
-      coalesce(x.output_tokens, 0) as "outputTokens", x.cost_nano_usd::float8 as "costNanoUsd", x.at,
-      x.written_at as "writtenAt"
+      coalesce(x.output_tokens, 0) as "outputTokens", x.cost_nano_usd::float8 as "costNanoUsd",
+      (select key from rowmill.requests where id = x.shared_from) as "sharedWith", x.at, x.written_at as "writtenAt"
     from (
       select attempt, batch, ending::text, outcome, detail, answer, model, input_tokens, cached_input_tokens,
-        output_tokens, cost_nano_usd, at, written_at
+        output_tokens, cost_nano_usd, shared_from, at, written_at
       from rowmill.attempts
       where request_id = ${requestId}::bigint
       union all
-      select attempt, batch, null, null, null, null, null, null, null, null, null, null, null
+      select attempt, batch, null, null, null, null, null, null, null, null, null, null, null, null
       from rowmill.requests
       where id = ${requestId}::bigint and state = 'batched') x
     join rowmill.batches b on b.no = x.batch

@@ -62,6 +62,7 @@ const SUMS = [
   "output_tokens",
   "cost_nano_usd",
   "unpriced",
+  "sharing_saved_nano_usd",
 ] as const;
 
 export const USAGE_COLUMNS: Sql = join(SUMS.map((name) => raw(name)));

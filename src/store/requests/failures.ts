@@ -46,6 +46,8 @@ export interface FailureGroup {
   readonly pipelineId: number;
   /** An outcome; `refusedKey`: the row's key cannot name a request. */
   readonly reason: string;
+  /** The same for all its rows, whatever the values in their messages; only to tell groups apart. */
+  readonly cause: string;
   readonly rows: number;
   /** Of these rows: with a kept answer that the target refused. */
   readonly kept: number;
@@ -99,9 +101,9 @@ export async function readFailures(client: Reader, wanted: FailuresWanted): Prom
       left join rowmill.attempts a on ${KEPT_ATTEMPT}
       group by 1, 2, 3),
     every_group as (
-      select g.pipeline_id, g.reason, g.rows, g.kept, g.first, null as key, null as message from grouped g
+      select g.pipeline_id, g.reason, g.cause, g.rows, g.kept, g.first, null as key, null as message from grouped g
       union all
-      select k.pipeline_id, 'refusedKey', sum(k.rows)::int, 0, null, min(k.key_prefix), min(k.reason)
+      select k.pipeline_id, 'refusedKey', k.reason, sum(k.rows)::int, 0, null, min(k.key_prefix), min(k.reason)
       from ${STANDING_REFUSALS}
         and k.pipeline_id = any(${[...pipelineIds]}::int[])
         and ${keys}::text[] is null
@@ -111,7 +113,7 @@ export async function readFailures(client: Reader, wanted: FailuresWanted): Prom
       select *, row_number() over (partition by pipeline_id order by rows desc, first) as place,
         count(*) over ()::int as groups, sum(rows) over ()::int as all
       from every_group)
-    select n.pipeline_id as "pipelineId", n.reason, n.rows, n.kept, coalesce(n.key, r.key) as key,
+    select n.pipeline_id as "pipelineId", n.reason, n.cause, n.rows, n.kept, coalesce(n.key, r.key) as key,
       left(coalesce(n.message, r.error, ''), ${MESSAGE_CHARACTERS}) as message, n.groups, n.all
     from numbered n
     left join rowmill.requests r on r.id = n.first

@@ -97,6 +97,7 @@ export async function moveMany(tx: Queryable, pipelineId: number, moves: readonl
       answered_fingerprint = case when x.forget then null else r.answered_fingerprint end,
       answered_batch = case when x.forget then null else r.answered_batch end,
       tries = case when x.fresh then 0 else r.tries end, returns = case when x.fresh then 0 else r.returns end,
+      room = case when x.fresh then null else r.room end, alone = r.alone and not x.fresh,
       error_code = case when x.to in ('gone', 'failed', 'cancelled') then r.error_code end,
       error = case when x.to in ('gone', 'failed', 'cancelled') then r.error end
     from json_to_recordset(${JSON.stringify(moves)}::json) as x (id bigint, "from" rowmill.request_state,
@@ -188,7 +189,7 @@ export async function recallMany(tx: Queryable, pipelineId: number, ids: readonl
       for update)
     update rowmill.requests r
     set state = 'waiting', not_before = null, tries = 0, returns = 0, error_code = null, error = null,
-      changed_at = now()
+      alone = false, changed_at = now()
     from dropped d
     where r.id = d.id
     returning r.id::text as id, 'cancelled' as from, r.state as to`);
@@ -207,7 +208,8 @@ export async function reopenMany(tx: Queryable, pipelineId: number, ids: readonl
       for update)
     update rowmill.requests r
     set state = 'waiting', not_before = null, tries = 0, returns = 0, error_code = null, error = null,
-      changed_at = now()
+      -- With the same room the answer would be cut off again.
+      room = case when r.error_code = 'truncated' then r.room end, alone = false, changed_at = now()
     from ended e
     where r.id = e.id
     returning r.id::text as id, e.state as from, r.state as to`);
@@ -241,7 +243,7 @@ export async function reopenDemo(tx: Queryable, pipelineId: number): Promise<num
       set demo = false, answered_hash = null, answered_fingerprint = null, answered_batch = null,
         changed_at = now(), state = case when d.state in ('succeeded', 'failed') then 'waiting' else r.state end,
         gone_from = case when r.gone_from in ('succeeded', 'failed') then 'waiting' else r.gone_from end,
-        tries = 0, returns = 0,
+        tries = 0, returns = 0, room = null, alone = false,
         error_code = case when d.state not in ('succeeded', 'failed') then r.error_code end,
         error = case when d.state not in ('succeeded', 'failed') then r.error end
       from demo d

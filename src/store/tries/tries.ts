@@ -211,6 +211,58 @@ export async function answersOf(client: Reader, no: number): Promise<TryAnswer[]
     order by a.place`);
 }
 
+/** One row of a try, for its story. */
+export interface RowTry extends Pick<
+  TryAnswer,
+  | "try"
+  | "outcome"
+  | "detail"
+  | "answer"
+  | "cells"
+  | "inputTokens"
+  | "cachedInputTokens"
+  | "outputTokens"
+  | "costNanoUsd"
+  | "reservedNanoUsd"
+  | "latencyMs"
+  | "acceptedAt"
+> {
+  readonly askedAt: Date;
+  readonly provider: string;
+  /** That answered, or was asked. */
+  readonly model: string;
+  readonly overridden: Overridden;
+  /** The definition is that of the pipeline now. */
+  readonly isCurrent: boolean;
+  /** Whose result the answer is since it was accepted. */
+  readonly batchId: string | null;
+}
+
+/** Of one row, the newest first. `more`: older ones. */
+export async function triesOfRow(
+  client: Reader,
+  { pipeline, key, max }: { readonly pipeline: string; readonly key: string; readonly max: number },
+): Promise<{ readonly tries: readonly RowTry[]; readonly more: number }> {
+  const rows = await client.rows<RowTry & { count: number }>(sql`
+    select a.try, a.outcome, a.detail, a.answer, a.cells, a.input_tokens as "inputTokens",
+      a.cached_input_tokens as "cachedInputTokens", a.output_tokens as "outputTokens",
+      a.cost_nano_usd::float8 as "costNanoUsd", a.reserved_nano_usd::float8 as "reservedNanoUsd",
+      a.latency_ms as "latencyMs", a.accepted_at as "acceptedAt", a.asked_at as "askedAt", t.provider,
+      coalesce(a.answered_by, t.model) as model, t.overridden,
+      coalesce(t.definition_hash = p.definition_hash, false) as "isCurrent", b.id as "batchId",
+      (count(*) over ())::int as count
+    from rowmill.tries t
+    join rowmill.try_answers a on a.try = t.no
+    left join rowmill.pipelines p on p.name = t.pipeline
+    left join rowmill.batches b on b.no = a.batch
+    where t.pipeline = ${pipeline}
+      and a.key = ${key}
+    order by t.no desc
+    limit ${max}`);
+  const [first] = rows;
+  return { tries: rows.map(({ count: _count, ...row }) => row), more: (first?.count ?? 0) - rows.length };
+}
+
 /** The last usable answer of each of these rows in the pipeline's tries before this one. */
 export async function previousAnswers(
   client: Reader,

@@ -4,7 +4,7 @@
  */
 import type { BudgetPeriod } from "../../model/pipeline.js";
 import { sql, type Queryable, type Sql } from "../../postgres/database.js";
-import { spending } from "../batches/money.js";
+import { spending, type Spending } from "../batches/money.js";
 import * as pipelines from "../pipelines/pipelines.js";
 import { TRIED_NANO_USD, triedNanoUsd } from "./tried-cost.js";
 
@@ -28,9 +28,14 @@ export async function spentOrReserved(
   { per, account }: { readonly per: BudgetPeriod; readonly account: string },
 ): Promise<number> {
   if (per === "run") return of.try === null ? 0 : sumOf(tx, ofTry(of.try));
-  if (of.row === null) return sumOf(tx, triedNanoUsd(sql`${of.name}`, per));
+  if (of.row === null) return (await spentByTries(tx, of.name, per)).spentNanoUsd;
   const spent = await spending(tx, of.row.id, { per, account, runId: null });
   return spent.spentNanoUsd + spent.reservedNanoUsd;
+}
+
+/** Of a pipeline that is not registered yet: only tries can have spent its money. */
+export async function spentByTries(tx: Queryable, name: string, per: BudgetPeriod): Promise<Spending> {
+  return { spentNanoUsd: await sumOf(tx, triedNanoUsd(sql`${name}`, per)), reservedNanoUsd: 0, batchesInFlight: 0 };
 }
 
 function ofTry(no: number): Sql {

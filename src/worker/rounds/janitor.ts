@@ -33,13 +33,20 @@ export async function runJanitor(context: WorkerContext, signal: AbortSignal): P
   await context.step("clean.ledger", () => cleanLedger(context.database));
 }
 
-/** Deletes what is left at the provider, as far as it can be deleted now. Returns how many batches have files left. */
+/**
+ * Deletes what is left at the provider, as far as it can be deleted now: each batch is tried once. Returns how many
+ * have files left, at most BATCHES_MAX.
+ */
 export async function forgetFiles(context: WorkerContext, signal: AbortSignal): Promise<number> {
-  for (let before = Infinity; ;) {
+  const tried = new Set<string>();
+  for (;;) {
     const batches = await forgettableHere(context);
-    if (batches.length === 0 || batches.length >= before) return batches.length;
-    before = batches.length;
-    for (const batch of batches) await forget(context, batch, signal);
+    const fresh = batches.filter(({ id }) => !tried.has(id));
+    if (fresh.length === 0) return batches.length;
+    for (const batch of fresh) {
+      tried.add(batch.id);
+      await forget(context, batch, signal);
+    }
   }
 }
 

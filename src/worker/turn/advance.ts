@@ -203,7 +203,8 @@ async function afterFailure(turn: Turn, error: unknown): Promise<Next> {
   const trouble = thrownMessage(error).slice(0, TROUBLE_CHARACTERS_MAX);
   if (isConflict(error))
     return { next: "wait", delayMs: Math.min(CONFLICT_WAIT_MAX_MS, backoff(CONFLICT_WAIT_MS)), failures, trouble };
-  context.log.warn({ pipeline: batch.pipeline, batch: batch.id, state: batch.state, err: error }, "a turn failed");
+  const of = { pipeline: batch.pipeline, batch: batch.id, state: batch.state, failures };
+  context.log.warn({ ...of, err: error }, "a try of a batch failed");
   const { minMs, maxMs } = pipeline.config.polling;
   const why = pauseFor(turn, error, failures);
   if (why !== null) {

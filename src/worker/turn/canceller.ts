@@ -7,6 +7,7 @@ import { asSentence } from "../../model/words/as-sentence.js";
 import { ProviderError, type ProviderBatch } from "../../model/provider/provider.js";
 import * as batches from "../../store/batches/batches.js";
 import type { Queryable } from "../../postgres/database.js";
+import type { Source } from "../../sources/source.js";
 import * as queue from "../../store/requests/queue.js";
 import * as requests from "../../store/requests/requests.js";
 import { undoRendering, withdraw } from "./ending.js";
@@ -38,15 +39,25 @@ export async function dropQueued(turn: Turn<BatchIn<"planned">>): Promise<Next> 
   }
 }
 
-/** One row of the batch's queue, or as much of it as there is time to read. Null: none is left. */
 async function dropPart(
   { pipeline, batch, lease }: Turn<BatchIn<"planned">>,
   tx: Queryable,
 ): Promise<number | null | "lost"> {
   if (!(await batches.holds(tx, lease))) return "lost";
-  const queued = await queue.firstOfBatch(tx, batch.no);
+  return dropQueuedRow(tx, { source: pipeline.source, pipelineId: pipeline.id, batch: batch.no });
+}
+
+/**
+ * Drops one row of the batch's queue, or as much of it as there is time to read, with the content that its rows have
+ * now. Null: none is left. The caller holds the batch's lease.
+ */
+export async function dropQueuedRow(
+  tx: Queryable,
+  { source, pipelineId, batch }: { readonly source: Source; readonly pipelineId: number; readonly batch: number },
+): Promise<number | null> {
+  const queued = await queue.firstOfBatch(tx, batch);
   if (queued === null) return null;
-  const { versions, left } = await pipeline.source.readVersions(
+  const { versions, left } = await source.readVersions(
     tx,
     queued.requests.map(({ key }) => key),
   );
@@ -60,7 +71,7 @@ async function dropPart(
   await queue.putBack(tx, queued.no, { ids: gone, delayMs: 0 });
   const rest = queued.requests.filter(({ key }) => unread.has(key)).map(({ id }) => id);
   await tx.run(queue.shortened(queued.no, rest));
-  return (await requests.dropWaiting(tx, pipeline.id, rows)).size;
+  return (await requests.dropWaiting(tx, pipelineId, rows)).size;
 }
 
 export async function cancelAtProvider(turn: Turn<BatchIn<"running">>): Promise<Next> {

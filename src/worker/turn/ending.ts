@@ -1,7 +1,7 @@
 /** How an attempt ends, by what was decided about it, and how a batch ends with all its requests. */
 import type { Json } from "../../model/pipeline.js";
 import type { TokenUsage } from "../../model/provider/outcome.js";
-import { parseCustomId } from "../../model/request/custom-id.js";
+import { sharedFrom } from "../../model/request/custom-id.js";
 import { costNanoUsd } from "../../model/provider/pricing.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { whatNext, type AttemptOutcome } from "../../model/words/what-next.js";
@@ -66,7 +66,8 @@ export function endingOf(
     // Null: unknown, of a request by other code or by an older version.
     moreRoom: request.room === null || request.room < config.request.maxOutputTokens,
   };
-  const sharedFrom = request.isSharing === true ? (parseCustomId(request.customId ?? "")?.requestId ?? null) : null;
+  const from = sharedFrom(request);
+  const used = facts.usage === undefined ? NO_USAGE : countedUsage(batch, facts.usage);
   // It is no fault of the provider that it did what you asked.
   const outcome = facts.outcome === "cancelled" && batch.cancel !== null ? "withdrawn" : facts.outcome;
   const next = whatNext(outcome, request, policy, facts.chance ?? context.random());
@@ -79,8 +80,9 @@ export function endingOf(
     answer: storable(facts.answer),
     model: storable(facts.model),
     // The attempt that has the line bears its tokens and its cost.
-    ...(facts.usage === undefined || sharedFrom !== null ? NO_USAGE : countedUsage(batch, facts.usage)),
-    sharedFrom,
+    ...(from === null ? used : NO_USAGE),
+    sharedFrom: from,
+    sharingSaved: from === null ? 0 : (used.cost ?? 0),
     room: request.room,
     nextRoom: nextRoom(outcome, request.room, config.request.maxOutputTokens),
     demo: facts.demo ?? false,

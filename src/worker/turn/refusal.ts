@@ -82,7 +82,7 @@ async function actOn(turn: Refused, verdict: RefusalVerdict, first: BatchInputEr
       return noRoom((size ?? definition ?? account ?? first).message);
     }
     case "lines":
-      return ({ line, contentHash }) => lineFacts(verdict.lines.get(line), contentHash);
+      return ({ line, contentHash }) => lineFacts(line === null ? undefined : verdict.lines.get(line), contentHash);
     case "unexplained":
       return unexplained(turn, first);
   }
@@ -91,7 +91,13 @@ async function actOn(turn: Refused, verdict: RefusalVerdict, first: BatchInputEr
 function lineFacts(error: BatchInputError | undefined, hash: string | null): EndingFacts {
   return error === undefined
     ? { outcome: "noRoom", detail: "The provider refused the file because of another line." }
-    : { outcome: "permanent", detail: `${error.code ?? "refused"}: ${error.message}`, hash };
+    : { outcome: "permanent", detail: refusalText(error), hash };
+}
+
+/** With the field that the provider names, where its words do not. */
+export function refusalText({ code, message, param }: BatchInputError): string {
+  const field = param === null || message.includes(param) ? "" : ` (field: ${param})`;
+  return `${code ?? "refused"}: ${message}${field}`;
 }
 
 /** All rows wait equally long, or they would come back one by one, each with a batch and an upload of its own. */

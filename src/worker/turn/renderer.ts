@@ -172,19 +172,27 @@ interface Entered {
 }
 
 /** Null: the lease is lost. */
-async function take(
+async function take(turn: Planned, tx: Queryable, taking: Taking): Promise<Entered | null> {
+  const { pipeline, batch, lease } = turn;
+  const { read, rendered } = taking;
+  if (!(await batches.holds(tx, lease))) return null;
+  await queue.putBack(tx, read.no, { ids: rendered.waiting, delayMs: pipeline.config.polling.minMs });
+  const taken = await takeLines(turn, tx, taking);
+  if (rendered.shares.length === 0) return { taken, sharing: 0, orphans: 0 };
+  return { taken, ...(await takeShares(tx, batch, { ...taking, taken })) };
+}
+
+/** Those with a line of their own, and those that end. Leaves the queue's row to `takeShares`, if some share a line. */
+async function takeLines(
   turn: Planned,
   tx: Queryable,
-  { rendering, read, rendered, before }: Taking,
-): Promise<Entered | null> {
-  const { pipeline, batch, lease } = turn;
-  const { room } = rendering;
-  if (!(await batches.holds(tx, lease))) return null;
+  { rendering: { room }, read, rendered, before }: Taking,
+): Promise<ReadonlySet<string>> {
+  const { batch } = turn;
   const { lines, endings, shares, left } = rendered;
-  await queue.putBack(tx, read.no, { ids: rendered.waiting, delayMs: pipeline.config.polling.minMs });
   const taken = await inFlight.takeIntoBatch(tx, batch, {
     first: before.requests + 1,
-    queued: { no: read.no, left: [...left, ...shares.map(({ request }) => request.requestId)] },
+    queued: shares.length === 0 ? { no: read.no, left } : null,
     requests: [
       ...lines.map(({ request, line }) => takenOf(request, { ...line, room: line.room === room ? null : line.room })),
       ...endings.map(({ request, facts }) =>
@@ -198,23 +206,32 @@ async function take(
     batch,
     ended.map(({ request, facts }) => endingOf(turn, { ...request, attempt: request.attempt + 1, room }, facts)),
   );
+  return taken;
+}
+
+/** Those that share a line which is in the batch by now; the others stay in the queue. */
+async function takeShares(
+  tx: Queryable,
+  batch: Planned["batch"],
+  { rendering: { room }, read, rendered, taken }: Taking & Pick<Entered, "taken">,
+): Promise<Pick<Entered, "sharing" | "orphans">> {
+  const { lines, shares, left } = rendered;
   const lost = new Set(lines.filter(({ request }) => !taken.has(request.requestId)).map(({ line }) => line.name));
-  const [orphans, sharing] = [
-    shares.filter(({ share }) => lost.has(share.shares)),
-    shares.filter(({ share }) => !lost.has(share.shares)),
-  ];
-  const shared = await inFlight.shareLines(tx, batch, {
+  const orphans = shares.filter(({ share }) => lost.has(share.shares));
+  const sharing = await inFlight.shareLines(tx, batch, {
     queued: { no: read.no, left: [...left, ...orphans.map(({ request }) => request.requestId)] },
-    requests: sharing.map(({ request, share }) => ({
-      id: request.requestId,
-      attempt: request.attempt + 1,
-      hash: share.hash,
-      fingerprint: share.fingerprint,
-      room: share.room === room ? null : share.room,
-      line: share.shares,
-    })),
+    requests: shares
+      .filter(({ share }) => !lost.has(share.shares))
+      .map(({ request, share }) => ({
+        id: request.requestId,
+        attempt: request.attempt + 1,
+        hash: share.hash,
+        fingerprint: share.fingerprint,
+        room: share.room === room ? null : share.room,
+        line: share.shares,
+      })),
   });
-  return { taken, sharing: shared, orphans: orphans.length };
+  return { sharing, orphans: orphans.length };
 }
 
 /** Requests with a fingerprint are sent. */
@@ -248,7 +265,8 @@ async function finish(
   }
   const file = await spool.close(turn.lease);
   const ended = await inFlight.countEnded(turn.context.read, batch.no);
-  const moved = await move("rendered", `${packed.requests} lines, ${file.bytes} bytes`, {
+  const shared = sharing === 0 ? "" : ` for ${packed.requests + sharing} requests`;
+  const moved = await move("rendered", `${packed.requests} lines${shared}, ${file.bytes} bytes`, {
     room: bounds.room,
     requests: packed.requests + sharing + ended,
     lines: packed.requests,

@@ -2,7 +2,7 @@
 import * as batchList from "../../../store/batches/batch-list.js";
 import type { StateFilter } from "../../../store/batches/batch-list.js";
 import type { Cli, ProjectOptions } from "../../cli.js";
-import { loadProject, registeredPipeline, withExistingLedger } from "../../project.js";
+import { registeredPipeline, withProjectLedger } from "../../project.js";
 import { batchJson, batchTable } from "../../reports/batch-text.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
 import { counted } from "../../screen/text.js";
@@ -19,8 +19,7 @@ export async function runBatches(
   name: string | undefined,
   options: BatchesOptions,
 ): Promise<number> {
-  const project = await loadProject(terminal, options.config);
-  return withExistingLedger(project, async ({ database }) => {
+  return withProjectLedger(terminal, options, async ({ database }) => {
     const pipelineIds = name === undefined ? null : [(await registeredPipeline(database, name)).id];
     const { state = null, since = null, limit: max } = options;
     const { batches, more } = await terminal.during("Reading batches", () =>

@@ -2,8 +2,8 @@
 import { accountWords } from "../../../app/open/providers.js";
 import * as batchList from "../../../store/batches/batch-list.js";
 import type { Cli, ProjectOptions } from "../../cli.js";
-import { findBatchId, noSuchBatch } from "../../find-batch.js";
-import { loadProject, withExistingLedger } from "../../project.js";
+import { findBatch } from "../../find-batch.js";
+import { withProjectLedger } from "../../project.js";
 import { logJson, logLines } from "../../reports/batch-text.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
 
@@ -14,11 +14,8 @@ export interface LogOptions extends ProjectOptions {
 }
 
 export async function runLog({ terminal }: Cli, name: string, options: LogOptions): Promise<number> {
-  const project = await loadProject(terminal, options.config);
-  return withExistingLedger(project, async ({ database }) => {
-    const id = await findBatchId(database, name);
-    const story = id === null ? null : await batchList.story(database, id);
-    if (story === null) throw noSuchBatch(name);
+  return withProjectLedger(terminal, options, async ({ database, project }) => {
+    const story = await findBatch(database, name, batchList.story);
     const log = {
       story,
       events: await batchList.events(database, story.id, EVENTS_MAX),

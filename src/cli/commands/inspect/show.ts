@@ -6,7 +6,9 @@ import { formatUsd } from "../../../model/provider/pricing.js";
 import { proseLine } from "../../../model/words/one-line.js";
 import type { AttemptStory, BatchEventStory, RequestStory } from "../../../store/ledger/overview.js";
 import type { Cli, ProjectOptions } from "../../cli.js";
-import { configOf, loadProject, registeredPipeline, withExistingLedger } from "../../project.js";
+import { configOf, registeredPipeline, withProjectLedger } from "../../project.js";
+import { answerName, cellLines, labelled } from "../../reports/cells-text.js";
+import { olderTries, rowTryJson, tryLines } from "../../reports/row-tries-text.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
 import type { Terminal } from "../../screen/terminal.js";
 import { counted, formatCount, formatTime, shortId } from "../../screen/text.js";
@@ -15,14 +17,13 @@ export async function runShow(
   { terminal }: Cli,
   ...[name, key, options]: [name: string, key: readonly string[], options: ProjectOptions & { readonly json?: true }]
 ): Promise<number> {
-  const project = await loadProject(terminal, options.config);
-  const story = await withExistingLedger(project, async ({ database }) => {
+  const { story, dialect } = await withProjectLedger(terminal, options, async ({ database, project }) => {
     const row = await registeredPipeline(database, name);
-    return readRowStory(database, row, { config: configOf(project, row.name), key });
+    const { dialect: words } = choiceOf(project, row.name);
+    return { story: await readRowStory(database, row, { config: configOf(project, row.name), key }), dialect: words };
   });
-  const { dialect } = choiceOf(project, story.pipeline);
   const style = { ...terminal, accountText: (account: string) => dialect.accountText(account) };
-  if (options.json) terminal.data(JSON.stringify(story));
+  if (options.json) terminal.data(JSON.stringify({ ...story, tries: story.tries.map(rowTryJson) }));
   else for (const line of renderStory(story, style)) terminal.quote(line);
   if (story.request !== null) return EXIT_STATUS.ok;
   if (!options.json)
@@ -39,6 +40,8 @@ export function renderStory(story: RowStory, style: Style): string[] {
     ...section(proseLine(`${story.pipeline} ${story.key}`), requestLines(story, style)),
     ...section("row", rowLines(story.row)),
     ...story.attempts.flatMap((attempt) => section(`attempt ${attempt.attempt}`, attemptLines(attempt, story.events))),
+    ...story.tries.flatMap((tried) => section(`try ${tried.try}`, tryLines(tried))),
+    ...section("older tries", olderTries(story)),
     ...section("result", resultLines(story.result)),
   ].slice(0, -1);
 }
@@ -93,20 +96,6 @@ function resultLines(result: ResultNow): string[] {
   return result.state === "unknown" ? [result.reason] : cellLines(result.cells);
 }
 
-function cellLines(cells: Readonly<Record<string, unknown>>): string[] {
-  const named = Object.entries(cells).map(([name, value]) => [proseLine(name), value] as const);
-  const width = Math.max(0, ...named.map(([name]) => name.length));
-  return named.flatMap(([name, value]) =>
-    labelled(name.padEnd(width), typeof value === "string" ? value : value === null ? "null" : JSON.stringify(value)),
-  );
-}
-
-/** Further lines of a text are aligned below its first one. */
-function labelled(label: string, text: string): string[] {
-  const [first = "", ...more] = text.split("\n").map(proseLine);
-  return [`${label}  ${first}`, ...more.map((line) => `${" ".repeat(label.length)}  ${line}`)];
-}
-
 function attemptLines(attempt: AttemptStory, events: readonly BatchEventStory[]): string[] {
   const outcome =
     attempt.ending === null || attempt.at === null
@@ -130,22 +119,9 @@ function attemptLines(attempt: AttemptStory, events: readonly BatchEventStory[])
   ];
 }
 
-const ANSWER_NAMES: Readonly<Record<string, string>> = {
-  invalid: "unusable answer",
-  truncated: "answer cut off",
-  cutShort: "answer cut off",
-  refused: "refusal",
-  stale: "answer to an earlier version of the row or definition",
-  gone: "answer for a deleted row",
-  unwritable: "answer that could not be written",
-};
-
-/** An answer that is not in the target may still be a good one: its outcome says why. */
-function answerName(outcome: string | null): string {
-  return ANSWER_NAMES[outcome ?? ""] ?? "answer";
-}
-
 function usageLines(attempt: AttemptStory): string[] {
+  if (attempt.sharedWith !== null)
+    return [proseLine(`shared the line of row ${attempt.sharedWith}, which asked the same, at no cost`)];
   if (attempt.ending === null || attempt.inputTokens + attempt.outputTokens === 0) return [];
   const cost = attempt.costNanoUsd === null ? "unknown price" : formatUsd(attempt.costNanoUsd);
   const cached = attempt.cachedInputTokens === 0 ? "" : ` (${formatCount(attempt.cachedInputTokens)} cached)`;

@@ -7,7 +7,7 @@ import { readFacts, readFrame, statusObject } from "../../reports/status-facts.j
 import { renderStatus } from "../../reports/status-text.js";
 import { watchFrame } from "../../reports/watch-text.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
-import type { FullScreen } from "../../screen/full-screen.js";
+import type { FullScreen } from "../../screen/live/full-screen.js";
 import { interruptible } from "../../screen/interruption.js";
 
 const WATCH_EVERY_MS = 2_000;

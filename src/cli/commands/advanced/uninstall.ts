@@ -1,0 +1,114 @@
+/**
+ * `rowmill uninstall`: removes the triggers of all or some pipelines from your tables, and with `--purge` Rowmill's own
+ * schemas. Sources and targets keep every row.
+ */
+import type { OpenedDatabase } from "../../../app/open/open-database.js";
+import { uninstall } from "../../../app/open/bind-pipeline.js";
+import { RowmillError } from "../../../model/errors.js";
+import type { Database } from "../../../postgres/database.js";
+import * as overview from "../../../store/ledger/overview.js";
+import * as pipelines from "../../../store/pipelines/pipelines.js";
+import * as uninstallation from "../../../store/ledger/uninstallation.js";
+import { askTyped, noTerminal } from "../../screen/ask.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { loadProject, registeredPipelines, withLedger } from "../../project.js";
+import { counted } from "../../screen/text.js";
+
+export interface UninstallOptions extends ProjectOptions {
+  readonly purge?: true;
+  readonly yes?: true;
+}
+
+export async function runUninstall(cli: Cli, names: readonly string[], options: UninstallOptions): Promise<number> {
+  if (options.purge && names.length > 0)
+    throw new RowmillError("usage", "--purge removes all pipelines at once, so it takes no names.", {
+      hints: [`To remove only the triggers of these: rowmill uninstall ${names.join(" ")}`],
+    });
+  const project = await loadProject(cli.terminal, options.config);
+  return withLedger(project, async (opened) => {
+    if (opened === null) {
+      cli.terminal.print("✓ Rowmill is not set up in this database: there is nothing to remove.");
+      return EXIT_STATUS.ok;
+    }
+    if (options.purge) await requirePurgeable(cli, opened, options);
+    await takeTriggers(cli, opened.database, names);
+    if (options.purge) await purge(cli, opened.database);
+    else await sayWhoWorks(cli, opened.database);
+    return EXIT_STATUS.ok;
+  });
+}
+
+async function takeTriggers({ terminal }: Cli, database: Database, names: readonly string[]): Promise<void> {
+  // Also those that were uninstalled before: a crash may have left some of their triggers.
+  const wanted = names.length === 0 ? await pipelines.all(database) : await registeredPipelines(database, names);
+  const removed = await uninstall(
+    database,
+    wanted.map((row) => row.id),
+  );
+  if (removed === 0) {
+    const which = names.length === 0 ? "no pipeline" : "none of these pipelines";
+    terminal.print(`✓ There is nothing to remove: ${which} has triggers on your tables.`);
+    return;
+  }
+  const whose = names.length === 0 ? counted(removed, "pipeline") : wanted.map((row) => row.name).join(", ");
+  terminal.print(`✓ Removed the triggers of ${whose}. Your tables and answers are unchanged.`);
+}
+
+async function sayWhoWorks({ terminal }: Cli, database: Database): Promise<void> {
+  if ((await overview.livingWorkers(database)).length > 0)
+    terminal.note(
+      "! A worker is still running: it collects what is in flight and sends nothing more. Stop it when that is done.",
+    );
+}
+
+/** @throws RowmillError `refused` when something would be lost, or when no one can be asked. */
+async function requirePurgeable(cli: Cli, opened: OpenedDatabase, options: UninstallOptions): Promise<void> {
+  const { database } = opened;
+  const batches = await uninstallation.countInFlightBatches(database);
+  if (batches > 0) {
+    throw new RowmillError(
+      "refused",
+      `Nothing was removed, because paid answers would be lost: ${counted(batches, "batch")} in flight.`,
+      { hints: ["Collect them first: rowmill up --until-idle"] },
+    );
+  }
+  const workers = await overview.livingWorkers(database);
+  if (workers.length > 0) {
+    const pids = workers.map((worker) => `${worker.pid} on ${worker.host}`).join(", ");
+    throw new RowmillError("refused", `A worker is running (process ${pids}), so nothing was removed.`, {
+      hints: ["Stop it first. A killed worker counts as running for 20 seconds."],
+    });
+  }
+  const foreign = await uninstallation.foreignRelations(database);
+  if (foreign.length > 0) {
+    throw new RowmillError(
+      "refused",
+      `Nothing was removed, because other objects would be dropped too: ${foreign.join(", ")}.`,
+      { hints: ["Move them out of the schemas rowmill and rowmill_worker, or drop them yourself."] },
+    );
+  }
+  if (options.yes !== true) await requireYes(cli, opened);
+}
+
+async function requireYes({ terminal }: Cli, { place }: OpenedDatabase): Promise<void> {
+  if (!terminal.interactive) {
+    throw noTerminal("nothing was removed", "To purge without a question: rowmill uninstall --purge --yes");
+  }
+  const question =
+    `This deletes the record of all requests, answers and costs in ${place}. ` +
+    "If you set Rowmill up again, it sends and pays for all rows again.";
+  if (await askTyped(question, "purge")) return;
+  throw new RowmillError("refused", "Nothing was removed.");
+}
+
+async function purge({ terminal }: Cli, database: Database): Promise<void> {
+  await uninstallation.dropSchemas(database);
+  terminal.print("✓ Dropped the schemas rowmill and rowmill_worker.");
+  const role = await uninstallation.dropArrivalsRole(database);
+  if (role === "dropped") terminal.print("✓ Dropped the role rowmill_arrivals.");
+  if (role === "kept")
+    terminal.note(
+      "The role rowmill_arrivals stays: another database on this server needs it, or this user may not drop it.",
+    );
+}

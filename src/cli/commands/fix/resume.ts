@@ -1,0 +1,68 @@
+/** `rowmill resume`: ends a pause, whatever caused it, and makes its batches due at once. */
+import { RowmillError } from "../../../model/errors.js";
+import { ANSWERS_JUDGED, failuresToAccept } from "../../../model/batch/failing.js";
+import type { Queryable } from "../../../postgres/database.js";
+import * as lastAnswers from "../../../store/batches/last-answers.js";
+import * as pipelines from "../../../store/pipelines/pipelines.js";
+import type { PipelineRow } from "../../../store/pipelines/pipelines.js";
+import * as wake from "../../../store/ledger/wake.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { noteMissingWorker, registeredPipeline, withProjectLedger } from "../../project.js";
+import { counted } from "../../screen/text.js";
+
+export async function runResume(
+  cli: Cli,
+  name: string,
+  options: ProjectOptions & { readonly accept?: true },
+): Promise<number> {
+  return withProjectLedger(cli.terminal, options, async ({ database, project }) => {
+    const row = await registeredPipeline(database, name);
+    if (row.pauseKind === "deployment") throw suspected(row.pauseReason ?? "");
+    const done = await database.transaction(async (tx) => {
+      const accepted = options.accept ? await accept(tx, row) : [];
+      return { accepted, resumed: await pipelines.resume(tx, row.id), batches: await wake.wakeBatches(tx, row.id) };
+    });
+    const are = done.batches === 1 ? "is" : "are";
+    const woken = done.batches === 0 ? "" : `; ${counted(done.batches, "unfinished batch")} ${are} due now`;
+    const normal =
+      done.accepted.length === 0
+        ? ""
+        : `; it no longer pauses for ${done.accepted.join(" or ")} answers, until its config changes`;
+    cli.terminal.print(`✓ ${name} ${done.resumed ? "is resumed" : "was not paused"}${normal}${woken}`);
+    await noteMissingWorker(project, database);
+    return EXIT_STATUS.ok;
+  });
+}
+
+async function accept(tx: Queryable, { id, name }: PipelineRow): Promise<readonly string[]> {
+  const row = await pipelines.lock(tx, id);
+  if (row?.pauseKind === "target") {
+    await lastAnswers.acceptFailures(tx, { pipelineId: id, definitionHash: row.definitionHash }, ["unwritable"]);
+    return ["unwritable"];
+  }
+  if (row?.pauseKind !== "answers")
+    throw new RowmillError(
+      "usage",
+      `${name} is not paused because of its answers or its target: there is nothing to accept.`,
+      {
+        hints: [`To resume it: rowmill resume ${name}`],
+      },
+    );
+  const of = { pipelineId: id, definitionHash: row.definitionHash };
+  const answers = await lastAnswers.readAll(tx, of, { max: ANSWERS_JUDGED, first: false });
+  const outcomes = failuresToAccept(answers);
+  if (outcomes.length === 0)
+    throw new RowmillError(
+      "refused",
+      `Fewer than half of the last answers of ${name} failed: there is nothing to accept.`,
+      { hints: [`To resume it: rowmill resume ${name}`] },
+    );
+  await lastAnswers.acceptFailures(tx, of, outcomes);
+  return outcomes;
+}
+
+/** It pauses all pipelines, and what ends it changes more than one of them. */
+function suspected(reason: string): RowmillError {
+  return new RowmillError("refused", reason, { hints: ["What each answer would do: rowmill help deployment"] });
+}

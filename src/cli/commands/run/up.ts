@@ -1,0 +1,244 @@
+/**
+ * `rowmill up`: sets up the database and runs a worker. Owns the order in which things are opened, and closes them. A
+ * kill loses nothing: the next worker continues from the database.
+ */
+import type { Logger } from "pino";
+import * as pipelines from "../../../store/pipelines/pipelines.js";
+import { lockForWork, openProjectDatabase } from "../../../app/open/open-database.js";
+import { watchConfig, type ConfigWatch, type ConfigWatchOptions } from "../../../app/open/config-watch.js";
+import { openProject } from "../../../app/open/open-project.js";
+import { openProviders } from "../../../app/open/providers.js";
+import { runRound, sweepAll } from "../../../app/open/round.js";
+import * as arrivals from "../../../store/requests/arrivals.js";
+import type { ProjectConfig } from "../../../model/pipeline.js";
+import { thrownMessage } from "../../../model/words/thrown-message.js";
+import type { Reader } from "../../../postgres/database.js";
+import * as sweeps from "../../../store/requests/sweeps.js";
+import { withdrawLocalApproval } from "../../../worker/rounds/approval.js";
+import type { Pipeline, WorkerContext } from "../../../worker/context.js";
+import { askAgainAfterDemo } from "../../../worker/rounds/demo-answers.js";
+import { forgetFiles } from "../../../worker/rounds/janitor.js";
+import { runIntake } from "../../../worker/rounds/intake.js";
+import { startWorker } from "../../../worker/process/worker.js";
+import { Approvals, askForChanges } from "../../screen/approvals.js";
+import { reaskAll, settleChanges } from "../../screen/changed-rows.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { openLog } from "../../screen/command-log.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { reportFinished } from "../../screen/live/finished-batches.js";
+import { follow } from "../../screen/live/follow.js";
+import { watchNpm } from "../../screen/npm-watch.js";
+import { interruptible } from "../../screen/interruption.js";
+import { noPatience, patience, type Patience } from "../../screen/patience.js";
+import { loadProject, onlyPipelines } from "../../project.js";
+import { sayHowItEnded } from "../../screen/closing-words.js";
+import { SweepProgress, WorkProgress } from "../../screen/live/progress.js";
+import { counted, formatTime } from "../../screen/text.js";
+import type { Terminal } from "../../screen/terminal.js";
+
+/** For deleting files at the end of `--until-idle`. */
+const CLEAN_MS_MAX = 30_000;
+
+export interface UpOptions extends ProjectOptions {
+  readonly once?: true;
+  readonly untilIdle?: true;
+  readonly yes?: true;
+  readonly printSql?: true;
+}
+
+/** `names`: of the pipelines to work on; none: all of the config. */
+export async function runUp(cli: Cli, names: readonly string[], options: UpOptions): Promise<number> {
+  if (options.printSql) return (await import("./print-sql.js")).printSql(cli, names, options);
+  const { terminal } = cli;
+  const all = await loadProject(terminal, options.config);
+  const project = onlyPipelines(all, names);
+  // First: what is missing here is known without a database.
+  const providers = await openProviders(project);
+  const confirmation = "Stopping after the current steps. Press Ctrl-C again to stop at once.";
+  return interruptible(terminal, confirmation, async (signal, interrupt) => {
+    const ending = new AbortController();
+    const whileUp = AbortSignal.any([signal, ending.signal]);
+    void watchNpm(whileUp, () => {
+      terminal.note("! npm, which started this worker, is gone.");
+      interrupt("SIGTERM");
+    });
+    const configWatch = await watchConfig({ file: all.config.file, signal: whileUp, ...warnOf(terminal) });
+    // Cron runs it again.
+    const patient = options.once ? noPatience : patience(terminal, signal);
+    const release = await lockForWork(project.config, "rowmill up");
+    try {
+      signal.throwIfAborted();
+      const opened = await terminal.during("Opening the database", () =>
+        patient(() => openProjectDatabase(project.config, project.environment)),
+      );
+      try {
+        signal.throwIfAborted();
+        const log = openLog(terminal, options.logLevel);
+        const allowChange = askForChanges(terminal, options.yes === true, signal);
+        const parts = { ...project, providers, database: opened.database, log, allowChange };
+        const context = await patient(() => openProject(parts));
+        await patient(() => warnOfLeftovers(terminal, context, all.config));
+        return await workWith(cli, context, { ...options, configWatch, signal, log, patient });
+      } finally {
+        await opened.close();
+      }
+    } finally {
+      release();
+      ending.abort();
+    }
+  });
+}
+
+interface WorkOptions extends UpOptions {
+  readonly configWatch: ConfigWatch;
+  readonly signal: AbortSignal;
+  readonly log: Logger;
+  readonly patient: Patience;
+}
+
+async function workWith(cli: Cli, context: WorkerContext, options: WorkOptions): Promise<number> {
+  const { terminal } = cli;
+  const { patient, signal } = options;
+  try {
+    const approvals = new Approvals(terminal, context, options.yes === true);
+    const asking = { terminal, context, by: options.yes ? "rowmill up --yes" : "rowmill up" };
+    if (options.yes) await patient(() => reaskAll(asking));
+    await patient(() => lookFirst(cli, context, options));
+    if (await patient(() => settleChanges(asking))) await patient(() => lookFirst(cli, context, options));
+    await patient(() => approvals.settleAtStart(signal));
+    signal.throwIfAborted();
+    if (options.once) {
+      await runRound(context, { flush: false, signal });
+      await reportFinished(terminal, context);
+      await sayHowItEnded(terminal, context);
+      return EXIT_STATUS.ok;
+    }
+    return await workOn(cli, context, { ...options, approvals });
+  } finally {
+    terminal.endLive();
+    context.leases.stop();
+  }
+}
+
+/**
+ * Counts all existing rows before anything is approved or sent, where that never happened under this definition. Other
+ * pipelines get a sweep while they work: rows may have been written with triggers switched off. With `--once`, which
+ * cron may run every minute, only when a sweep is due.
+ */
+async function lookFirst({ terminal }: Cli, context: WorkerContext, { signal, once }: WorkOptions): Promise<void> {
+  signal.throwIfAborted();
+  // Of several workers that start together, one sweeps for all.
+  const startedAgoMs = process.uptime() * 1_000;
+  if (!once)
+    for (const id of context.pipelines.keys()) await sweeps.wantSweep(context.database, id, "rowmill up", startedAgoMs);
+  for (const pipeline of context.pipelines.values()) await withdrawLocalApproval(context, pipeline);
+  const unswept = once ? context : await only(context, isUnswept);
+  // First: an arrival links a changed key to the previous one. A sweep would see a new row, and send it again.
+  await runIntake(unswept, signal);
+  const progress = new SweepProgress(terminal);
+  await sweepAll(unswept, signal, progress.onChunk);
+  progress.end();
+  await runIntake(unswept, signal);
+  await takeSample(context, signal);
+  for (const pipeline of context.pipelines.values()) {
+    const { name } = pipeline.config;
+    const rows = await askAgainAfterDemo(context, pipeline, signal);
+    if (rows > 0)
+      terminal.note(
+        `${name}: ${counted(rows, "row")} had answers of the demo model, which is not a language model. ` +
+          `They will be sent to ${pipeline.provider.accountText(pipeline.provider.account)}:`,
+      );
+  }
+}
+
+/** Takes in some rows, for the estimate, and meanwhile loads the tokenizer, which takes as long. */
+async function takeSample(context: WorkerContext, signal: AbortSignal): Promise<void> {
+  const arrived = await arrivals.pipelinesWithArrivals(context.read);
+  const unapproved = await only(
+    context,
+    async (client, pipeline) =>
+      arrived.includes(pipeline.id) &&
+      (await pipelines.byId(client, pipeline.id))?.approvedHash !== pipeline.definitionHash,
+  );
+  // Only early: the estimate asks for the tokenizer itself, and gets its error.
+  for (const { provider, config } of unapproved.pipelines.values())
+    provider.tokenizer(config.request.model).catch(() => undefined);
+  await runIntake(unapproved, signal, { arrived, roundsMax: 1 });
+}
+
+async function only(
+  context: WorkerContext,
+  isMeant: (client: Reader, pipeline: Pipeline) => Promise<boolean>,
+): Promise<WorkerContext> {
+  const meant = new Map<number, Pipeline>();
+  for (const [id, pipeline] of context.pipelines) if (await isMeant(context.read, pipeline)) meant.set(id, pipeline);
+  return { ...context, pipelines: meant };
+}
+
+async function isUnswept(client: Reader, { id, definitionHash }: Pipeline): Promise<boolean> {
+  return !(await sweeps.isSwept(client, id, definitionHash));
+}
+
+async function workOn(
+  { terminal }: Cli,
+  context: WorkerContext,
+  options: WorkOptions & { approvals: Approvals },
+): Promise<number> {
+  const { approvals, log, signal, patient, untilIdle = false } = options;
+  const configChangedAt = options.configWatch.changedAt;
+  const worker = await patient(() => startWorker(context, { flush: untilIdle, configChangedAt }));
+  const report = () => reportFinished(terminal, context);
+  try {
+    if (!untilIdle) terminal.note("Working. Stop with Ctrl-C. See details: rowmill status");
+    const progress = new WorkProgress(terminal, context, { flush: untilIdle });
+    await follow(context, { worker, approvals, progress, log, signal, untilIdle, report });
+  } finally {
+    terminal.endLive();
+    await worker.stop();
+  }
+  await report();
+  await cleanUp(terminal, context, signal);
+  const end = await sayHowItEnded(terminal, context);
+  if (end.blocked > 0) return EXIT_STATUS.blocked;
+  return end.failed > 0 ? EXIT_STATUS.rowsFailed : EXIT_STATUS.ok;
+}
+
+/** Files of ended batches at the provider, which a worker that continues would delete within seconds. */
+async function cleanUp(terminal: Terminal, context: WorkerContext, signal: AbortSignal): Promise<void> {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(CLEAN_MS_MAX)]);
+  const left = await terminal.during("Deleting files at the provider", () =>
+    forgetFiles(context, limit).catch((error: unknown) => {
+      signal.throwIfAborted();
+      if (!limit.aborted) throw error;
+      return null;
+    }),
+  );
+  if (left === 0) return;
+  const which = left === null ? "Some files" : `The files of ${counted(left, "batch")}`;
+  terminal.note(`! ${which} at the provider could not be deleted yet. The next rowmill up deletes them.`);
+}
+
+function warnOf(terminal: Terminal): Pick<ConfigWatchOptions, "onChange" | "onError"> {
+  return {
+    onChange: (changedAt) =>
+      terminal.note(
+        changedAt === null
+          ? "✓ The config is again as this worker read it."
+          : `! The config changed at ${formatTime(changedAt)}. Restart rowmill up to apply it.`,
+      ),
+    onError: (error) => terminal.note(`! A change of the config could not be reported: ${thrownMessage(error)}`),
+  };
+}
+
+/** Their triggers still record changes, which pile up because no worker reads them. */
+async function warnOfLeftovers(terminal: Terminal, context: WorkerContext, config: ProjectConfig): Promise<void> {
+  const known = new Set(config.pipelines.map(({ name }) => name));
+  for (const row of await pipelines.all(context.database)) {
+    if (row.uninstalledAt !== null || context.pipelines.has(row.id) || known.has(row.name)) continue;
+    terminal.note(
+      `! ${row.name} is set up in this database, but is not in ${config.file}. ` +
+        "Its triggers record changes that no worker reads. " +
+        `If no other config has it, remove its triggers: rowmill uninstall ${row.name}`,
+    );
+  }
+}

@@ -1,0 +1,275 @@
+/**
+ * `rowmill init`: writes a config from answers or options. Writes nothing before everything is known and the config has
+ * passed Rowmill's own checks, and changes nothing in a database on a server.
+ */
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { checkConfigText, configText, type Choices } from "../../../app/init/config-text.js";
+import {
+  isNamed,
+  listTables,
+  refusalOfTable,
+  requireWatchable,
+  type FoundTable,
+} from "../../../app/init/list-tables.js";
+import { KeptAnswers } from "../../../app/init/kept-answers.js";
+import { configFileName, ignoreOwnFiles, writeTsconfig, writeVariable } from "../../../app/init/project-files.js";
+import { openProjectDatabase, type OpenedDatabase } from "../../../app/open/open-database.js";
+import { completeFromDotenv } from "../../../config/load/dotenv.js";
+import { readEnvironment } from "../../../config/load/environment.js";
+import { Problems } from "../../../config/read/problems.js";
+import { readDatabase } from "../../../config/read/read-database.js";
+import { RowmillError } from "../../../model/errors.js";
+import type { DatabaseAddress } from "../../../model/pipeline.js";
+import { DatabaseError, raw, underRolePath, type Database } from "../../../postgres/database.js";
+import { ADAPTERS } from "../../../providers/adapters.js";
+import { askSecret, askText, askYesNo, choose } from "../../screen/ask.js";
+import type { Cli } from "../../cli.js";
+import { Interrupted } from "../../screen/interruption.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { hideUrl, hideVariables } from "../../project.js";
+import { noteMessage } from "../../screen/report-error.js";
+import { areComplete, makeChoices, missingOptions, noTable, type InitOptions } from "./init-questions.js";
+
+/** Of typing a connection string. */
+const TRIES_MAX = 5;
+/** Duplicate schema, table, object (a role, a type, a constraint), function, column. */
+const DUPLICATE_STATES = new Set(["42P06", "42P07", "42710", "42723", "42701"]);
+
+export async function runInit(cli: Cli, options: InitOptions): Promise<number> {
+  const folder = process.cwd();
+  const existing = await existingConfig(folder);
+  if (existing !== null) await requireForce(cli, existing, options);
+  const database = await openInitDatabase(cli, folder, options);
+  let choices: Choices;
+  try {
+    choices = await choicesFor(cli, database, options);
+  } finally {
+    await database.close();
+  }
+  const file = existing ?? (await configFileName(folder));
+  const text = configText(choices);
+  const databaseUrl = database.typedUrl ?? process.env["DATABASE_URL"] ?? null;
+  await checkConfigText(text, { file: join(folder, file), databaseUrl });
+  await writeProject(cli, folder, { file, text, database });
+  return EXIT_STATUS.ok;
+}
+
+async function existingConfig(folder: string): Promise<string | null> {
+  const names = (await readdir(folder)).filter((name) => /^rowmill\.config\.(?:m?[tj]s|json)$/.test(name));
+  return names.sort()[0] ?? null;
+}
+
+async function requireForce({ terminal }: Cli, existing: string, options: InitOptions): Promise<void> {
+  if (!existing.endsWith("ts"))
+    throw new RowmillError("refused", `${existing} already exists, and this command writes TypeScript.`, {
+      hints: ["Keep using it, or remove it and run this command again. Nothing was written."],
+    });
+  if (options.force) return;
+  if (!terminal.interactive)
+    throw new RowmillError("refused", `${existing} already exists, so nothing was written.`, {
+      hints: ["To overwrite it: add --force"],
+    });
+  if (!(await askYesNo(`${existing} already exists. Overwrite it?`)))
+    throw new RowmillError("refused", "Nothing was written.");
+}
+
+interface InitDatabase extends OpenedDatabase {
+  readonly embedded: boolean;
+  /** To be kept in `.env`; null: it was known already. */
+  readonly typedUrl: string | null;
+}
+
+/** DATABASE_URL, the embedded database, or a typed URL, which is never shown. */
+async function openInitDatabase(cli: Cli, folder: string, options: InitOptions): Promise<InitDatabase> {
+  hideVariables(cli.terminal);
+  await completeFromDotenv(process.env, folder);
+  hideVariables(cli.terminal);
+  if (options.sql !== undefined && options.embedded !== true)
+    throw new RowmillError("usage", "--sql works only with the embedded database.", {
+      hints: ["Add --embedded; on a server, create the tables with psql or your own tool."],
+    });
+  const url = process.env["DATABASE_URL"] ?? "";
+  if (options.embedded) return openEmbedded(folder, options.sql);
+  if (url !== "") return open(folder, { address: addressOf(url, "DATABASE_URL"), typedUrl: null });
+  if (!cli.terminal.interactive) throw noUrl();
+  const where = await choose("Where are your rows?", [
+    { value: "server", label: "In PostgreSQL", hint: "Supabase, RDS, your own server; 14 or later" },
+    {
+      value: "embedded",
+      label: "In a new embedded database",
+      hint: "a folder .rowmill/ here; for trials and small machines",
+    },
+  ]);
+  return where === "embedded" ? askForTables(folder) : askForServer(cli, folder);
+}
+
+function noUrl(): RowmillError {
+  return new RowmillError("usage", "DATABASE_URL is not set, and there is no terminal to ask for it.", {
+    hints: [
+      "Add it to .env in this folder: DATABASE_URL=postgres://user:password@host:5432/database",
+      "To try without a server: rowmill init --embedded",
+    ],
+  });
+}
+
+async function askForTables(folder: string): Promise<InitDatabase> {
+  const file = await askText("Which SQL file creates and fills your tables? Leave this empty if they already exist.");
+  return openEmbedded(folder, file === "" ? undefined : file);
+}
+
+async function askForServer(cli: Cli, folder: string): Promise<InitDatabase> {
+  for (let tries = 1; ; tries++) {
+    const url = (
+      await askSecret("What is its connection string? (postgres://user:password@host:5432/database)")
+    ).trim();
+    hideUrl(cli.terminal, url);
+    try {
+      return await open(folder, { address: addressOf(url, "the connection string"), typedUrl: url });
+    } catch (error) {
+      if (!(error instanceof RowmillError) || tries === TRIES_MAX) throw error;
+      noteMessage(cli.terminal, error);
+    }
+  }
+}
+
+function addressOf(url: string, where: string): DatabaseAddress {
+  const problems = new Problems();
+  const address = readDatabase({ path: where, value: url, problems }, null);
+  problems.throwIfAny("the database");
+  return address;
+}
+
+async function open(
+  folder: string,
+  found: { address: DatabaseAddress; typedUrl: string | null },
+): Promise<InitDatabase> {
+  const project = { file: join(folder, "rowmill.config.ts"), database: found.address, pipelines: [] };
+  // Named as in .env, where it will be: errors use that name.
+  const typed = found.typedUrl === null ? {} : { DATABASE_URL: found.typedUrl };
+  const opened = await openProjectDatabase(project, readEnvironment({ ...process.env, ...typed }));
+  return { ...opened, embedded: found.address.kind === "embedded", typedUrl: found.typedUrl };
+}
+
+async function openEmbedded(folder: string, file: string | undefined): Promise<InitDatabase> {
+  const opened = await open(folder, { address: { kind: "embedded" }, typedUrl: null });
+  if (file === undefined) return opened;
+  try {
+    await runFile(opened.database, file);
+    return opened;
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+}
+
+async function runFile(database: Database, file: string): Promise<void> {
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new RowmillError("usage", `--sql: cannot read ${file}: ${reason}`, { cause });
+  }
+  try {
+    await database.run(underRolePath(raw(text)));
+  } catch (cause) {
+    if (!(cause instanceof RowmillError)) throw cause;
+    throw new RowmillError("usage", `--sql: ${file}: ${cause.message}`, {
+      cause,
+      hints: [
+        ...(isDuplicate(cause) ? ["If the file ran before, its tables exist: leave out --sql."] : []),
+        "Nothing of the file was kept. Use plain SQL: psql commands (\\copy) and COPY FROM STDIN do not work here.",
+      ],
+    });
+  }
+}
+
+function isDuplicate(error: RowmillError): boolean {
+  return error instanceof DatabaseError && error.sqlState !== null && DUPLICATE_STATES.has(error.sqlState);
+}
+
+async function choicesFor({ terminal }: Cli, opened: InitDatabase, typed: InitOptions): Promise<Choices> {
+  const { database, place, embedded } = opened;
+  const found = { tables: await listTables(database), place };
+  const options = asListed(typed, found.tables);
+  if (options.table === undefined && found.tables.every((table) => table.problem !== null)) throw noTable(found);
+  const named = found.tables.find((table) => table.name === options.table);
+  // Before anything else is asked or reported as missing.
+  if (named !== undefined && named.problem !== null) throw refusalOfTable(named);
+  if (options.table !== undefined && named === undefined)
+    await requireWatchable(database, { table: options.table, key: [], columns: [] });
+  if (!areComplete(options) && !terminal.interactive) throw missingOptions(options, found);
+  const wanted = await chooseKept(terminal, options, found);
+  await requireWatchable(database, wanted);
+  return { ...wanted, embedded: embedded && opened.typedUrl === null && process.env["DATABASE_URL"] !== "embedded" };
+}
+
+async function chooseKept(
+  terminal: Cli["terminal"],
+  options: InitOptions,
+  found: { readonly tables: readonly FoundTable[]; readonly place: string },
+): Promise<Awaited<ReturnType<typeof makeChoices>>> {
+  const kept = await KeptAnswers.read(process.cwd());
+  try {
+    return await makeChoices(terminal, options, { ...found, kept });
+  } catch (error) {
+    if (error instanceof Interrupted && !kept.isEmpty)
+      terminal.note("Your answers so far are kept. To continue: rowmill init");
+    throw error;
+  }
+}
+
+function asListed(options: InitOptions, tables: readonly FoundTable[]): InitOptions {
+  const { table } = options;
+  const found = table === undefined ? undefined : tables.find((candidate) => isNamed(candidate, table));
+  return found === undefined ? options : { ...options, table: found.name };
+}
+
+async function writeProject(
+  { terminal }: Cli,
+  folder: string,
+  written: { file: string; text: string; database: InitDatabase },
+): Promise<void> {
+  const { file, text, database } = written;
+  const ignored = await ignoreOwnFiles(folder);
+  if (database.typedUrl !== null) await writeVariable(folder, "DATABASE_URL", database.typedUrl);
+  const tsconfig = await writeTsconfig(folder, file);
+  await writeFile(join(folder, file), text);
+  await (await KeptAnswers.read(folder)).forget();
+  const lines = describeWritten({
+    config: file,
+    tsconfig,
+    env: database.typedUrl !== null,
+    ignored,
+    embedded: database.embedded,
+    hasKey: (process.env[ADAPTERS[0].keyVariable] ?? "") !== "",
+  });
+  for (const line of lines) terminal.print(line);
+}
+
+interface Written {
+  readonly config: string;
+  readonly tsconfig: boolean;
+  readonly env: boolean;
+  readonly ignored: readonly string[];
+  readonly embedded: boolean;
+  readonly hasKey: boolean;
+}
+
+function describeWritten(written: Written): string[] {
+  const files = [
+    `✓ Wrote ${written.config}.`,
+    ...(written.tsconfig ? ["Wrote tsconfig.json, so that your editor understands it."] : []),
+    ...(written.env ? ["Wrote DATABASE_URL to .env, which only you can read."] : []),
+    ...(written.ignored.length === 0
+      ? []
+      : [`Added ${written.ignored.join(" and ")} to .gitignore, to keep secrets and state out of git.`]),
+  ];
+  const steps = [
+    ...(written.hasKey ? [] : [`Add your API key to .env: ${ADAPTERS[0].keyExample}`]),
+    "Check your setup: rowmill doctor",
+    "Start (shows the cost and asks first): rowmill up",
+  ];
+  return [...files, "Next:", ...steps.map((step, index) => `  ${index + 1}. ${step}`)];
+}
