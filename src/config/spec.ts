@@ -285,6 +285,11 @@ export interface ConfigSpec {
    * Rowmill runs in the folder of the config. Default: the variable `DATABASE_URL`.
    */
   readonly database?: string | undefined;
+  /**
+   * Where `rowmill up` takes pushed rows and gives results over HTTP, as `"127.0.0.1:8788"`; `up --http` overrides it.
+   * Default: nowhere.
+   */
+  readonly http?: string;
   /** Your pipelines by name. A name is a lower-case letter, then up to 39 lower-case letters, digits, `_` or `-`. */
   readonly pipelines: { readonly [name: string]: Pipeline };
 }

@@ -1,5 +1,6 @@
 /** A pipeline as the rest of the program sees it: parsed, complete, defaults filled in by `config/`. */
 import type { z } from "zod";
+import type { HttpAddress } from "./http-address.js";
 import type { FreeJson } from "./json/free-json.js";
 import type { ProviderChoice } from "./provider/provider-choice.js";
 
@@ -94,6 +95,8 @@ export interface ProjectConfig {
   /** Absolute path of its file; relative paths and `.rowmill/` start in its folder. */
   readonly file: string;
   readonly database: DatabaseAddress;
+  /** Null: `up` serves nothing over HTTP. */
+  readonly http: HttpAddress | null;
   readonly pipelines: readonly PipelineConfig[];
 }
 

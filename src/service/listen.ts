@@ -2,14 +2,9 @@
 import type { Logger } from "pino";
 import { serve } from "../http/serve.js";
 import { RowmillError } from "../model/errors.js";
+import type { HttpAddress } from "../model/http-address.js";
 import type { Database } from "../postgres/database.js";
 import { createService } from "./service.js";
-
-export interface HttpAddress {
-  readonly host: string;
-  /** 0: a free one. */
-  readonly port: number;
-}
 
 export interface ListeningService {
   /** `http://127.0.0.1:8788` */
@@ -18,24 +13,8 @@ export interface ListeningService {
   close(): Promise<void>;
 }
 
-const HOST_DEFAULT = "127.0.0.1";
-const LOOPBACK = /^(?:127\.\d+\.\d+\.\d+|::1|localhost)$/;
-const PORT_MAX = 65_535;
 /** For calls under way when the service stops. */
 const CLOSE_MS_MAX = 5_000;
-
-/** Of `8788`, `:8788`, `127.0.0.1:8788`, `[::1]:8788`. Null: it is none. */
-export function parseAddress(text: string): HttpAddress | null {
-  const parts = /^(?:(?:(?<host>[^:[\]\s/]+)|\[(?<v6>[0-9a-f:.]+)\])?:)?(?<port>\d{1,5})$/i.exec(text)?.groups;
-  const port = Number(parts?.["port"] ?? Number.NaN);
-  if (!(port <= PORT_MAX)) return null;
-  return { host: parts?.["host"] ?? parts?.["v6"] ?? HOST_DEFAULT, port };
-}
-
-/** Only programs of this machine reach it. */
-export function isLoopback({ host }: HttpAddress): boolean {
-  return LOOPBACK.test(host);
-}
 
 /** Listens when it resolves. @throws RowmillError `refused` if it cannot listen there */
 export async function startService(

@@ -11,7 +11,7 @@ import { isJsonObject } from "../model/json/json-scan.js";
 import { DatabaseError, isConflict } from "../postgres/database.js";
 import * as pushes from "../store/replicas/pushes.js";
 import type { Digest, Pushed, RowProblem } from "../store/replicas/pushes.js";
-import { replicaOf } from "../store/replicas/replicas.js";
+import * as replicas from "../store/replicas/replicas.js";
 import type { Call, Desk } from "./routes.js";
 
 /** Of a body that is not sent as lines. */
@@ -38,7 +38,7 @@ export interface Pushing {
 
 export async function takePush(desk: Desk, call: Call, pushing: Pushing): Promise<Response> {
   const { pipeline } = pushing;
-  if ((await replicaOf(desk.database, pipeline)) === null) return unknownPipeline(pipeline);
+  if ((await replicas.replicaOf(desk.database, pipeline)) === null) return unknownPipeline(pipeline);
   const isLines = /^application\/(?:x-ndjson|ndjson|jsonl|x-jsonlines)\b/i.test(call.req.header("content-type") ?? "");
   const sent = call.req.header("content-length");
   const bytes = isLines ? 2 * CHUNK_BYTES : sent === undefined ? BODY_BYTES_MAX : Number(sent);

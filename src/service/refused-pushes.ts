@@ -1,7 +1,8 @@
-/** Collects what was refused and writes it to the ledger every few seconds, so that a flood of bad calls costs little. */
+/** Collects what was refused and writes it every few seconds, so that a flood of bad calls costs little. */
 import type { Logger } from "pino";
 import type { Database } from "../postgres/database.js";
-import { record, type RefusedPush } from "../store/replicas/refused-pushes.js";
+import * as refusals from "../store/replicas/refused-pushes.js";
+import type { RefusedPush } from "../store/replicas/refused-pushes.js";
 
 const WRITE_EVERY_MS = 2_000;
 /** Pipelines times reasons that are held between two writes; further ones are counted as others. */
@@ -39,18 +40,20 @@ export class RefusedPushes {
 
   /** One after another; what could not be written is tried again with the next. */
   write(): Promise<void> {
-    this.#writing = this.#writing.then(async () => {
-      if (this.#held.size === 0) return;
-      const refused = [...this.#held.values()];
-      this.#held.clear();
-      try {
-        await record(this.#database, refused);
-      } catch (error) {
-        this.#log.warn({ err: error }, "refused pushes could not be recorded");
-        for (const one of refused) this.note(one);
-      }
-    });
+    this.#writing = this.#writing.then(() => this.#writeHeld());
     return this.#writing;
+  }
+
+  async #writeHeld(): Promise<void> {
+    if (this.#held.size === 0) return;
+    const refused = [...this.#held.values()];
+    this.#held.clear();
+    try {
+      await refusals.record(this.#database, refused);
+    } catch (error) {
+      this.#log.warn({ err: error }, "refused pushes could not be recorded");
+      for (const one of refused) this.note(one);
+    }
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,4 @@
-/** Bounds what is held at once, such as the bytes of bodies: who finds no room waits a bounded while, then is refused. */
+/** Bounds what is held at once, such as bytes of bodies. Who finds no room waits a bounded while, then is refused. */
 
 interface Waiter {
   readonly amount: number;

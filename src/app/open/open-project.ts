@@ -11,7 +11,7 @@ import { catalogueState } from "../../sources/table/catalogue-state.js";
 import { refuseChange, type TargetPlan } from "../../targets/table/ensure.js";
 import { DatabaseError, type Database } from "../../postgres/database.js";
 import * as migrations from "../../store/ledger/migrations.js";
-import { ensureReplica } from "../../store/replicas/replicas.js";
+import * as replicas from "../../store/replicas/replicas.js";
 import { emptyMemory, type Pipeline, type WorkerContext } from "../../worker/context.js";
 import { keepLeases } from "../../worker/lease-keeper.js";
 import { makeStep, type StepOptions } from "../../worker/step.js";
@@ -86,7 +86,8 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
 
 async function examineLate(parts: ProjectParts, pipeline: PipelineConfig): Promise<Examined> {
   const { name, source } = pipeline;
-  if (source.push !== null) await ensureReplica(parts.database, name, { ...source, version: source.push.version });
+  if (source.push !== null)
+    await replicas.ensureReplica(parts.database, name, { ...source, version: source.push.version });
   const seen = await examinePipeline(parts.database, pipeline);
   await settleChange(parts, pipeline, seen.plan);
   return seen;

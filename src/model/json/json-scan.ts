@@ -28,7 +28,7 @@ export function* numbersIn(json: string): Generator<string> {
   }
 }
 
-/** The end of the object or list at `start`; if it is not JSON or deeper than that, minus the place where that shows. */
+/** The end of the object or list at `start`; if it is not JSON, or too deep, minus the place where that shows. */
 export function endOfValue(text: string, start: number, depthMax = Infinity): number {
   const closers: string[] = [];
   let expected: "value" | "key" | "comma" = "value";

@@ -16,7 +16,7 @@ import {
   type Sql,
 } from "../../postgres/database.js";
 import { REPLICA_SCHEMA } from "../../model/replica-name.js";
-import { replicaOf } from "../../store/replicas/replicas.js";
+import * as replicas from "../../store/replicas/replicas.js";
 import { catalogueColumns, type CatalogueColumn, type TableColumn } from "./columns.js";
 
 export type { TableColumn } from "./columns.js";
@@ -115,7 +115,7 @@ export async function inspectTable(
   const nullableKey = key.filter((column) => !column.notNull).map((column) => column.name);
   const relations = await readRelations(client, relation.oid);
   const { oid, schema, name, qualified, from } = relation;
-  const generation = schema === REPLICA_SCHEMA ? ((await replicaOf(client, name))?.generation ?? null) : null;
+  const generation = schema === REPLICA_SCHEMA ? ((await replicas.replicaOf(client, name))?.generation ?? null) : null;
   return { oid, schema, name, qualified, from, key, columns: declared, nullableKey, generation, relations };
 }
 

@@ -121,7 +121,8 @@ async function changeTable(tx: Queryable, known: Replica, { key, columns, versio
   if (known.key.join("\n") !== key.join("\n"))
     throw new RowmillError(
       "refused",
-      `The rows of ${known.pipeline} were pushed with the key ${known.key.join(", ")}, and the config now says ${key.join(", ")}.`,
+      `The rows of ${known.pipeline} were pushed with the key ${known.key.join(", ")}. ` +
+        `The config now says ${key.join(", ")}.`,
       { hints: ["Give the pipeline another name, and push the rows again. Or write the previous key."] },
     );
   const added = columns.filter((column) => !known.columns.includes(column));
