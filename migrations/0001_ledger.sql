@@ -583,6 +583,173 @@ create table rowmill.workers (
   config_changed_at timestamptz
 );
 
+-- Pipelines whose rows are pushed: each has a table in the schema rowmill_data, which is watched as any table is.
+create table rowmill.replicas (
+  pipeline text primary key,
+  key text[] not null check (cardinality(key) > 0),
+  -- Every column that was declared since the table was made.
+  columns text[] not null,
+  -- The field by which an older push loses to a newer one. Null: the last push wins.
+  version_field text,
+  -- Grows with each added column. Rows of an earlier one lack that column, and do not count.
+  generation integer not null default 1,
+  created_at timestamptz not null default now()
+);
+
+-- What may be pushed and read over HTTP, by the hash of a secret that is shown once.
+create table rowmill.tokens (
+  id integer generated always as identity primary key,
+  sha256 bytea not null unique,
+  -- Its first characters, to tell it from others.
+  prefix text not null,
+  scope text not null check (scope in ('push', 'read', 'operate', 'admin')),
+  -- Null: of all pipelines.
+  pipeline text,
+  note text,
+  created_at timestamptz not null default now(),
+  -- To the minute.
+  last_used_at timestamptz,
+  revoked_at timestamptz
+);
+
+-- The last body that a token pushed, while nothing else changed the pipeline's rows: a trigger that posts its whole table for each row of
+-- a statement sends the same one a thousand times.
+create table rowmill.push_digests (
+  pipeline text not null,
+  token integer not null,
+  sha256 bytea not null,
+  rows integer not null,
+  primary key (pipeline, token)
+);
+
+-- Pushes that were refused, by reason: their caller may not look at the reply.
+create table rowmill.refused_pushes (
+  pipeline text not null,
+  reason text not null,
+  pushes bigint not null default 1,
+  rows bigint not null default 0,
+  example text,
+  last_at timestamptz not null default now(),
+  primary key (pipeline, reason)
+);
+
+-- Whether version `a` is older than `b`: as numbers where both are, otherwise as texts by their bytes (ISO 8601 in one time zone).
+create function rowmill.is_older(a text, b text) returns boolean language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+return case
+  when a ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$' and b ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$' then a::numeric < b::numeric
+  else a collate "C" < b collate "C" end;
+
+-- Writes rows, each a JSON object, into the pipeline's table, in the caller's transaction. Of one key the newest version counts, and of
+-- those the last. `older`: rows that would have replaced a newer version. `problems`: [{"row": its place from 0, "key", "reason"}, …], at
+-- most 100. Fails as a whole for text that PostgreSQL cannot hold (\u0000).
+create function rowmill.push_rows(pipeline_name text, given json[], out accepted integer, out unchanged integer, out older integer,
+  out refused integer, out problems json)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  replica rowmill.replicas;
+  cells text;
+  names text;
+  keys text;
+  same_key text;
+  updates text;
+  new_cells text;
+  old_cells text;
+  key_text text;
+begin
+  -- Waits for `up` while it changes the table, and for a push that keeps its digest.
+  perform pg_advisory_xact_lock_shared(726974, hashtext(pipeline_name));
+  select * into replica from rowmill.replicas r where r.pipeline = pipeline_name;
+  if not found then
+    raise exception 'Rowmill takes no rows for %: no such pipeline, or its source is not push()', quote_literal(pipeline_name)
+      using errcode = 'undefined_object';
+  end if;
+  delete from rowmill.push_digests d where d.pipeline = pipeline_name;
+  select string_agg(format('r.entry ->> %L as %I', c, c), ', '), string_agg(quote_ident(c), ', '),
+    string_agg(format('%1$I = excluded.%1$I', c), ', '), string_agg(format('excluded.%I', c), ', '),
+    string_agg(format('t.%I', c), ', ')
+    into cells, names, updates, new_cells, old_cells
+    from unnest(replica.columns) c;
+  select string_agg(quote_ident(k), ', '), string_agg(format('t.%1$I = n.%1$I', k), ' and '),
+    case when count(*) = 1 then min(quote_ident(k)) else format('json_build_array(%s)::text', string_agg(quote_ident(k), ', ')) end
+    into keys, same_key, key_text
+    from unnest(replica.key) k;
+  execute format($q$
+    with read as (
+      select r.n as rowmill_n, octet_length(r.entry::text) as rowmill_bytes, %1$s,
+        case when $3 is not null then r.entry ->> $3 end as rowmill_version
+      from (
+        select g.n, case when json_typeof(g.entry) = 'object' then g.entry end as entry
+        from unnest($1) with ordinality as g (entry, n)) r
+    ), judged as (
+      select *, %2$s as rowmill_key,
+        case
+          when rowmill_bytes is null then 'it is not a JSON object'
+          when rowmill_bytes > 4194304 then 'it is larger than 4 MiB'
+          when num_nulls(%3$s) > 0 then 'its key is missing or null'
+          when octet_length(%2$s) = 0 then 'its key is an empty text'
+          when octet_length(%2$s) > 1024 then 'its key has more than 1,024 bytes'
+          when $3 is not null and rowmill_version is null then 'its version is missing or null'
+          when octet_length(rowmill_version) > 128 then 'its version has more than 128 bytes' end as rowmill_problem
+      from read
+    ), ranked as (
+      select *, row_number() over (partition by %3$s order by
+        case when rowmill_version ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$' then rowmill_version::numeric end desc nulls last,
+        rowmill_version collate "C" desc nulls last, rowmill_n desc) as rowmill_place
+      from judged
+      where rowmill_problem is null
+    ), newest as (
+      select * from ranked where rowmill_place = 1
+    ), older as (
+      select count(*) as rows
+      from newest n
+      join rowmill_data.%4$I t on %5$s
+      where rowmill.is_older(n.rowmill_version, t.rowmill_version)
+    ), written as (
+      insert into rowmill_data.%4$I as t (%6$s, rowmill_generation, rowmill_version)
+      select %6$s, $2, rowmill_version
+      from newest
+      order by %3$s
+      on conflict (%3$s) do update
+      set %7$s, rowmill_generation = excluded.rowmill_generation, rowmill_version = excluded.rowmill_version, rowmill_pushed_at = now()
+      where rowmill.is_older(excluded.rowmill_version, t.rowmill_version) is not true
+        and row(%8$s, excluded.rowmill_generation, excluded.rowmill_version)
+          is distinct from row(%9$s, t.rowmill_generation, t.rowmill_version)
+      returning 1
+    )
+    select (select count(*) from written), (select count(*) from newest), (select rows from older),
+      (select count(*) from judged where rowmill_problem is not null),
+      (select coalesce(json_agg(json_build_object('row', rowmill_n - 1, 'key', left(rowmill_key, 200), 'reason', rowmill_problem)), '[]')
+       from (select * from judged where rowmill_problem is not null order by rowmill_n limit 100) bad)
+    $q$, cells, key_text, keys, pipeline_name, same_key, names, updates, new_cells, old_cells)
+    into accepted, unchanged, older, refused, problems
+    using given, replica.generation, replica.version_field;
+  unchanged := unchanged - accepted - older;
+end
+$$;
+
+-- For your own SQL, in your own transaction: select rowmill.push('movies', '[{"id": 1, "title": "Heat"}]').
+create function rowmill.push(pipeline text, rows jsonb, out accepted integer, out unchanged integer, out older integer,
+  out refused integer, out problems json)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  list jsonb := case when jsonb_typeof(rows) = 'object' and rows ? 'data' then rows -> 'data' else rows end;
+begin
+  list := case jsonb_typeof(list) when 'array' then list when 'null' then '[]' else jsonb_build_array(list) end;
+  select p.accepted, p.unchanged, p.older, p.refused, p.problems
+    into accepted, unchanged, older, refused, problems
+    from rowmill.push_rows(pipeline, array(select e::text::json from jsonb_array_elements(list) e)) p;
+end
+$$;
+
+revoke all on function rowmill.push_rows(text, json[]) from public;
+revoke all on function rowmill.push(text, jsonb) from public;
+revoke all on function rowmill.is_older(text, text) from public;
+
 -- For people who would rather query: these three are documented (docs/cli.md) and stay as they are; the tables may change. They read with the
 -- rights of whoever asks, where the server has that (PostgreSQL 15); on 14 with those of their owner.
 

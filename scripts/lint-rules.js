@@ -17,7 +17,11 @@ const below = {
   model: [],
   postgres: ["model/"],
   embedded: ["model/"],
-  gateway: ["model/errors", "model/file-errors", "model/words/one-line", "model/json/json-values"],
+  // Sockets and bodies, for every server; knows no route.
+  http: ["model/json/json-values"],
+  // What `up --http` serves. It needs no worker: the ledger is all that they share.
+  service: ["model/", "postgres/", "store/", "http/"],
+  gateway: ["model/errors", "model/file-errors", "model/words/one-line", "model/json/json-values", "http/"],
   providers: ["model/"],
   store: ["model/", "postgres/"],
   sources: ["model/", "postgres/", "store/"],
@@ -46,6 +50,7 @@ const below = {
     "worker/",
     "app/",
     "gateway/",
+    "service/",
     "version",
   ],
   // The library: what a config needs, and nothing that connects to anything.

@@ -3,7 +3,7 @@
  * with any version. Importing it does nothing: no file, no network, no environment.
  */
 export { z } from "zod";
-export { defineConfig, json, pipeline } from "./config/spec.js";
+export { defineConfig, json, pipeline, push } from "./config/spec.js";
 export { LINES, ProviderError } from "./model/provider/provider.js";
 export { openai, type OpenAIConfig } from "./providers/adapters.js";
 export type {
@@ -21,6 +21,8 @@ export type {
   PipelineSpec,
   PollingSpec,
   PriceSpec,
+  PushSource,
+  PushSpec,
   RequestSpec,
   Row,
   SourceSpec,

@@ -3,14 +3,12 @@
  * does is in its own file of `commands/`, in the folder of its group, loaded only when it runs: most of them load the
  * whole engine.
  */
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Argument, Command, Option } from "commander";
 import { withLogLevel, withProject, type Cli } from "./cli.js";
-import { parseLimit, parseSince } from "./since.js";
+import { groupOf, parseHttp, parseLimit, parseNumber, parsePort, parseRequests, parseSince } from "./option-values.js";
 
 const GATEWAY_PORT = 4_477;
-const PORT_MAX = 65_535;
 const REQUESTS_SHOWN = 3;
-const REQUESTS_SHOWN_MAX = 20;
 const JSON_OPTION = ["--json", "print one JSON object, for programs"] as const;
 const QUIET_OPTION = ["-q, --quiet", "hide progress; results, questions and problems still appear"] as const;
 const YES_OPTION = ["-y, --yes", "do not ask"] as const;
@@ -32,7 +30,7 @@ export const COMMAND_GROUPS = [
     [statusCommand, showCommand, failuresCommand, batchesCommand, logCommand, costsCommand, versionsCommand],
   ],
   ["Fix:", [retryCommand, cancelCommand, pauseCommand, resumeCommand]],
-  ["Advanced:", [adoptCommand, deploymentCommand, gatewayCommand, uninstallCommand]],
+  ["Advanced:", [adoptCommand, deploymentCommand, tokensCommand, gatewayCommand, uninstallCommand]],
 ] as const satisfies readonly (readonly [heading: string, commands: readonly Build[]])[];
 
 /** A command whose help ends with these examples. */
@@ -92,13 +90,17 @@ function doctorCommand(cli: Cli): Command {
 function upCommand(cli: Cli): Command {
   const once = new Option("--once", "do one round of work, then exit; for cron").conflicts("untilIdle");
   const printSql = new Option("--print-sql", "print the SQL of the setup without running it");
-  const up = command("up", "up", "up --until-idle --yes", "up movies")
+  const http = new Option("--http <address>", "take pushed rows and give results over HTTP: 127.0.0.1:8788").argParser(
+    parseHttp,
+  );
+  const up = command("up", "up", "up --until-idle --yes", "up movies", "up --http 127.0.0.1:8788")
     .description("Set up triggers and tables, then work until Ctrl-C: send batches, collect answers.")
     .argument("[pipelines...]", "work on these only, and leave the others alone; default: all")
     .option("--until-idle", "send all waiting rows, wait for their answers, then exit")
     .addOption(once)
     .option("-y, --yes", "approve the cost of new and changed pipelines, and changes to their target tables")
-    .addOption(printSql.conflicts(["once", "untilIdle", "yes"]))
+    .addOption(http.conflicts(["once", "untilIdle"]))
+    .addOption(printSql.conflicts(["once", "untilIdle", "yes", "http"]))
     .option(...QUIET_OPTION)
     .addOption(LOG_FORMAT)
     .action(run(cli, async () => (await import("./commands/run/up.js")).runUp));
@@ -113,12 +115,6 @@ function planCommand(cli: Cli): Command {
     .option(...JSON_OPTION)
     .action(run(cli, async () => (await import("./commands/run/plan.js")).runPlan));
   return withProject(plan);
-}
-
-function parseRequests(text: string): number {
-  const requests = Number(text);
-  if (/^\d+$/.test(text) && requests <= REQUESTS_SHOWN_MAX) return requests;
-  throw new InvalidArgumentError(`The number is a whole number from 0 to ${REQUESTS_SHOWN_MAX}.`);
 }
 
 function tryCommand(cli: Cli): Command {
@@ -153,12 +149,6 @@ function tryCommand(cli: Cli): Command {
     .option(...JSON_OPTION)
     .action(run(cli, async () => (await import("./commands/run/try.js")).runTry));
   return withProject(tried);
-}
-
-function parseNumber(text: string): number {
-  const number = Number(text);
-  if (/^\d{1,9}$/.test(text) && number > 0) return number;
-  throw new InvalidArgumentError("Expected a whole number from 1 on.");
 }
 
 function approveCommand(cli: Cli): Command {
@@ -270,16 +260,6 @@ function costsCommand(cli: Cli): Command {
   return withProject(costs);
 }
 
-const COST_GROUPS = ["pipeline", "version", "model", "day", "batch"];
-
-/** Several may stand in one option, separated by commas. */
-function groupOf(text: string): readonly string[] {
-  const groups = text.split(",").map((each) => each.trim());
-  const unknown = groups.find((group) => !COST_GROUPS.includes(group));
-  if (unknown === undefined) return groups;
-  throw new InvalidArgumentError(`Allowed choices are ${COST_GROUPS.join(", ")}.`);
-}
-
 function versionsCommand(cli: Cli): Command {
   const versions = command("versions", "versions movies")
     .description("Show each version of a pipeline's config: when, what changed, rows, cost and failures.")
@@ -358,6 +338,23 @@ function deploymentCommand(cli: Cli): Command {
   return withProject(deployment);
 }
 
+function tokensCommand(cli: Cli): Command {
+  const scope = new Option("--scope <scope>", "with create: what it may do").choices(SCOPES);
+  const tokens = command("tokens", "tokens", "tokens create --scope push --pipeline movies", "tokens revoke 3")
+    .description("List, create or revoke the tokens of the HTTP service.")
+    .addArgument(new Argument("[action]", "what to do").choices(["list", "create", "revoke"]).default("list"))
+    .argument("[number]", "with revoke: the token's number")
+    .addOption(scope)
+    .option("--pipeline <name>", "with create: for this pipeline only; default: all")
+    .option("--note <text>", "with create: what it is for, shown in the list")
+    .option(...JSON_OPTION)
+    .action(run(cli, async () => (await import("./commands/advanced/tokens.js")).runTokens));
+  return withProject(tokens);
+}
+
+/** What a token may do; `operate` may push and read too, `admin` everything. */
+const SCOPES = ["push", "read", "operate", "admin"] as const;
+
 function gatewayCommand(cli: Cli): Command {
   const gateway = command("gateway", "gateway --demo-model --port 4477")
     .description("Run a local server with OpenAI's Files and Batches API.")
@@ -369,12 +366,6 @@ function gatewayCommand(cli: Cli): Command {
     .addOption(LOG_FORMAT)
     .action(run(cli, async () => (await import("./commands/advanced/gateway.js")).serveGateway));
   return withLogLevel(gateway);
-}
-
-function parsePort(text: string): number {
-  const port = Number(text);
-  if (/^\d+$/.test(text) && port <= PORT_MAX) return port;
-  throw new InvalidArgumentError(`A port is a whole number from 0 to ${PORT_MAX}.`);
 }
 
 function uninstallCommand(cli: Cli): Command {

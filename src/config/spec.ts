@@ -70,6 +70,31 @@ export interface SourceSpec<Column extends string, Key extends string> {
   readonly onGone?: "drop" | "keepAnswer";
 }
 
+/** What `push` takes. */
+export interface PushSpec<Column extends string, Key extends string> {
+  /** The field or fields of a pushed row that identify it. */
+  readonly key: Key | readonly Key[];
+  /** The fields that your prompt uses. Rowmill keeps these and the key; a missing one counts as null. */
+  readonly columns: readonly Column[];
+  /**
+   * A field that grows with each version of a row, a number or a time in ISO 8601: an older push then never overwrites
+   * a newer one. Default: none, the last push wins.
+   */
+  readonly version?: string;
+  /**
+   * How long Rowmill keeps an answered row after its last change; its answer stays. Rowmill's copy is the only one that
+   * can be asked again. Default: `"forever"`.
+   */
+  readonly keep?: "forever" | Duration;
+  /** What to do with an answer whose row was deleted, as for a table. Default: `"drop"`. */
+  readonly onGone?: "drop" | "keepAnswer";
+}
+
+/** What `push` returns. */
+export interface PushSource<Column extends string, Key extends string> extends PushSpec<Column, Key> {
+  readonly push: true;
+}
+
 /** When a batch starts: after this many rows, or after this long, whichever comes first. */
 export interface WhenSpec {
   /** Start a batch after this many waiting rows. Whole number, 1 to 1,000,000. Default: 1000. */
@@ -176,8 +201,8 @@ export interface PipelineSpec<Column extends string, Key extends string, Schema 
    * Default: the one that your environment variables name.
    */
   readonly provider?: ProviderChoice | Provider;
-  /** Where rows come from. */
-  readonly source: SourceSpec<Column, Key>;
+  /** Where rows come from: a table of the database, or `push({ … })` for rows that are sent to Rowmill. */
+  readonly source: SourceSpec<Column, Key> | PushSource<Column, Key>;
   /** Start a batch after this many rows, or after this long, whichever comes first. Default: 1000 rows, 10 minutes. */
   readonly when?: WhenSpec;
   /** How large one batch may be. Default: the provider's limits. */
@@ -260,6 +285,11 @@ export interface ConfigSpec {
    * Rowmill runs in the folder of the config. Default: the variable `DATABASE_URL`.
    */
   readonly database?: string | undefined;
+  /**
+   * Where `rowmill up` takes pushed rows and gives results over HTTP, as `"127.0.0.1:8788"`; `up --http` overrides it.
+   * Default: nowhere.
+   */
+  readonly http?: string;
   /** Your pipelines by name. A name is a lower-case letter, then up to 39 lower-case letters, digits, `_` or `-`. */
   readonly pipelines: { readonly [name: string]: Pipeline };
 }
@@ -274,6 +304,16 @@ export function pipeline<
   const Schema extends AnswerSchema | undefined = undefined,
 >(spec: PipelineSpec<Column, Key, Schema>): Pipeline<AnswerValue<Schema>, Column, Key> {
   return { [DEFINITION_SYMBOL]: spec };
+}
+
+/**
+ * Rows that other programs send, over HTTP or by `rowmill.push` in SQL. Rowmill keeps them in the table
+ * `rowmill_data.NAME`. In a JSON config: `"source": { "push": true, … }`.
+ */
+export function push<const Column extends string, const Key extends string>(
+  spec: PushSpec<Column, Key>,
+): PushSource<Column, Key> {
+  return { push: true, ...spec };
 }
 
 /** An answer that may be any JSON object, kept in the jsonb column `answer`. Mention "JSON" in `system` or `user`. */

@@ -2,12 +2,12 @@
  * A local server with OpenAI's Files and Batch API. Puts its parts together; knows nothing of pipelines. All state is
  * in `dataDir`, so a killed gateway continues where it stopped when it is started again.
  */
-import multipart from "@fastify/multipart";
-import { RowmillError } from "../model/errors.js";
 import { BatchStore } from "./storage/batch-store.js";
+import { CallLog } from "./storage/call-log.js";
 import { addBatchRoutes, CreationLimit } from "./http/batch-routes.js";
 import { createDemoModel } from "./demo-model/demo-model.js";
 import { Engine } from "./engine/engine.js";
+import { startRetention } from "./engine/retention.js";
 import { addFileRoutes } from "./http/file-routes.js";
 import { FileStore } from "./storage/file-store.js";
 import { HttpServer } from "./http/http-server.js";
@@ -18,9 +18,6 @@ import { openStateDir, type StateDir } from "./storage/state-dir.js";
 import { isTerminal, type BatchObject } from "./protocol/wire.js";
 
 export type { GatewayOptions } from "./settings.js";
-
-const UPLOAD_FIELDS_MAX = 16;
-const UPLOAD_FIELD_BYTES_MAX = 4_096;
 
 export interface Gateway {
   /** `http://127.0.0.1:PORT/v1`, for OPENAI_BASE_URL. */
@@ -47,8 +44,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   let parts: GatewayParts | null = null;
   try {
     parts = await openParts(settings, state);
-    await parts.server.app.listen({ host: settings.host, port: settings.port });
-    return gatewayOf(settings, parts);
+    return gatewayOf(settings, parts, await parts.server.listen());
   } catch (error) {
     if (parts === null) state.close();
     else await closeParts(parts);
@@ -61,6 +57,7 @@ interface GatewayParts {
   readonly journal: Journal;
   readonly engine: Engine;
   readonly server: HttpServer;
+  readonly stopRetention: () => void;
 }
 
 async function openParts(settings: GatewaySettings, state: StateDir): Promise<GatewayParts> {
@@ -68,23 +65,26 @@ async function openParts(settings: GatewaySettings, state: StateDir): Promise<Ga
   const files = new FileStore(state.filesDir, clock);
   const batches = new BatchStore(state.batchesDir);
   adoptForFirstKey(settings, [files, batches]);
-  const journal = new Journal(state.journalPath);
-  const { journalled, onceSeen } = await rememberJournal(journal, batches);
-  const model = createDemoModel({ onceSeen });
+  const journal = await Journal.open({
+    dataDir: state.root,
+    bytesMax: settings.retention.journalBytesMax,
+    running: batches.listRunning().map(({ batch }) => batch.id),
+    log: settings.log,
+  });
+  const calls = new CallLog(journal, clock);
+  const model = createDemoModel({ onceSeen: new Set(journal.once) });
+  const journalled = new Map(journal.executed);
   const engine = new Engine({ settings, files, batches, journal, model, workDir: state.workDir, journalled });
   const creations = new CreationLimit(
     limits.creationsPerHour,
     batches.list(null).map(({ batch }) => batch.created_at),
   );
-  const server = new HttpServer({ settings, journal });
-  await server.app.register(multipart, {
-    throwFileSizeLimit: false,
-    limits: { fileSize: limits.bytesMax, files: 1, fields: UPLOAD_FIELDS_MAX, fieldSize: UPLOAD_FIELD_BYTES_MAX },
-  });
+  const server = new HttpServer({ settings, calls });
   addFileRoutes(server, { settings, files, journal });
   addBatchRoutes(server, { settings, files, batches, engine, creations });
   addModelRoutes(server, { settings, journal, model });
-  return { state, journal, engine, server };
+  const stopRetention = startRetention({ settings, files, batches, calls });
+  return { state, journal, engine, server, stopRetention };
 }
 
 /** Gives what a gateway without keys has made to the first key. */
@@ -93,33 +93,13 @@ function adoptForFirstKey({ keys }: GatewaySettings, stores: readonly (FileStore
   if (first !== undefined) for (const store of stores) store.adopt(first.owner);
 }
 
-/** What the previous run left: the progress of unfinished batches, and the `…-once` texts already seen. */
-async function rememberJournal(
-  journal: Journal,
-  batches: BatchStore,
-): Promise<{ journalled: Map<string, number>; onceSeen: Set<string> }> {
-  const journalled = new Map(batches.listRunning().map(({ batch }) => [batch.id, 0]));
-  const onceSeen = new Set<string>();
-  for await (const entry of journal.entries()) {
-    if (entry.kind !== "executed") continue;
-    const lines = entry.batchId === null ? undefined : journalled.get(entry.batchId);
-    if (lines !== undefined && entry.batchId !== null) journalled.set(entry.batchId, lines + 1);
-    if (entry.behaviour?.includes("-once") === true) onceSeen.add(entry.contentHash);
-  }
-  return { journalled, onceSeen };
-}
-
-function gatewayOf(settings: GatewaySettings, parts: GatewayParts): Gateway {
-  const { engine, journal, server } = parts;
-  const address = server.app.server.address();
-  if (address === null || typeof address === "string") {
-    throw new RowmillError("internal", "The gateway has no port.");
-  }
+function gatewayOf(settings: GatewaySettings, parts: GatewayParts, port: number): Gateway {
+  const { engine, journal } = parts;
   const host = settings.host.includes(":") ? `[${settings.host}]` : settings.host;
   let closed: Promise<void> | null = null;
   return {
-    url: `${settings.tls === null ? "http" : "https"}://${host}:${address.port}/v1`,
-    port: address.port,
+    url: `${settings.tls === null ? "http" : "https"}://${host}:${port}/v1`,
+    port,
     journal,
     release: () => engine.wake(),
     expire: (id, { afterRequests = 0 } = {}) => engine.stopAfter(id, "expired", afterRequests),
@@ -129,8 +109,9 @@ function gatewayOf(settings: GatewaySettings, parts: GatewayParts): Gateway {
   };
 }
 
-async function closeParts({ server, engine, journal, state }: GatewayParts): Promise<void> {
-  await server.app.close();
+async function closeParts({ server, engine, journal, state, stopRetention }: GatewayParts): Promise<void> {
+  stopRetention();
+  await server.close();
   await engine.close();
   journal.close();
   state.close();

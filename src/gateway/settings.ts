@@ -19,6 +19,18 @@ export interface GatewayLimits {
   /** Prompt tokens of one model's unfinished batches; one number for all models, or one each. */
   readonly enqueuedTokensPerModel: number | Readonly<Record<string, number>> | null;
   readonly creationsPerHour: number;
+  /** Calls of one key, or of all callers where there are no keys; above it, 429. */
+  readonly callsPerMinute: number;
+  /** Bytes of all files together, above which no upload is accepted; outputs still are. */
+  readonly storedBytesMax: number;
+}
+
+/** So that a gateway that runs for years does not fill its disk. */
+export interface GatewayRetention {
+  /** Ended batches, with their output files, from their end. At least an hour. Default 30 days. */
+  readonly batchSeconds: number;
+  /** The journal, without its oldest entries. Default 1 GiB. */
+  readonly journalBytesMax: number;
 }
 
 export interface GatewayOptions {
@@ -39,6 +51,7 @@ export interface GatewayOptions {
   /** The least time in each passing status, milliseconds. Default 5. */
   readonly batchDelayMs?: number;
   readonly limits?: Partial<GatewayLimits>;
+  readonly retention?: Partial<GatewayRetention>;
   /** Lifetime of uploaded batch files, and default of output files. Default 30 days, as at OpenAI. */
   readonly fileTtlSeconds?: number;
   /** Shuffles the lines of output files; null keeps the input's order. Default 1. */
@@ -62,6 +75,7 @@ export interface GatewaySettings extends Required<Omit<GatewayOptions, "apiKeys"
   readonly keys: readonly KnownKey[] | null;
   readonly tls: NonNullable<GatewayOptions["tls"]> | null;
   readonly limits: GatewayLimits;
+  readonly retention: GatewayRetention;
   readonly faults: GatewayFaults;
 }
 
@@ -71,7 +85,13 @@ const LIMITS_DEFAULT: GatewayLimits = {
   modelBytesMax: 209_715_200,
   enqueuedTokensPerModel: null,
   creationsPerHour: 2_000,
+  callsPerMinute: 60_000,
+  storedBytesMax: 100 * 1024 ** 3,
 };
+
+const RETENTION_DEFAULT: GatewayRetention = { batchSeconds: 30 * 86_400, journalBytesMax: 1024 ** 3 };
+/** The limit of creations per hour counts stored batches. */
+const BATCH_SECONDS_MIN = 3_600;
 
 const FILE_TTL_SECONDS_DEFAULT = 30 * 86_400;
 const LOOPBACK_HOSTS = ["127.0.0.1", "::1", "localhost"];
@@ -87,6 +107,9 @@ export function settingsOf(options: GatewayOptions): GatewaySettings {
       { hints: ["Set API keys (apiKeys), or listen on 127.0.0.1."] },
     );
   }
+  const retention = { ...RETENTION_DEFAULT, ...options.retention };
+  if (retention.batchSeconds < BATCH_SECONDS_MIN)
+    throw new RowmillError("usage", `The gateway keeps ended batches for at least ${BATCH_SECONDS_MIN} seconds.`);
   return {
     host,
     port: options.port ?? 0,
@@ -97,6 +120,7 @@ export function settingsOf(options: GatewayOptions): GatewaySettings {
     latencyMs: options.latencyMs ?? 0,
     batchDelayMs: options.batchDelayMs ?? 5,
     limits: { ...LIMITS_DEFAULT, ...options.limits },
+    retention,
     fileTtlSeconds: options.fileTtlSeconds ?? FILE_TTL_SECONDS_DEFAULT,
     shuffleSeed: options.shuffleSeed === undefined ? 1 : options.shuffleSeed,
     absentFileIds: options.absentFileIds ?? null,

@@ -1,5 +1,6 @@
 /** A pipeline as the rest of the program sees it: parsed, complete, defaults filled in by `config/`. */
 import type { z } from "zod";
+import type { HttpAddress } from "./http-address.js";
 import type { FreeJson } from "./json/free-json.js";
 import type { ProviderChoice } from "./provider/provider-choice.js";
 
@@ -34,6 +35,13 @@ export interface PipelineConfig {
     readonly existing: "include" | "skip";
     /** What to do with the answer to a deleted row. */
     readonly onGone: "drop" | "keepAnswer";
+    /** Rows are pushed, and `table` is Rowmill's copy of them. Null: `table` is the user's own. */
+    readonly push: {
+      /** The field by which an older push loses to a newer one. Null: the last push wins. */
+      readonly version: string | null;
+      /** How long an answered row is kept after its last change. Null: forever. */
+      readonly keepMs: number | null;
+    } | null;
   };
   readonly when: { readonly rows: number; readonly maxWaitMs: number };
   /** Null: the provider's own limits only. */
@@ -87,6 +95,8 @@ export interface ProjectConfig {
   /** Absolute path of its file; relative paths and `.rowmill/` start in its folder. */
   readonly file: string;
   readonly database: DatabaseAddress;
+  /** Null: `up` serves nothing over HTTP. */
+  readonly http: HttpAddress | null;
   readonly pipelines: readonly PipelineConfig[];
 }
 

@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from "vitest";
 import { ANSWER_CHARS_MAX } from "../../src/gateway/demo-model/answer-text.js";
-import { chatLine, chatLines, readLines, startTestGateway, submit } from "./gateway-setup.js";
+import { chatLine, chatLines, readLines, refusalOf, startTestGateway, submit } from "./gateway-setup.js";
 
 type Schema = Readonly<Record<string, unknown>>;
 
@@ -129,16 +129,30 @@ describe("what goes wrong inside of one line", () => {
   });
 
   test("answers a live call with a 500, and the next one is served", async () => {
-    const { client } = await startTestGateway({ log: () => undefined });
+    let throws = 1;
+    const afterEffect = () => {
+      if (throws-- > 0) throw new Error("this call");
+      return undefined;
+    };
+    const { client } = await startTestGateway({ log: () => undefined, faults: { afterEffect } });
     const post = (line: string) =>
       fetch(`${client.baseURL}/chat/completions`, {
         method: "POST",
         headers: { authorization: "Bearer demo", "content-type": "application/json" },
         body: line.slice(line.indexOf('"body":') + '"body":'.length, -1),
       });
-    expect((await post(throwingLine("x"))).status).toBe(500);
+    expect((await post(chatLine("x", "A heist."))).status).toBe(500);
     expect((await post(chatLine("x", "A heist."))).status).toBe(200);
   });
+});
+
+test("a live call that is nested too deep is refused with the limit", async () => {
+  const { client } = await startTestGateway();
+  const refused = await refusalOf(
+    client.post("/chat/completions", { body: Buffer.from("[".repeat(10_000_000)) as never }),
+  );
+  expect(refused).toMatchObject({ status: 400, type: "invalid_request_error" });
+  expect(refused.message).toBe("400 The JSON is nested deeper than the limit of 500 levels.");
 });
 
 describe("a line of more values than a memory holds", () => {

@@ -54,7 +54,7 @@ async function emptied(url: string): Promise<void> {
     raw(`do $$ declare name text; begin
     -- No foreign keys while everything goes.
     perform set_config('session_replication_role', 'replica', true);
-    for name in select nspname from pg_namespace where nspname !~ '^(pg_|information_schema|rowmill)' loop
+    for name in select nspname from pg_namespace where nspname !~ '^(pg_|information_schema|rowmill(_worker)?$)' loop
       execute format('drop schema %I cascade', name);
     end loop;
     create schema public;

@@ -128,6 +128,7 @@ const table: SourceTable = {
   key: [column("id", "bigint")],
   columns: [column("title", "text")],
   nullableKey: [],
+  generation: null,
   relations: [],
 };
 

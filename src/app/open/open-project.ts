@@ -11,6 +11,7 @@ import { catalogueState } from "../../sources/table/catalogue-state.js";
 import { refuseChange, type TargetPlan } from "../../targets/table/ensure.js";
 import { DatabaseError, type Database } from "../../postgres/database.js";
 import * as migrations from "../../store/ledger/migrations.js";
+import * as replicas from "../../store/replicas/replicas.js";
 import { emptyMemory, type Pipeline, type WorkerContext } from "../../worker/context.js";
 import { keepLeases } from "../../worker/lease-keeper.js";
 import { makeStep, type StepOptions } from "../../worker/step.js";
@@ -52,7 +53,7 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
   const providers = parts.providers ?? (await openProviders(parts));
   // All of them before anything is made: a mistake in the last one leaves nothing behind.
   const examined = new Map<PipelineConfig, Examined>();
-  for (const pipeline of config.pipelines.filter((each) => !readsTargetOf(each, config.pipelines)))
+  for (const pipeline of config.pipelines.filter((each) => !readsMadeTable(each, config.pipelines)))
     examined.set(pipeline, await explained(pipeline, () => unlessRaced(() => examinePipeline(database, pipeline))));
   for (const [pipeline, { plan }] of examined) await explained(pipeline, () => settleChange(parts, pipeline, plan));
   await prepareSchemas(database);
@@ -84,6 +85,9 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
 }
 
 async function examineLate(parts: ProjectParts, pipeline: PipelineConfig): Promise<Examined> {
+  const { name, source } = pipeline;
+  if (source.push !== null)
+    await replicas.ensureReplica(parts.database, name, { ...source, version: source.push.version });
   const seen = await examinePipeline(parts.database, pipeline);
   await settleChange(parts, pipeline, seen.plan);
   return seen;
@@ -106,9 +110,10 @@ export function withoutKey(environment: Environment): Environment {
   return { ...environment, provider: { ...environment.provider, offline: true } };
 }
 
-/** Its source is another pipeline's target, which may not exist before that one is bound. */
-export function readsTargetOf(pipeline: PipelineConfig, all: readonly PipelineConfig[]): boolean {
-  return all.some((other) => other !== pipeline && sameTable(other.target.table, pipeline.source.table));
+/** `up` makes its source: for pushed rows, or as another pipeline's target when that one is bound. */
+export function readsMadeTable(pipeline: PipelineConfig, all: readonly PipelineConfig[]): boolean {
+  const isTarget = all.some((other) => other !== pipeline && sameTable(other.target.table, pipeline.source.table));
+  return isTarget || pipeline.source.push !== null;
 }
 
 /** Errors name the pipeline. */

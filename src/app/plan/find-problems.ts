@@ -14,7 +14,7 @@ import { examineTarget, type TargetPlan } from "../../targets/table/ensure.js";
 import { judgeUnpriced } from "../doctor/provider-checks.js";
 import { findingOf } from "../doctor/look.js";
 import { examineSource, refuseKept, wantedTarget, type ExaminedSource } from "../open/bind-pipeline.js";
-import { readsTargetOf } from "../open/open-project.js";
+import { readsMadeTable } from "../open/open-project.js";
 import type { RowFault } from "./examine-rows.js";
 import type { LedgerSetup, SetupPlan } from "./pipeline-plan.js";
 import { reading } from "./reading.js";
@@ -86,11 +86,12 @@ export function foundIn(error: unknown): Finding {
   return findingOf(error);
 }
 
-/** Null: its source is there, or no pipeline writes it. */
+/** Null: its source is there, or `up` does not make it. */
 async function readsLaterTarget({ database, pipelines }: Place, config: PipelineConfig): Promise<Finding | null> {
-  if (!readsTargetOf(config, pipelines)) return null;
+  if (!readsMadeTable(config, pipelines)) return null;
   const relation = await readOnly(database, (tx) => relationNamed(tx, config.source.table));
   if (relation !== null) return null;
+  if (config.source.push !== null) return notChecked("No row was pushed yet: rowmill up makes the table for them.");
   return notChecked(
     `Its source ${config.source.table} is the target of another pipeline, which rowmill up creates first.`,
   );

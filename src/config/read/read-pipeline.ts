@@ -19,8 +19,11 @@ import {
   section,
   text,
   uniqueList,
+  isPlainObject,
   type Place,
+  type Reader,
 } from "./readers.js";
+import { REPLICA_PREFIX, replicaTable } from "../../model/replica-name.js";
 import { DEFINITION_SYMBOL } from "../spec.js";
 
 const DAY = 86_400_000;
@@ -34,6 +37,8 @@ const POLLING_MAX_MS_DEFAULT = 300_000;
 const RECONCILE_WINDOW_MS_DEFAULT = 120_000;
 
 const COUNT_MAX = 1_000_000;
+/** Of pushed rows. */
+const KEEP_MS = { min: 3_600_000, max: 3_650 * DAY };
 const LIMIT_MAX = 1_000_000_000;
 const USD_MAX = 1_000_000_000;
 const BYTES = { min: 1_024, max: 1_000_000_000 };
@@ -73,7 +78,7 @@ function definitionOf(value: unknown): unknown {
 
 export function readPipeline(place: Place, name: string, language: ConfigLanguage): PipelineConfig {
   const at = section({ ...place, value: definitionOf(place.value) }, SECTIONS);
-  const source = readSource(at.source);
+  const source = isPush(at.source) ? readPush(at.source, name) : readSource(at.source);
   const columns = place.problems.clean(at.source.path) ? source.columns : null;
   const provider = optional(at.provider, (given) => readProvider(given, language), ADAPTERS[0].choice);
   const read = {
@@ -123,8 +128,42 @@ function readSource(place: Place): PipelineConfig["source"] {
     where: optional(at.where, readPredicate, null),
     existing: optional(at.existing, oneOf(["include", "skip"]), "include"),
     onGone: optional(at.onGone, oneOf(["drop", "keepAnswer"]), "drop"),
+    push: null,
   };
 }
+
+function isPush({ value }: Place): boolean {
+  return isPlainObject(value) && Object.hasOwn(value, "push");
+}
+
+function readPush(place: Place, name: string): PipelineConfig["source"] {
+  const at = section(place, ["push", "key", "columns", "version", "keep", "onGone"]);
+  if (at.push.value !== true) refuse(at.push, "true");
+  return {
+    kind: "table",
+    table: replicaTable(name),
+    key:
+      typeof at.key.value === "string"
+        ? [fieldName(at.key)]
+        : uniqueList(at.key, fieldName, "the name of a field, or a list of names"),
+    columns: uniqueList(at.columns, fieldName, "a list of at least one field"),
+    where: null,
+    existing: "include",
+    onGone: optional(at.onGone, oneOf(["drop", "keepAnswer"]), "drop"),
+    push: {
+      version: optional(at.version, text("the name of a field"), null),
+      keepMs: at.keep.value === "forever" ? null : optional(at.keep, duration(KEEP_MS), null),
+    },
+  };
+}
+
+/** It becomes a column of Rowmill's own table. */
+const fieldName: Reader<string> = (place) => {
+  const name = columnName(place);
+  if (name.startsWith(REPLICA_PREFIX))
+    refuse(place, `a name that does not begin with ${REPLICA_PREFIX}, as Rowmill's own`);
+  return name;
+};
 
 function readPredicate(place: Place): string {
   const expected = "an SQL condition such as \"lang = 'en'\", without the word WHERE or a semicolon at its end";

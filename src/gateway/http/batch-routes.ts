@@ -1,11 +1,10 @@
 /** Owns /v1/batches: create, retrieve, list, cancel. Returns answers; sends nothing itself. */
-import type { FastifyRequest } from "fastify";
 import type { Owner } from "../storage/api-keys.js";
 import { missingFileMessage, type NewBatch } from "../engine/batch-moves.js";
 import type { BatchRecord, BatchStore } from "../storage/batch-store.js";
 import type { Engine } from "../engine/engine.js";
 import type { FileStore } from "../storage/file-store.js";
-import { jsonBodyOf, pathParam, type HttpServer } from "./http-server.js";
+import { jsonBodyOf, pathParam, queryOf, type GatewayContext, type HttpServer } from "./http-server.js";
 import { pageOf } from "../protocol/paging.js";
 import { nowSeconds, type GatewaySettings } from "../settings.js";
 import { ok, refusal, type Answer } from "../protocol/wire.js";
@@ -46,14 +45,14 @@ interface BatchRouteParts {
 
 export function addBatchRoutes(server: HttpServer, parts: BatchRouteParts): void {
   const { batches, engine } = parts;
-  const withBatch = (answer: (record: BatchRecord) => Answer) => (request: FastifyRequest, caller: Owner) => {
+  const withBatch = (answer: (record: BatchRecord) => Answer) => (context: GatewayContext, caller: Owner) => {
     engine.wake();
-    const id = pathParam(request, "id");
+    const id = pathParam(context, "id");
     const record = batches.get(id, caller);
     return record === undefined ? refusal(404, noSuchBatch(id)) : answer(record);
   };
-  server.route("POST", "/v1/batches", (request, caller) => createBatch(request, parts, caller));
-  server.route("GET", "/v1/batches", (request, caller) => listBatches(request, parts, caller));
+  server.route("POST", "/v1/batches", (context, caller) => createBatch(context, parts, caller));
+  server.route("GET", "/v1/batches", (context, caller) => listBatches(context, parts, caller));
   server.route(
     "GET",
     "/v1/batches/:id",
@@ -66,9 +65,9 @@ export function addBatchRoutes(server: HttpServer, parts: BatchRouteParts): void
   );
 }
 
-function createBatch(request: FastifyRequest, parts: BatchRouteParts, caller: Owner): Answer {
-  const { settings, files, engine, creations } = parts;
-  const read = jsonBodyOf(request);
+async function createBatch(context: GatewayContext, parts: BatchRouteParts, caller: Owner): Promise<Answer> {
+  const { settings, files, batches, engine, creations } = parts;
+  const read = await jsonBodyOf(context);
   if ("refused" in read) return read.refused;
   const asked = readCreateRequest(read.body);
   if ("refused" in asked) return asked.refused;
@@ -81,6 +80,7 @@ function createBatch(request: FastifyRequest, parts: BatchRouteParts, caller: Ow
     const message = `Invalid purpose of file ${inputFileId}: expected 'batch', but got '${file.purpose}'.`;
     return refusal(400, message, { param: "input_file_id", code: "invalid_value" });
   }
+  if (batches.isFull) return tooManyBatches(settings);
   const waitSeconds = creations.take(nowSeconds(settings.clock));
   if (waitSeconds !== null) return tooManyCreations(settings.limits.creationsPerHour, waitSeconds);
   return ok(engine.show(engine.create({ ...asked.input, owner: caller })));
@@ -92,10 +92,17 @@ function tooManyCreations(max: number, waitSeconds: number): Answer {
   return refusal(429, message, { type: "requests", code: "rate_limit_exceeded", headers });
 }
 
-function listBatches(request: FastifyRequest, { batches, engine }: BatchRouteParts, caller: Owner): Answer {
+function tooManyBatches({ organization }: GatewaySettings): Answer {
+  const message =
+    `You exceeded your current quota: organization ${organization} has as many batches as it may. ` +
+    "They are deleted some time after their end.";
+  return refusal(429, message, { type: "insufficient_quota", code: "insufficient_quota" });
+}
+
+function listBatches(context: GatewayContext, { batches, engine }: BatchRouteParts, caller: Owner): Answer {
   engine.wake();
   const rules = { limitDefault: PAGE_DEFAULT, limitMax: PAGE_MAX, unknownAfter: noSuchBatch };
-  const query = { ...(request.query as Readonly<Record<string, unknown>>), order: "desc" };
+  const query = { ...queryOf(context), order: "desc" };
   const entries = batches.list(caller).map((record) => ({ id: record.batch.id, record }));
   const listed = pageOf(entries, query, rules);
   if ("refused" in listed) return listed.refused;

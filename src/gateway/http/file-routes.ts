@@ -1,8 +1,7 @@
 /** Owns /v1/files: upload, get, list, content, delete. Returns answers; sends nothing itself. */
-import type { FastifyRequest } from "fastify";
 import type { Owner } from "../storage/api-keys.js";
 import type { FileStore } from "../storage/file-store.js";
-import { pathParam, type HttpServer } from "./http-server.js";
+import { pathParam, queryOf, type GatewayContext, type HttpServer } from "./http-server.js";
 import { pageOf } from "../protocol/paging.js";
 import { receiveUpload, type FileParts } from "./upload.js";
 import { ok, refusal, type Answer, type FileObject } from "../protocol/wire.js";
@@ -11,13 +10,13 @@ const PAGE_MAX = 10_000;
 
 export function addFileRoutes(server: HttpServer, parts: FileParts): void {
   const { files } = parts;
-  const withFile = (answer: (file: FileObject) => Answer) => (request: FastifyRequest, caller: Owner) => {
-    const id = pathParam(request, "id");
+  const withFile = (answer: (file: FileObject) => Answer) => (context: GatewayContext, caller: Owner) => {
+    const id = pathParam(context, "id");
     const file = files.get(id, caller);
     return file === undefined ? refusal(404, noSuchFile(id), { param: "id" }) : answer(file);
   };
-  server.route("POST", "/v1/files", (request, caller) => receiveUpload(request, parts, caller));
-  server.route("GET", "/v1/files", (request, caller) => listFiles(files.list(caller), request.query));
+  server.route("POST", "/v1/files", (context, caller) => receiveUpload(context, parts, caller));
+  server.route("GET", "/v1/files", (context, caller) => listFiles(files.list(caller), queryOf(context)));
   server.route("GET", "/v1/files/:id", withFile(ok));
   server.route(
     "GET",
@@ -31,8 +30,7 @@ export function addFileRoutes(server: HttpServer, parts: FileParts): void {
   );
 }
 
-function listFiles(files: readonly FileObject[], query: unknown): Answer {
-  const asked = { ...(query as Readonly<Record<string, unknown>>) };
+function listFiles(files: readonly FileObject[], asked: Readonly<Record<string, unknown>>): Answer {
   const { purpose } = asked;
   const kept = files.filter((file) => purpose === undefined || file.purpose === purpose);
   const rules = { limitDefault: PAGE_MAX, limitMax: PAGE_MAX, unknownAfter: noSuchFile };

@@ -1,78 +1,99 @@
 /**
- * Owns HTTP: authentication, request ids, dates, the error envelope, the journal of calls, and sending answers with the
- * faults of a test. Routes only return answers. A client that hangs up loses only its call. An unexpected error answers
- * 500 in OpenAI's envelope and is logged; the server continues.
+ * Owns HTTP: authentication, rates, request ids, dates, the error envelope, the journal of calls, and the faults of a
+ * test. Routes only return answers. A client that hangs up loses only its call. An unexpected error answers 500 in
+ * OpenAI's envelope and is logged; the server continues.
  */
-import { createReadStream } from "node:fs";
-import http from "node:http";
-import https from "node:https";
-import { Readable } from "node:stream";
-import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import type { HttpBindings } from "@hono/node-server";
+import { Hono, type Context } from "hono";
+import { routePath } from "hono/route";
+import type { BodyRefusal } from "../../http/body-refusal.js";
+import { CallerRates } from "../../http/caller-rates.js";
+import { readJson } from "../../http/read-json.js";
+import { serve, type HttpListener } from "../../http/serve.js";
 import { ownerOf, type Owner } from "../storage/api-keys.js";
 import type { Call, Fault } from "../engine/faults.js";
-import type { Journal } from "../storage/journal.js";
-import { parseJson } from "../protocol/json.js";
+import type { CallLog } from "../storage/call-log.js";
 import type { GatewaySettings } from "../settings.js";
-import { newId, refusal, SERVER_ERROR, type Answer } from "../protocol/wire.js";
+import { errorBody, newId, refusal, SERVER_ERROR, type Answer } from "../protocol/wire.js";
+import { responseOf, sendBroken } from "./replies.js";
 
 /** A live chat completion may carry a long text; batches come as files. */
 const JSON_BODY_BYTES_MAX = 16 * 1024 * 1024;
-/** A whole upload of 200 MB over a slow line must fit. */
-const REQUEST_TIMEOUT_MS = 10 * 60_000;
-const KEEP_ALIVE_TIMEOUT_MS = 72_000;
-const HEAD_BYTES_MAX = 16 * 1024;
 const PARAM_CHARS_MAX = 200;
-const JOURNAL_PATH_CHARS_MAX = 200;
 const NO_ROUTE = "no route";
+/** One allowance for all callers of a gateway without keys. */
+const ANY_CALLER = "any";
 
 export interface HttpParts {
   readonly settings: GatewaySettings;
-  readonly journal: Journal;
+  readonly calls: CallLog;
 }
 
+interface GatewayEnv {
+  readonly Bindings: HttpBindings;
+  /** `known`: the call came with a key. */
+  readonly Variables: { requestId: string; known: { readonly caller: Owner } | null };
+}
+export type GatewayContext = Context<GatewayEnv>;
+
 /** `caller`: the owner of the files and batches that the call sees. */
-export type Effect = (request: FastifyRequest, caller: Owner) => Answer | Promise<Answer>;
+export type Effect = (context: GatewayContext, caller: Owner) => Answer | Promise<Answer>;
 
 export class HttpServer {
-  readonly app: FastifyInstance;
+  readonly app = new Hono<GatewayEnv>();
   readonly #parts: HttpParts;
-  /** The calls that came with a key. */
-  readonly #known = new WeakMap<FastifyRequest, { readonly caller: Owner }>();
+  readonly #rates: CallerRates;
+  #listener: HttpListener | null = null;
 
   constructor(parts: HttpParts) {
     this.#parts = parts;
-    this.app = createApp(parts.settings);
-    this.app.removeAllContentTypeParsers();
-    this.app.addContentTypeParser("*", { parseAs: "string" }, (_request, body, done) => done(null, body));
-    this.app.addHook("onRequest", (request, reply) => this.#receive(request, reply));
-    this.app.setNotFoundHandler((request, reply) => this.#send(request, reply, unknownUrl(request)));
-    this.app.setErrorHandler((error, request, reply) => this.#send(request, reply, this.#answerTo(error)));
+    this.#rates = new CallerRates({ callsPerMinute: parts.settings.limits.callsPerMinute });
+    this.app.use("*", async (context, next) => (await this.#receive(context)) ?? next());
+    this.app.notFound((context) => this.#send(context, unknownUrl(context)));
+    this.app.onError((error, context) => this.#send(context, this.#answerTo(error)));
   }
 
   /** `effect` is on disk when it returns. */
   route(method: "GET" | "POST" | "DELETE", url: string, effect: Effect): void {
-    this.app.route({
-      method,
-      url,
-      handler: async (request, reply) => {
-        const known = this.#known.get(request);
-        if (known === undefined) throw new Error("a call that was not authorized");
-        const answer = await effect(request, known.caller);
-        const fault = await this.#parts.settings.faults.afterEffect(callOf(request), answer);
-        return this.#send(request, reply, answer, fault);
-      },
+    this.app.on(method, url, async (context) => {
+      const { known } = context.var;
+      if (known === null) throw new Error("a call that was not authorized");
+      const answer = await effect(context, known.caller);
+      const fault = await this.#parts.settings.faults.afterEffect(callOf(context), answer);
+      return this.#send(context, answer, fault);
     });
   }
 
-  async #receive(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
-    reply.header("x-request-id", request.id);
-    reply.header("date", new Date(this.#parts.settings.clock.nowMs()).toUTCString());
-    const known = this.#authorize(request.headers.authorization);
-    if ("refused" in known) return this.#send(request, reply, known.refused);
-    this.#known.set(request, known);
-    const fault = await this.#parts.settings.faults.beforeEffect(callOf(request));
-    if (fault === undefined) return undefined;
-    return this.#send(request, reply, refusal(500, "A scripted fault without a reply."), fault);
+  /** Returns the port. */
+  async listen(): Promise<number> {
+    const { host, port, tls, log, clock } = this.#parts.settings;
+    const explain = (status: number, message: string): Response => {
+      const body = status < 500 ? errorBody(message) : SERVER_ERROR;
+      const headers = { "x-request-id": newId("req_"), date: new Date(clock.nowMs()).toUTCString() };
+      return responseOf({ kind: "json", status, body }, headers);
+    };
+    const fetch = (request: Request, env: HttpBindings) => this.app.fetch(request, env);
+    this.#listener = await serve({ fetch, host, port, tls, explain, log });
+    return this.#listener.port;
+  }
+
+  /** Disconnects all clients. */
+  async close(): Promise<void> {
+    await this.#listener?.close(0);
+  }
+
+  /** Answers what needs no effect: calls without a key, above the rate, or with a scripted fault. */
+  async #receive(context: GatewayContext): Promise<Response | null> {
+    context.set("requestId", newId("req_"));
+    context.set("known", null);
+    const known = this.#authorize(context.req.header("authorization"));
+    if ("refused" in known) return this.#send(context, known.refused);
+    context.set("known", known);
+    const waitMs = this.#rates.take(known.caller ?? ANY_CALLER, this.#parts.settings.clock.nowMs());
+    if (waitMs !== null) return this.#send(context, tooManyCalls(this.#parts.settings, waitMs));
+    const fault = await this.#parts.settings.faults.beforeEffect(callOf(context));
+    if (fault !== undefined) return this.#send(context, refusal(500, "A scripted fault without a reply."), fault);
+    return callOf(context).route === NO_ROUTE ? this.#send(context, unknownUrl(context)) : null;
   }
 
   #authorize(header: string | undefined): { readonly caller: Owner } | { readonly refused: Answer } {
@@ -91,129 +112,89 @@ export class HttpServer {
     return { refused: refusal(401, "Incorrect API key provided.", { code: "invalid_api_key" }) };
   }
 
-  #send(request: FastifyRequest, reply: FastifyReply, answer: Answer, fault?: Fault): FastifyReply {
+  #send(context: GatewayContext, answer: Answer, fault?: Fault): Response {
     const changed: Answer = fault?.kind === "reply" ? { ...fault, kind: "json" } : answer;
-    this.#note(request, fault?.kind === "drop" ? null : changed.status);
-    if (fault === undefined || fault.kind === "reply") return sendWhole(reply, changed);
-    sendBroken(reply, changed, fault);
-    return reply;
+    this.#note(context, fault?.kind === "drop" ? null : changed.status);
+    const date = new Date(this.#parts.settings.clock.nowMs()).toUTCString();
+    const headers = { "x-request-id": context.var.requestId, date };
+    if (fault === undefined || fault.kind === "reply") return responseOf(changed, headers);
+    return sendBroken(context.env.outgoing, changed, { fault, headers });
   }
 
   /** Only calls with a key: others could fill the disk. */
-  #note(request: FastifyRequest, status: number | null): void {
-    if (!this.#known.has(request)) return;
-    const { method, route, requestId, ...call } = callOf(request);
-    const at = this.#parts.settings.clock.nowMs();
-    const path = call.path.slice(0, JOURNAL_PATH_CHARS_MAX);
-    this.#parts.journal.append({ kind: "call", at, requestId, method, route, path, status });
+  #note(context: GatewayContext, status: number | null): void {
+    if (context.var.known === null) return;
+    const { method, route, path, requestId } = callOf(context);
+    this.#parts.calls.note({ requestId, method, route, path, status });
   }
 
   #answerTo(error: unknown): Answer {
-    const { statusCode, message } = describeError(error);
-    if (statusCode < 500) return refusal(statusCode, message);
     this.#parts.settings.log(error instanceof Error ? (error.stack ?? error.message) : String(error));
     return { kind: "json", status: 500, body: SERVER_ERROR };
   }
 }
 
-function createApp({ tls }: GatewaySettings): FastifyInstance {
-  return fastify({
-    bodyLimit: JSON_BODY_BYTES_MAX,
-    forceCloseConnections: true,
-    routerOptions: { maxParamLength: PARAM_CHARS_MAX },
-    exposeHeadRoutes: false,
-    genReqId: () => newId("req_"),
-    serverFactory: (handler) => {
-      const options = { maxHeaderSize: HEAD_BYTES_MAX, requestTimeout: REQUEST_TIMEOUT_MS };
-      const server =
-        tls === null ? http.createServer(options, handler) : https.createServer({ ...options, ...tls }, handler);
-      server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
-      return server;
-    },
-  });
-}
-
-function callOf(request: FastifyRequest): Call {
-  const length = request.headers["content-length"];
-  const path = request.url.split("?", 1)[0] ?? "";
+function callOf(context: GatewayContext): Call {
+  const { req } = context;
+  const length = req.header("content-length");
   return {
-    method: request.method,
-    route: request.routeOptions.url ?? NO_ROUTE,
-    path,
-    query: request.query as Readonly<Record<string, unknown>>,
-    requestId: request.id,
+    method: req.method,
+    route: routeOf(context),
+    path: req.path,
+    query: queryOf(context),
+    requestId: context.var.requestId,
     contentLength: length === undefined ? null : Number(length),
   };
 }
 
-function unknownUrl(request: FastifyRequest): Answer {
-  const { method, path } = callOf(request);
-  return refusal(404, `Invalid URL (${method} ${path})`);
+/** HEAD is no GET here, as at OpenAI. */
+function routeOf(context: GatewayContext): string {
+  const { method, path } = context.req;
+  const found = routePath(context, -1);
+  const isTooLong = path.split("/").some((part) => part.length > PARAM_CHARS_MAX);
+  return found.endsWith("*") || isTooLong || method === "HEAD" ? NO_ROUTE : found;
 }
 
-/** Fastify's errors have a status: body too large, malformed multipart, a client that hung up. */
-function describeError(error: unknown): { statusCode: number; message: string } {
-  if (!(error instanceof Error)) return { statusCode: 500, message: String(error) };
-  const statusCode = "statusCode" in error && typeof error.statusCode === "number" ? error.statusCode : 500;
-  return { statusCode, message: error.message };
+/** A name that occurs more than once has a list. */
+export function queryOf({ req }: GatewayContext): Readonly<Record<string, unknown>> {
+  const all = Object.entries(req.queries());
+  return Object.fromEntries(all.map(([name, values]) => [name, values.length === 1 ? values[0] : values]));
 }
 
-function sendWhole(reply: FastifyReply, answer: Answer): FastifyReply {
-  void reply.code(answer.status).headers(headersOf(answer));
-  if (answer.kind === "json") return reply.send(JSON.stringify(answer.body));
-  return reply.send(createReadStream(answer.path));
+function unknownUrl({ req }: GatewayContext): Answer {
+  return refusal(404, `Invalid URL (${req.method} ${req.path})`);
 }
 
-function headersOf(answer: Answer): Record<string, string> {
-  if (answer.kind === "json") return { "content-type": "application/json", ...answer.headers };
-  return {
-    "content-type": "application/octet-stream",
-    "content-length": String(answer.bytes),
-    "content-disposition": `attachment; filename="${answer.filename.replaceAll(/[^\w.-]/g, "_")}"`,
-  };
-}
-
-/** Headers announce the whole body; only `afterBytes` of it follow. */
-function sendBroken(reply: FastifyReply, answer: Answer, fault: Exclude<Fault, { kind: "reply" }>): void {
-  reply.hijack();
-  const { raw } = reply;
-  if (fault.kind === "drop") {
-    raw.destroy();
-    return;
-  }
-  const text = answer.kind === "json" ? Buffer.from(JSON.stringify(answer.body)) : null;
-  const bytes = text?.length ?? (answer.kind === "file" ? answer.bytes : 0);
-  const own = Object.entries(reply.getHeaders()).map(([name, value]) => [name, String(value)]);
-  raw.writeHead(answer.status, { ...Object.fromEntries(own), ...headersOf(answer), "content-length": String(bytes) });
-  const end = Math.min(fault.afterBytes, bytes);
-  if (end === 0) raw.flushHeaders();
-  const sent = piece(answer, text, end);
-  sent.pipe(raw, { end: false });
-  // Ended, not destroyed: what was written still reaches the client.
-  if (fault.kind === "cut") sent.once("end", () => raw.socket?.end());
-}
-
-function piece(answer: Answer, text: Buffer | null, end: number): Readable {
-  if (text !== null || end === 0) return Readable.from(end === 0 ? [] : [text?.subarray(0, end)]);
-  return createReadStream(answer.kind === "file" ? answer.path : "", { end: end - 1 });
+function tooManyCalls({ limits, organization }: GatewaySettings, waitMs: number): Answer {
+  const { callsPerMinute: max } = limits;
+  const seconds = Math.ceil(waitMs / 1_000);
+  const message =
+    `Rate limit reached in organization ${organization} on requests per min (RPM): Limit ${max}, Used ${max}, ` +
+    `Requested 1. Please try again in ${seconds}s.`;
+  const headers = { "retry-after": String(seconds) };
+  return refusal(429, message, { type: "requests", code: "rate_limit_exceeded", headers });
 }
 
 /** The body of a JSON call, or the refusal of one that is not a JSON object. An absent body is `{}`. */
-export function jsonBodyOf(
-  request: FastifyRequest,
-): { readonly body: Record<string, unknown> } | { readonly refused: Answer } {
-  const text = typeof request.body === "string" && request.body !== "" ? request.body : "{}";
-  const body = parseJson(text);
-  if (typeof body === "object" && body !== null && !Array.isArray(body)) return { body: { ...body } };
-  const message =
-    "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library " +
-    "correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)";
-  return { refused: refusal(400, message) };
+export async function jsonBodyOf({
+  req,
+}: GatewayContext): Promise<{ readonly body: Record<string, unknown> } | { readonly refused: Answer }> {
+  const read = await readJson(req.raw, { bytesMax: JSON_BODY_BYTES_MAX });
+  if (read === null) return { body: {} };
+  if ("refused" in read) return { refused: bodyRefusal(read.refused) };
+  const { value } = read;
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return { body: { ...value } };
+  return { refused: refusal(400, NOT_JSON) };
 }
 
-export function pathParam(request: FastifyRequest, name: string): string {
-  const { params } = request;
-  const value =
-    typeof params === "object" && params !== null ? Object.entries(params).find(([key]) => key === name)?.[1] : "";
-  return typeof value === "string" ? value : "";
+const NOT_JSON =
+  "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library " +
+  "correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)";
+
+export function bodyRefusal({ code, status, message }: BodyRefusal): Answer {
+  return code === "json_malformed" ? refusal(400, NOT_JSON) : refusal(status, message);
+}
+
+export function pathParam({ req }: GatewayContext, name: string): string {
+  return req.param(name) ?? "";
 }

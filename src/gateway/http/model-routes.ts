@@ -1,7 +1,6 @@
 /** Owns /v1/models and live /v1/chat/completions, answered by the same model as batches. Sends nothing itself. */
-import type { FastifyRequest } from "fastify";
 import { userTextOf, type ChatModel } from "../engine/chat-model.js";
-import { jsonBodyOf, pathParam, type HttpServer } from "./http-server.js";
+import { jsonBodyOf, pathParam, type GatewayContext, type HttpServer } from "./http-server.js";
 import { contentHashOf, type Journal } from "../storage/journal.js";
 import type { JsonObject } from "../protocol/json.js";
 import { nowSeconds, type GatewaySettings } from "../settings.js";
@@ -19,15 +18,15 @@ export function addModelRoutes(server: HttpServer, parts: ModelRouteParts): void
   const describe = (id: string) => ({ id, object: "model", created, owned_by: model.ownedBy });
   const names = settings.models ?? model.names;
   server.route("GET", "/v1/models", () => ok({ object: "list", data: names.map(describe) }));
-  server.route("GET", "/v1/models/:id", (request) => {
-    const id = pathParam(request, "id");
+  server.route("GET", "/v1/models/:id", (context) => {
+    const id = pathParam(context, "id");
     return names.includes(id) ? ok(describe(id)) : unknownModel(id);
   });
-  server.route("POST", "/v1/chat/completions", (request) => complete(request, parts));
+  server.route("POST", "/v1/chat/completions", (context) => complete(context, parts));
 }
 
-async function complete(request: FastifyRequest, { model, settings, journal }: ModelRouteParts): Promise<Answer> {
-  const read = jsonBodyOf(request);
+async function complete(context: GatewayContext, { model, settings, journal }: ModelRouteParts): Promise<Answer> {
+  const read = await jsonBodyOf(context);
   if ("refused" in read) return read.refused;
   const body = read.body as JsonObject;
   if (typeof body["model"] !== "string") return refusal(400, "you must provide a model parameter");

@@ -4,9 +4,11 @@
  */
 import { createWriteStream } from "node:fs";
 import { rm } from "node:fs/promises";
-import { Transform, type Readable, type TransformCallback } from "node:stream";
+import { Readable, Transform, type TransformCallback } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import type { FastifyRequest } from "fastify";
+import { Busboy } from "@fastify/busboy";
+import { BodyRefused, type BodyRefusal } from "../../http/body-refusal.js";
+import { bodyChunks } from "../../http/read-body.js";
 import type { Owner } from "../storage/api-keys.js";
 import { readExpiry } from "../protocol/expiry-field.js";
 import type { FileStore } from "../storage/file-store.js";
@@ -15,8 +17,13 @@ import { parseJson } from "../protocol/json.js";
 import type { Journal } from "../storage/journal.js";
 import type { GatewaySettings } from "../settings.js";
 import { newId, ok, refusal, type Answer } from "../protocol/wire.js";
+import { bodyRefusal, type GatewayContext } from "./http-server.js";
 
 const PURPOSES = ["fine-tune", "assistants", "batch", "user_data", "vision", "evals"];
+
+/** What a form may have next to its file: fields, boundaries, headers. */
+const FORM_BYTES_MAX = 1024 * 1024;
+const FORM_LIMITS = { files: 1, fields: 16, fieldSize: 4_096, headerPairs: 64, headerSize: 16 * 1024 };
 
 export interface FileParts {
   readonly settings: GatewaySettings;
@@ -33,36 +40,82 @@ interface Received {
 }
 
 /** Returns the file object, or refuses and keeps nothing. */
-export async function receiveUpload(request: FastifyRequest, parts: FileParts, owner: Owner): Promise<Answer> {
-  if (!request.isMultipart()) return refusal(400, "Expected a multipart/form-data body with a file.");
+export async function receiveUpload(context: GatewayContext, parts: FileParts, owner: Owner): Promise<Answer> {
+  const contentType = context.req.header("content-type") ?? "";
+  if (!/^multipart\/form-data\b/i.test(contentType))
+    return refusal(400, "Expected a multipart/form-data body with a file.");
+  if (parts.files.isFull || parts.files.bytes >= parts.settings.limits.storedBytesMax) return noRoom(parts.settings);
   const path = parts.files.temporaryPath();
   try {
-    const { fields, received } = await readParts(request, path);
+    const { limits } = parts.settings;
+    const body = bodyChunks(context.req.raw, { bytesMax: limits.bytesMax + FORM_BYTES_MAX });
+    const { fields, received } = await readForm(body, { contentType, path, fileBytesMax: limits.bytesMax });
     return storeUpload(parts, { path, owner, fields, received });
   } catch (error) {
-    if (!isClientsFault(error, request)) throw error;
-    return refusal(400, "The multipart body could not be read to its end.");
+    if (error instanceof BodyRefused) return refuseBody(error.refusal);
+    if (!isClientsFault(error, context.req.raw)) throw error;
+    return refusal(400, CUT);
   } finally {
     await rm(path, { force: true });
   }
 }
 
-/** The body broke off or is malformed: the parser's errors have no code, those of the disk do. */
-function isClientsFault(error: unknown, request: FastifyRequest): boolean {
-  return (error instanceof Error && !("code" in error)) || (request.raw.destroyed && !request.raw.complete);
+/** Not for outputs of batches: their requests have been executed. */
+function noRoom({ limits, organization }: GatewaySettings): Answer {
+  const gigabytes = (limits.storedBytesMax / 1e9).toLocaleString("en-US");
+  const message =
+    `You exceeded your current quota: organization ${organization} stores as many files, or as many bytes ` +
+    `(${gigabytes} GB), as it may. Please delete files that you no longer need.`;
+  return refusal(429, message, { type: "insufficient_quota", code: "insufficient_quota" });
 }
 
-async function readParts(
-  request: FastifyRequest,
-  path: string,
-): Promise<{ fields: ReadonlyMap<string, string>; received: Received | null }> {
+const CUT = "The multipart body could not be read to its end.";
+const TOO_LARGE = "File is too large.";
+
+function refuseBody(refused: BodyRefusal): Answer {
+  if (refused.code === "body_too_large") return refusal(400, TOO_LARGE);
+  return refused.code === "body_cut" ? refusal(400, CUT) : bodyRefusal(refused);
+}
+
+/** The form is malformed: the parser's errors have no code, those of the disk do. Or the client is gone. */
+function isClientsFault(error: unknown, request: Request): boolean {
+  return (error instanceof Error && !("code" in error)) || request.signal.aborted;
+}
+
+interface FormRules {
+  readonly contentType: string;
+  /** Where the file goes. */
+  readonly path: string;
+  readonly fileBytesMax: number;
+}
+
+interface Form {
+  readonly fields: ReadonlyMap<string, string>;
+  readonly received: Received | null;
+}
+
+/** Never by `formData()`, which holds the whole body in memory. */
+async function readForm(body: AsyncIterable<Buffer>, { contentType, path, fileBytesMax }: FormRules): Promise<Form> {
+  const limits = { ...FORM_LIMITS, fileSize: fileBytesMax };
+  const form = new Busboy({ headers: { "content-type": contentType }, limits });
+  const source = Readable.from(body, { objectMode: false });
   const fields = new Map<string, string>();
-  let received: Received | null = null;
-  for await (const part of request.parts()) {
-    if (part.type === "field") fields.set(part.fieldname, String(part.value));
-    else if (part.fieldname === "file") received = await receive(part.file, part.filename, path);
-    else part.file.resume();
+  const receiving: { readonly file: Readable; readonly done: Promise<Received> }[] = [];
+  form.on("field", (name, value) => fields.set(name, value));
+  form.on("file", (name, file, filename) => {
+    if (name !== "file") return void file.resume();
+    const done = receive(file, filename, path);
+    done.catch((error: unknown) => source.destroy(error instanceof Error ? error : new Error(String(error))));
+    receiving.push({ file, done });
+  });
+  try {
+    await pipeline(source, form);
+  } catch (error) {
+    for (const { file } of receiving) file.destroy();
+    await Promise.allSettled(receiving.map(({ done }) => done));
+    throw error;
   }
+  const [received = null] = await Promise.all(receiving.map(({ done }) => done));
   return { fields, received };
 }
 
@@ -93,7 +146,7 @@ function storeUpload(
   if (received === null) return missing("file");
   const expiry = readExpiry(fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]"), "expires_after");
   if ("refused" in expiry) return expiry.refused;
-  if (received.tooLarge) return refusal(400, "File is too large.");
+  if (received.tooLarge) return refusal(400, TOO_LARGE);
   const wrong = purpose === "batch" ? batchFileProblem(received) : null;
   if (wrong !== null) return refusal(400, wrong);
   const ttlDefault = purpose === "batch" ? settings.fileTtlSeconds : null;

@@ -1,5 +1,5 @@
 /** Reads a JSONL file as chunks of lines in bounded memory, split only at the byte 0x0A (U+2028 is text). */
-import { open } from "node:fs/promises";
+import { open, type FileHandle } from "node:fs/promises";
 
 const READ_BYTES = 256 * 1024;
 /** A chunk ends with the line that reaches this. */
@@ -7,10 +7,13 @@ const CHUNK_CHARS_MAX = 16 * 1024 * 1024;
 /** A longer line is given as null, and not held in memory. */
 export const LINE_BYTES_MAX = 16 * 1024 * 1024;
 
-/** Lines without line feed; null for a line that is too long. A last empty piece is not a line. */
-export async function* readLineChunks(path: string, linesPerChunk: number): AsyncGenerator<readonly (string | null)[]> {
+/** Lines without line feed; null for a line that is too long. A last empty piece is not a line. Closes a handle. */
+export async function* readLineChunks(
+  file: string | FileHandle,
+  linesPerChunk: number,
+): AsyncGenerator<readonly (string | null)[]> {
   const splitter = new LineSplitter();
-  const handle = await open(path, "r");
+  const handle = typeof file === "string" ? await open(file, "r") : file;
   let chunk: (string | null)[] = [];
   let chars = 0;
   try {

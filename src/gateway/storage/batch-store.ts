@@ -2,6 +2,7 @@
  * Owns `batches/`: the records of batches, on disk and in memory. Each change of status is on disk before anyone can
  * see it. Counts of a running batch are only in memory; after a restart they come from its work file.
  */
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { RowmillError } from "../../model/errors.js";
@@ -44,9 +45,9 @@ export class BatchStore {
 
   /** Writes it to disk. @throws RowmillError `refused` if there are too many */
   add(record: Omit<BatchRecord, "sequence">): BatchRecord {
-    if (this.#records.size >= BATCHES_MAX) {
+    if (this.isFull) {
       throw new RowmillError("refused", `The gateway already holds ${BATCHES_MAX} batches.`, {
-        hints: ["Start the gateway with an empty data folder."],
+        hints: ["Keep ended batches for fewer days, or start the gateway with an empty data folder."],
       });
     }
     const numbered = { ...record, sequence: this.#nextSequence };
@@ -58,6 +59,16 @@ export class BatchStore {
   save(record: BatchRecord): void {
     writeJsonAtomic(join(this.#dir, `${record.batch.id}.json`), record);
     if (isTerminal(record.batch.status)) this.#running.delete(record);
+  }
+
+  get isFull(): boolean {
+    return this.#records.size >= BATCHES_MAX;
+  }
+
+  /** Of a batch that has ended. */
+  delete(id: string): void {
+    rmSync(join(this.#dir, `${id}.json`), { force: true });
+    this.#records.delete(id);
   }
 
   /** Undefined if it does not exist, or belongs to another owner. */

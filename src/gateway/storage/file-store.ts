@@ -38,6 +38,7 @@ export class FileStore {
   readonly #dir: string;
   readonly #clock: Clock;
   #nextSequence = 1;
+  #bytes = 0;
 
   constructor(dir: string, clock: Clock) {
     this.#dir = dir;
@@ -56,7 +57,7 @@ export class FileStore {
 
   /** Moves the bytes. Adding an id again replaces that file, as a restarted batch does with its output. */
   add(file: NewFile): FileObject {
-    if (this.#records.size >= FILES_MAX) {
+    if (this.isFull) {
       throw new RowmillError("refused", `The gateway already holds ${FILES_MAX} files.`, {
         hints: ["Delete some files, or start the gateway with an empty data folder."],
       });
@@ -84,10 +85,27 @@ export class FileStore {
   get(id: string, caller: Owner): FileObject | undefined {
     const record = this.#records.get(id);
     if (record === undefined || !maySee(caller, record.owner)) return undefined;
-    const { expires_at: expiresAt } = record.file;
-    if (expiresAt === null || expiresAt > nowSeconds(this.#clock)) return record.file;
+    if (!this.#hasExpired(record)) return record.file;
     this.delete(id);
     return undefined;
+  }
+
+  /** Of all files together. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get isFull(): boolean {
+    return this.#records.size >= FILES_MAX;
+  }
+
+  deleteExpired(countMax: number): void {
+    const expired = [...this.#records.values()].filter((record) => this.#hasExpired(record));
+    for (const { file } of expired.slice(0, countMax)) this.delete(file.id);
+  }
+
+  #hasExpired({ file: { expires_at: expiresAt } }: FileRecord): boolean {
+    return expiresAt !== null && expiresAt <= nowSeconds(this.#clock);
   }
 
   bytesPath(id: string): string {
@@ -96,7 +114,10 @@ export class FileStore {
 
   /** True if it existed. */
   delete(id: string): boolean {
-    if (!this.#records.delete(id)) return false;
+    const record = this.#records.get(id);
+    if (record === undefined) return false;
+    this.#records.delete(id);
+    this.#bytes -= record.file.bytes;
     rmSync(this.#objectPath(id), { force: true });
     rmSync(this.bytesPath(id), { force: true });
     return true;
@@ -127,6 +148,7 @@ export class FileStore {
   }
 
   #remember(record: FileRecord): void {
+    this.#bytes += record.file.bytes - (this.#records.get(record.file.id)?.file.bytes ?? 0);
     this.#records.delete(record.file.id);
     this.#records.set(record.file.id, record);
     this.#nextSequence = Math.max(this.#nextSequence, record.sequence + 1);

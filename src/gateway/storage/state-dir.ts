@@ -12,7 +12,7 @@ export interface StateDir {
   readonly filesDir: string;
   readonly batchesDir: string;
   readonly workDir: string;
-  readonly journalPath: string;
+  readonly root: string;
   /** Releases the lock. */
   close(): void;
 }
@@ -27,13 +27,14 @@ export function openStateDir(dataDir: string): StateDir {
     filesDir: join(root, "files"),
     batchesDir: join(root, "batches"),
     workDir: join(root, "work"),
-    journalPath: journalPathOf(root),
+    root,
   };
   for (const dir of [root, paths.filesDir, paths.batchesDir, paths.workDir]) {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
   }
   const lockPath = join(root, "lock");
   takeLock(root, lockPath);
+  removeLeftovers(root);
   removeLeftovers(paths.filesDir);
   removeLeftovers(paths.batchesDir);
   return {
@@ -43,10 +44,6 @@ export function openStateDir(dataDir: string): StateDir {
       rmSync(lockPath, { force: true });
     },
   };
-}
-
-export function journalPathOf(dataDir: string): string {
-  return join(resolve(dataDir), "journal.jsonl");
 }
 
 function takeLock(root: string, lockPath: string): void {

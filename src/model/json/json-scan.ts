@@ -28,8 +28,8 @@ export function* numbersIn(json: string): Generator<string> {
   }
 }
 
-/** The end of the value at `start`; if it is not JSON, minus the place where that shows. */
-function endOfValue(text: string, start: number): number {
+/** The end of the object or list at `start`; if it is not JSON, or too deep, minus the place where that shows. */
+export function endOfValue(text: string, start: number, depthMax = Infinity): number {
   const closers: string[] = [];
   let expected: "value" | "key" | "comma" = "value";
   let isFresh = false;
@@ -46,6 +46,7 @@ function endOfValue(text: string, start: number): number {
       at += 1;
       expected = closers.at(-1) === "}" ? "key" : "value";
     } else if (expected === "value" && (character === "{" || character === "[")) {
+      if (closers.length >= depthMax) return -at;
       closers.push(character === "{" ? "}" : "]");
       at += 1;
       [expected, isFresh] = [character === "{" ? "key" : "value", true];

@@ -15,6 +15,8 @@ import {
   type Reader,
   type Sql,
 } from "../../postgres/database.js";
+import { REPLICA_SCHEMA } from "../../model/replica-name.js";
+import * as replicas from "../../store/replicas/replicas.js";
 import { catalogueColumns, type CatalogueColumn, type TableColumn } from "./columns.js";
 
 export type { TableColumn } from "./columns.js";
@@ -63,6 +65,8 @@ export interface SourceTable {
   readonly columns: readonly TableColumn[];
   /** Key columns that may be null; such a row has no key. */
   readonly nullableKey: readonly string[];
+  /** Of pushed rows: only those of this generation count. Null: a table of the user's. */
+  readonly generation: number | null;
   /** The table and all its partitions, at any depth: each gets the triggers. */
   readonly relations: readonly { readonly oid: number; readonly qualified: string }[];
 }
@@ -111,7 +115,8 @@ export async function inspectTable(
   const nullableKey = key.filter((column) => !column.notNull).map((column) => column.name);
   const relations = await readRelations(client, relation.oid);
   const { oid, schema, name, qualified, from } = relation;
-  return { oid, schema, name, qualified, from, key, columns: declared, nullableKey, relations };
+  const generation = schema === REPLICA_SCHEMA ? ((await replicas.replicaOf(client, name))?.generation ?? null) : null;
+  return { oid, schema, name, qualified, from, key, columns: declared, nullableKey, generation, relations };
 }
 
 async function requireUtf8(client: Reader): Promise<void> {

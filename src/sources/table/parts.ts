@@ -53,10 +53,19 @@ export function tableParts(table: SourceTable, options: TableSourceOptions): Tab
       " and ",
     ),
     rows: weighRows(table.columns),
-    matches: options.where === null ? sql`true` : sql`(${raw(options.where)})`,
+    matches: matchesOf(table, options),
     existedBefore: options.skipBefore === null ? sql`false` : visibleBefore(sql`s.xmin`, options.skipBefore),
     statement: options.where === null ? (statement) => statement : underRolePath,
   };
+}
+
+/** No row of an earlier generation has all columns. */
+function matchesOf({ generation }: SourceTable, { where }: TableSourceOptions): Sql {
+  const conditions = [
+    ...(generation === null ? [] : [sql`s.rowmill_generation operator(pg_catalog.=) ${raw(String(generation))}`]),
+    ...(where === null ? [] : [sql`(${raw(where)})`]),
+  ];
+  return conditions.length === 0 ? sql`true` : join(conditions, " and ");
 }
 
 /** As `k`, with the place of each from 1 on. */

@@ -10,6 +10,9 @@ import { openProject } from "../../../app/open/open-project.js";
 import { openProviders } from "../../../app/open/providers.js";
 import { runRound, sweepAll } from "../../../app/open/round.js";
 import * as arrivals from "../../../store/requests/arrivals.js";
+import { isLoopback, type HttpAddress } from "../../../model/http-address.js";
+import { startService, type ListeningService } from "../../../service/listen.js";
+import * as tokens from "../../../store/tokens/tokens.js";
 import type { ProjectConfig } from "../../../model/pipeline.js";
 import { thrownMessage } from "../../../model/words/thrown-message.js";
 import type { Reader } from "../../../postgres/database.js";
@@ -44,6 +47,7 @@ export interface UpOptions extends ProjectOptions {
   readonly untilIdle?: true;
   readonly yes?: true;
   readonly printSql?: true;
+  readonly http?: HttpAddress;
 }
 
 /** `names`: of the pipelines to work on; none: all of the config. */
@@ -78,7 +82,12 @@ export async function runUp(cli: Cli, names: readonly string[], options: UpOptio
         const parts = { ...project, providers, database: opened.database, log, allowChange };
         const context = await patient(() => openProject(parts));
         await patient(() => warnOfLeftovers(terminal, context, all.config));
-        return await workWith(cli, context, { ...options, configWatch, signal, log, patient });
+        const service = await serveHttp(terminal, context, options.http ?? (isOnce(options) ? null : all.config.http));
+        try {
+          return await workWith(cli, context, { ...options, configWatch, signal, log, patient });
+        } finally {
+          await service?.close();
+        }
       } finally {
         await opened.close();
       }
@@ -87,6 +96,26 @@ export async function runUp(cli: Cli, names: readonly string[], options: UpOptio
       ending.abort();
     }
   });
+}
+
+/** A run that ends by itself serves nothing. */
+function isOnce({ once, untilIdle }: UpOptions): boolean {
+  return once === true || untilIdle === true;
+}
+
+async function serveHttp(
+  terminal: Terminal,
+  { database, log }: WorkerContext,
+  address: HttpAddress | null,
+): Promise<ListeningService | null> {
+  if (address === null) return null;
+  const service = await startService(database, { address, log });
+  terminal.note(`Serving on ${service.url}`);
+  if (!isLoopback(address))
+    terminal.note("! Other machines reach this address, and HTTP shows tokens to the network: put TLS in front of it.");
+  if ((await tokens.list(database, 1)).length === 0)
+    terminal.note("! No call is let in without a token. Make one: rowmill tokens create --scope push");
+  return service;
 }
 
 interface WorkOptions extends UpOptions {

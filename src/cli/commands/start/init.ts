@@ -144,7 +144,7 @@ async function open(
   folder: string,
   found: { address: DatabaseAddress; typedUrl: string | null },
 ): Promise<InitDatabase> {
-  const project = { file: join(folder, "rowmill.config.ts"), database: found.address, pipelines: [] };
+  const project = { file: join(folder, "rowmill.config.ts"), database: found.address, http: null, pipelines: [] };
   // Named as in .env, where it will be: errors use that name.
   const typed = found.typedUrl === null ? {} : { DATABASE_URL: found.typedUrl };
   const opened = await openProjectDatabase(project, readEnvironment({ ...process.env, ...typed }));

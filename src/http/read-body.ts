@@ -1,0 +1,128 @@
+/**
+ * Reads the body of a `Request` within limits, unpacked if it is gzip. Never holds more than the limit, and refuses a
+ * body by its Content-Length before it reads any of it.
+ */
+import { pipeline, Readable } from "node:stream";
+import { createGunzip } from "node:zlib";
+import { BodyRefused, lineTooLong, malformed, tooLarge, unsupportedEncoding } from "./body-refusal.js";
+import type { BodyRefusal } from "./body-refusal.js";
+
+export interface BodyLimits {
+  /** As it is sent. Null: no limit, for streams that hold little at once. */
+  readonly bytesMax: number | null;
+  /** After gzip. Default: `bytesMax`. */
+  readonly unpackedBytesMax?: number | null;
+}
+
+export type Read<T> = T | { readonly refused: BodyRefusal };
+
+const UNPACK_BYTES = 64 * 1024;
+const LINE_FEED = 0x0a;
+
+/** The pieces of the body, unpacked. @throws BodyRefused */
+export async function* bodyChunks(request: Request, limits: BodyLimits): AsyncGenerator<Buffer> {
+  const { bytesMax } = limits;
+  const encoding = (request.headers.get("content-encoding") ?? "identity").trim().toLowerCase();
+  if (!["identity", "gzip", "x-gzip"].includes(encoding)) throw new BodyRefused(unsupportedEncoding());
+  if (bytesMax !== null && Number(request.headers.get("content-length") ?? 0) > bytesMax)
+    throw new BodyRefused(tooLarge(bytesMax));
+  const sent = bounded(sentChunks(request), bytesMax, "The body");
+  if (encoding === "identity") {
+    yield* sent;
+    return;
+  }
+  const { unpackedBytesMax = bytesMax } = limits;
+  yield* bounded(gunzip(sent), unpackedBytesMax, "The unpacked body");
+}
+
+/** The whole body. */
+export async function readBytes(request: Request, limits: BodyLimits): Promise<Read<{ readonly bytes: Buffer }>> {
+  return refusable(async () => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of bodyChunks(request, limits)) chunks.push(chunk);
+    return { bytes: chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks) };
+  });
+}
+
+/** The value, or the refusal that it threw. */
+export async function refusable<T>(read: () => Promise<T>): Promise<Read<T>> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof BodyRefused) return { refused: error.refusal };
+    throw error;
+  }
+}
+
+/** The lines of a body without their line feeds, also the last one without; empty ones too. @throws BodyRefused */
+export async function* bodyLines(
+  request: Request,
+  limits: BodyLimits & { readonly lineBytesMax: number },
+): AsyncGenerator<Buffer> {
+  const { lineBytesMax } = limits;
+  let pending: Buffer[] = [];
+  let pendingBytes = 0;
+  const keep = (piece: Buffer): void => {
+    pendingBytes += piece.length;
+    if (pendingBytes > lineBytesMax) throw new BodyRefused(lineTooLong(lineBytesMax));
+    if (piece.length > 0) pending.push(piece);
+  };
+  const take = (): Buffer => {
+    const line = pending.length === 1 && pending[0] !== undefined ? pending[0] : Buffer.concat(pending);
+    pending = [];
+    pendingBytes = 0;
+    return line;
+  };
+  for await (const chunk of bodyChunks(request, limits)) {
+    let start = 0;
+    for (let end = chunk.indexOf(LINE_FEED); end !== -1; end = chunk.indexOf(LINE_FEED, start)) {
+      keep(chunk.subarray(start, end));
+      yield take();
+      start = end + 1;
+    }
+    keep(chunk.subarray(start));
+  }
+  if (pendingBytes > 0) yield take();
+}
+
+async function* sentChunks(request: Request): AsyncGenerator<Buffer> {
+  if (request.body === null) return;
+  const reader: ReadableStreamDefaultReader<Uint8Array> = request.body.getReader();
+  try {
+    for (let piece = await next(reader); !piece.done; piece = await next(reader))
+      yield Buffer.from(piece.value.buffer, piece.value.byteOffset, piece.value.byteLength);
+  } finally {
+    reader.releaseLock();
+  }
+}
+
+/** A body that fails was cut: the client left, or was refused for being slow. */
+async function next(reader: ReadableStreamDefaultReader<Uint8Array>) {
+  try {
+    return await reader.read();
+  } catch (error) {
+    throw new BodyRefused(malformed("body_cut"), error);
+  }
+}
+
+async function* bounded(chunks: AsyncIterable<Buffer>, bytesMax: number | null, what: string): AsyncGenerator<Buffer> {
+  let bytes = 0;
+  for await (const chunk of chunks) {
+    bytes += chunk.length;
+    if (bytesMax !== null && bytes > bytesMax) throw new BodyRefused(tooLarge(bytesMax, what));
+    yield chunk;
+  }
+}
+
+async function* gunzip(sent: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const source = Readable.from(sent, { objectMode: false });
+  // The iteration below throws what goes wrong in the pipeline.
+  const unpacked = pipeline(source, createGunzip({ chunkSize: UNPACK_BYTES }), () => undefined);
+  try {
+    for await (const chunk of unpacked) yield Buffer.from(chunk as Uint8Array);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && String(error.code).startsWith("Z_"))
+      throw new BodyRefused(malformed("body_not_gzip"), error);
+    throw error;
+  }
+}

@@ -1,0 +1,61 @@
+/** Rows that are pushed into a replica, with the digest that tells a repeated body. */
+import { sql, type Queryable, type Reader } from "../../postgres/database.js";
+import { lockAlone } from "./replicas.js";
+
+export interface RowProblem {
+  /** Its place in the push, from 0. */
+  readonly row: number;
+  /** Null: it has none. */
+  readonly key: string | null;
+  /** For display. */
+  readonly reason: string;
+}
+
+export interface Pushed {
+  /** New or changed rows. */
+  readonly accepted: number;
+  readonly unchanged: number;
+  /** They would have replaced a newer version. */
+  readonly older: number;
+  readonly refused: number;
+  /** The first ones. */
+  readonly problems: readonly RowProblem[];
+}
+
+/** The JSON text of each row. All of them, or none if it throws. */
+export async function push(tx: Queryable, pipeline: string, rows: readonly string[]): Promise<Pushed> {
+  const pushed = await tx.first<Pushed>(sql`
+    select accepted, unchanged, older, refused, problems
+    from rowmill.push_rows(${pipeline}, ${[...rows]}::text[]::json[])`);
+  if (pushed === null) throw new Error("The database did not say what became of the pushed rows.");
+  return pushed;
+}
+
+export interface Digest {
+  readonly token: number;
+  readonly sha256: Buffer;
+}
+
+/** The rows of the body that this token pushed last, if it is this one and nothing changed the rows since. */
+export async function sameAsLast(client: Reader, pipeline: string, { token, sha256 }: Digest): Promise<number | null> {
+  return client.value<number>(sql`
+    select rows
+    from rowmill.push_digests
+    where pipeline = ${pipeline} and token = ${token} and sha256 = ${sha256}`);
+}
+
+/** Before a push whose digest is kept: no other push runs until this transaction ends. */
+export function lockForDigest(tx: Queryable, pipeline: string): Promise<void> {
+  return lockAlone(tx, pipeline);
+}
+
+/** After the push; it holds as long as no one else changes the rows. */
+export async function keepDigest(
+  tx: Queryable,
+  pipeline: string,
+  { token, sha256, rows }: Digest & { readonly rows: number },
+): Promise<void> {
+  await tx.run(sql`
+    insert into rowmill.push_digests (pipeline, token, sha256, rows)
+    values (${pipeline}, ${token}, ${sha256}, ${rows})`);
+}

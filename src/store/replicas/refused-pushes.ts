@@ -1,0 +1,46 @@
+/** Pushes and rows that were refused, by reason, since their callers may not look at the reply. */
+import { storableText } from "../../model/words/storable-text.js";
+import { sql, type Queryable, type Reader } from "../../postgres/database.js";
+
+export interface RefusedPush {
+  /** Null: it could not be told. */
+  readonly pipeline: string | null;
+  /** For display; one of a few texts, without values. */
+  readonly reason: string;
+  readonly pushes: number;
+  /** 0: the whole push was refused, unread. */
+  readonly rows: number;
+  /** A key, or a part of what came. */
+  readonly example: string | null;
+}
+
+export async function record(client: Queryable, refused: readonly RefusedPush[]): Promise<void> {
+  const rows = refused.map((one) => ({
+    ...one,
+    pipeline: one.pipeline ?? "",
+    example: one.example && storableText(one.example),
+  }));
+  await client.run(sql`
+    insert into rowmill.refused_pushes as r (pipeline, reason, pushes, rows, example)
+    select pipeline, reason, pushes, rows, example
+    from json_to_recordset(${JSON.stringify(rows)}::json)
+      as x (pipeline text, reason text, pushes bigint, rows bigint, example text)
+    order by pipeline, reason
+    on conflict (pipeline, reason) do update
+    set pushes = r.pushes + excluded.pushes, rows = r.rows + excluded.rows,
+      example = coalesce(excluded.example, r.example), last_at = now()`);
+}
+
+export interface ListedRefusal extends RefusedPush {
+  readonly lastAt: Date;
+}
+
+/** The latest first. */
+export async function list(client: Reader, max: number): Promise<ListedRefusal[]> {
+  return client.rows<ListedRefusal>(sql`
+    select nullif(pipeline, '') as pipeline, reason, pushes::float8 as pushes, rows::float8 as rows, example,
+      last_at as "lastAt"
+    from rowmill.refused_pushes
+    order by last_at desc
+    limit ${max}`);
+}

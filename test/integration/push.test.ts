@@ -1,0 +1,153 @@
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { pipeline, push, z } from "../../src/index.js";
+import { sql } from "../../src/postgres/database.js";
+import * as pushes from "../../src/store/replicas/pushes.js";
+import { describeDatabases } from "../support/databases.js";
+import { startProject, type TestProject } from "../support/project.js";
+
+const source = { key: "imdb_id", columns: ["Title", "Description"] } as const;
+
+function movies(more: { version?: string; columns?: readonly string[] } = {}) {
+  const columns = more.columns ?? source.columns;
+  return {
+    movies: pipeline({
+      source: push({ ...source, columns, ...(more.version === undefined ? {} : { version: more.version }) }),
+      polling: { min: "10ms", max: "10ms" },
+      request: {
+        model: "gpt-4o-mini",
+        user: `Sum up: ${columns.map((name) => `{{ ${name} }}`).join(". ")}`,
+        maxOutputTokens: 100,
+      },
+      answer: z.object({ categories: z.array(z.string()), summary: z.string() }),
+      target: { table: "movie_labels" },
+    }),
+  };
+}
+
+describeDatabases("Pushed rows", (kind) => {
+  let project: TestProject;
+  beforeEach(async () => {
+    project = await startProject(kind);
+  });
+  afterEach(() => project.close());
+
+  const pushed = (rows: readonly object[] | readonly string[]) =>
+    pushes.push(
+      project.database,
+      "movies",
+      rows.map((row) => (typeof row === "string" ? row : JSON.stringify(row))),
+    );
+  const stored = () =>
+    project.rows(sql`select imdb_id, "Title", "Description" from rowmill_data.movies order by imdb_id`);
+  const films = (count: number, title = "Heat") =>
+    Array.from({ length: count }, (_, id) => ({ imdb_id: id, Title: `${title} ${id}`, Description: `A film, ${id}.` }));
+
+  it("are answered like those of a table, and a changed one again", async () => {
+    const worker = await project.worker(movies());
+    expect(await pushed(films(20))).toEqual({ accepted: 20, unchanged: 0, older: 0, refused: 0, problems: [] });
+    await project.drain(worker);
+    expect(await pushed(films(20))).toMatchObject({ accepted: 0, unchanged: 20 });
+    expect(await pushed([{ imdb_id: 3, Title: "Other", Description: "A film, 3." }])).toMatchObject({ accepted: 1 });
+    await project.drain(worker);
+    expect(await project.rows(sql`select count(*)::int as n from public.movie_labels`)).toEqual([{ n: 20 }]);
+    expect((await project.gateway.journal.summary()).executed).toBe(21);
+    await project.check();
+  });
+
+  it("keep the text of numbers, ignore other fields, and take a missing one as null", async () => {
+    await project.worker(movies());
+    await pushed([
+      '{"imdb_id": 9007199254740993, "Title": 1.10, "rn": 5}',
+      '{"imdb_id":"b","Title":{"a":[1]},"Description":true}',
+    ]);
+    expect(await stored()).toEqual([
+      { imdb_id: "9007199254740993", Title: "1.10", Description: null },
+      { imdb_id: "b", Title: '{"a":[1]}', Description: "true" },
+    ]);
+  });
+
+  it("are refused one by one, with the reason", async () => {
+    await project.worker(movies());
+    const { accepted, refused, problems } = await pushed([
+      "5",
+      '["imdb_id"]',
+      '{"Title": "x"}',
+      '{"imdb_id": null}',
+      '{"imdb_id": ""}',
+      JSON.stringify({ imdb_id: "k".repeat(1_025) }),
+      JSON.stringify({ imdb_id: "large", Title: "x".repeat(4_194_304) }),
+      '{"imdb_id": "good"}',
+    ]);
+    expect({ accepted, refused }).toEqual({ accepted: 1, refused: 7 });
+    expect(problems.map(({ row, reason }) => [row, reason])).toEqual([
+      [0, "it is not a JSON object"],
+      [1, "it is not a JSON object"],
+      [2, "its key is missing or null"],
+      [3, "its key is missing or null"],
+      [4, "its key is an empty text"],
+      [5, "its key has more than 1,024 bytes"],
+      [6, "it is larger than 4 MiB"],
+    ]);
+  });
+
+  it("count once where a key comes twice: the last one", async () => {
+    await project.worker(movies());
+    expect(
+      await pushed([
+        { imdb_id: 1, Title: "a" },
+        { imdb_id: 1, Title: "b" },
+      ]),
+    ).toMatchObject({ accepted: 1 });
+    expect(await stored()).toEqual([{ imdb_id: "1", Title: "b", Description: null }]);
+  });
+
+  it("never replace a newer version, in any order", async () => {
+    await project.worker(movies({ version: "v" }));
+    const row = (v: unknown, Title: string) => ({ imdb_id: 1, Title, v });
+    expect(await pushed([row(2, "two"), row(10, "ten"), row(9, "nine")])).toMatchObject({ accepted: 1, older: 0 });
+    expect(await pushed([row(9, "nine")])).toMatchObject({ accepted: 0, older: 1, unchanged: 0 });
+    expect(await pushed([row("10", "ten")])).toMatchObject({ accepted: 0, older: 0, unchanged: 1 });
+    expect(await pushed([{ imdb_id: 1, Title: "none" }])).toMatchObject({
+      refused: 1,
+      problems: [{ row: 0, key: "1", reason: "its version is missing or null" }],
+    });
+    expect(await stored()).toMatchObject([{ Title: "ten" }]);
+    expect(await pushed([row("2026-01-01T00:00:00Z", "date")])).toMatchObject({ accepted: 1 });
+  });
+
+  it("of before an added column do not count until they are pushed again", async () => {
+    const first = await project.worker(movies({ columns: ["Title"] }));
+    await pushed(films(3));
+    await project.drain(first);
+    const second = await project.worker(movies());
+    await project.drain(second);
+    expect((await project.gateway.journal.summary()).executed).toBe(3);
+    await pushed(films(2));
+    await project.drain(second);
+    expect((await project.gateway.journal.summary()).executed).toBe(5);
+    expect(
+      await project.rows(sql`select state::text, count(*)::int as n from rowmill.requests group by 1 order by 1`),
+    ).toEqual([
+      { state: "gone", n: 1 },
+      { state: "succeeded", n: 2 },
+    ]);
+    await project.check();
+  });
+
+  it("come from SQL in the caller's own transaction too", async () => {
+    await project.worker(movies());
+    const list = JSON.stringify(films(2));
+    expect(await project.rows(sql`select accepted, refused from rowmill.push('movies', ${list}::jsonb)`)).toEqual([
+      { accepted: 2, refused: 0 },
+    ]);
+    const body = JSON.stringify({ data: films(3), min_id: 0, max_id: 2 });
+    expect(await project.rows(sql`select accepted, unchanged from rowmill.push('movies', ${body}::jsonb)`)).toEqual([
+      { accepted: 1, unchanged: 2 },
+    ]);
+    const none = sql`select accepted from rowmill.push('movies', '{"data": null, "min_id": null}'::jsonb)`;
+    expect(await project.rows(none)).toEqual([{ accepted: 0 }]);
+    await expect(project.run(sql`select rowmill.push('other', '[]'::jsonb)`)).rejects.toThrow(
+      "Rowmill takes no rows for 'other': no such pipeline, or its source is not push()",
+    );
+  });
+});
