@@ -147,6 +147,37 @@ describe("a head", () => {
   });
 });
 
+describe("calls", () => {
+  test("that come in one piece are answered in their order, the fast one after the slow one", async () => {
+    const { raw } = await serveHere(async (request) => {
+      const { pathname } = new URL(request.url);
+      if (pathname === "/slow") await new Promise((resolve) => setTimeout(resolve, 50));
+      return new Response(pathname);
+    });
+    const client = await raw();
+    await client.send(head("GET /slow") + head("GET /fast"));
+    expect(await client.until(/fast$/)).toMatch(/\r\n\r\n\/slowHTTP\/1.1 200 OK\r\n[^]*\r\n\r\n\/fast$/);
+  });
+
+  test("of HTTP/1.0, without a host, are answered", async () => {
+    const { raw } = await serveHere(() => new Response("ok"));
+    const client = await raw();
+    await client.send("GET / HTTP/1.0\r\n\r\n");
+    expect(await client.untilEnd()).toMatch(/^HTTP\/1.1 200 OK\r\n[^]*ok$/);
+  });
+
+  test("whose body no one reads do not keep their connection, however fast it comes", async () => {
+    const { raw } = await serveHere(() => new Response("ok"));
+    for (const method of ["GET", "POST"]) {
+      const client = await raw();
+      await client.send(head(`${method} /`, { "transfer-encoding": "chunked" }));
+      const piece = `10000\r\n${"x".repeat(0x10000)}\r\n`;
+      while (!client.isEnded) await client.send(piece);
+      expect(await client.untilEnd()).toMatch(/^HTTP\/1.1 200 OK\r\n[^]*ok$/);
+    }
+  });
+});
+
 describe("an answer", () => {
   test("is sent whole, with its status, its headers and its length", async () => {
     const headers = { "x-one": "1", "set-cookie": "a=1" };

@@ -1,4 +1,4 @@
-/** Owns the refusals of a gateway that is full. The caller has to delete something, or wait until old batches go. Pure. */
+/** Owns the refusals of a gateway that is full: the caller deletes something, or waits until old batches go. Pure. */
 import type { GatewaySettings } from "../settings.js";
 import { refusal, type Answer } from "../protocol/wire.js";
 
