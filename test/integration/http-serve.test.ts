@@ -96,9 +96,11 @@ describe("a connection", () => {
   });
 
   test("over the maximum is refused, and the others continue", async () => {
-    const { raw, listener, url } = await serveHere(hang, { limits: { connectionsMax: 3 } });
+    const handler = vi.fn<typeof hang>(hang);
+    const { raw, listener, url } = await serveHere(handler, { limits: { connectionsMax: 3 } });
     const clients = [await raw(), await raw(), await raw()];
     for (const client of clients) await client.send(head("GET /"));
+    await vi.waitFor(() => expect(handler).toHaveBeenCalledTimes(3));
     const refused = createConnection(listener.port, "127.0.0.1").on("error", () => undefined);
     await new Promise((resolve) => refused.once("close", resolve));
     await expect(fetch(url)).rejects.toThrow("fetch failed");
@@ -118,6 +120,14 @@ describe("a connection", () => {
     await third.until(/ok$/);
     await first.untilEnd();
     expect(second.isEnded).toBe(false);
+  });
+
+  test("over the maximum is served although all others are silent, or stop in their head", async () => {
+    const { raw, listener, url } = await serveHere(() => new Response("ok"), { limits: { connectionsMax: 10 } });
+    const clients = await Promise.all(Array.from({ length: 30 }, raw));
+    for (const client of clients) await client.send("GET / HTTP/1.1\r\nhost: ");
+    expect(await (await fetch(url)).text()).toBe("ok");
+    expect(listener.connections()).toBeLessThanOrEqual(10);
   });
 });
 
