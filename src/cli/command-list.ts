@@ -363,6 +363,9 @@ function gatewayCommand(cli: Cli): Command {
     .option("--port <number>", "the port to listen on; 0 for any free one", parsePort, GATEWAY_PORT)
     .option("--data-dir <folder>", "the folder for files and batches", ".rowmill/gateway")
     .option("--api-key-file <file>", "accept only the API keys in this file, one per line")
+    .option("--calls-per-minute <number>", "refuse a key's further calls with 429", parseNumber, 60_000)
+    .option("--keep-days <days>", "delete batches and their output files this long after their end", parseNumber, 30)
+    .option("--journal-mb <megabytes>", "delete the oldest entries of a larger journal", parseNumber, 1_000)
     .addOption(LOG_FORMAT)
     .action(run(cli, async () => (await import("./commands/advanced/gateway.js")).serveGateway));
   return withLogLevel(gateway);

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { RowmillError } from "../model/errors.js";
 import { keysFromFile, keysFromVariable, ownKeyOf, type GivenKeys } from "./storage/api-keys.js";
 import { oneLine } from "../model/words/one-line.js";
-import { startGateway } from "./gateway.js";
+import { startGateway, type GatewayOptions } from "./gateway.js";
 
 export const KEYS_VARIABLE = "ROWMILL_GATEWAY_KEYS";
 
@@ -14,6 +14,7 @@ export interface GatewayCommand {
   readonly demoModel: boolean;
   /** Keys from a file, else the value of ROWMILL_GATEWAY_KEYS, else the gateway makes its own. */
   readonly keys: { readonly file: string | null; readonly variable: string | null };
+  readonly bounds: Required<Pick<GatewayOptions, "limits" | "retention">>;
   readonly warn: (text: string) => void;
   /** For a log: takes one line each at the start and the end. Null: instructions on stdout. */
   readonly tell: ((text: string) => void) | null;
@@ -28,7 +29,7 @@ const EVERY_ADDRESS: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1"
 
 /** Resolves when the gateway has stopped. @throws RowmillError `usage` without the demo model */
 export async function runGateway(command: GatewayCommand): Promise<void> {
-  const { host, port, dataDir, demoModel, tell, signal } = command;
+  const { host, port, dataDir, demoModel, bounds, tell, signal } = command;
   if (!demoModel) {
     throw new RowmillError("usage", "The gateway cannot forward to a model endpoint yet.", {
       hints: ["Add --demo-model: it answers by rules and word lists."],
@@ -37,7 +38,7 @@ export async function runGateway(command: GatewayCommand): Promise<void> {
   if (signal.aborted) return;
   const { given, how, where } = readKeys(command);
   for (const warning of given.warnings) command.warn(warning);
-  const settings = { host, port, dataDir, demoModel, apiKeys: given.keys, batchDelayMs: BATCH_DELAY_MS };
+  const settings = { host, port, dataDir, demoModel, apiKeys: given.keys, batchDelayMs: BATCH_DELAY_MS, ...bounds };
   const gateway = await startGateway(settings);
   const url = urlFor(host, gateway.url);
   if (tell === null) process.stdout.write(startText(url, oneLine(dataDir), how.map(oneLine)));

@@ -29,7 +29,7 @@ export interface GatewayLimits {
 export interface GatewayRetention {
   /** Ended batches, with their output files, from their end. At least an hour. Default 30 days. */
   readonly batchSeconds: number;
-  /** The journal, without its oldest entries. Default 1 GiB. */
+  /** The journal, without its oldest entries. Default 1 GB. */
   readonly journalBytesMax: number;
 }
 
@@ -86,10 +86,10 @@ const LIMITS_DEFAULT: GatewayLimits = {
   enqueuedTokensPerModel: null,
   creationsPerHour: 2_000,
   callsPerMinute: 60_000,
-  storedBytesMax: 100 * 1024 ** 3,
+  storedBytesMax: 100_000_000_000,
 };
 
-const RETENTION_DEFAULT: GatewayRetention = { batchSeconds: 30 * 86_400, journalBytesMax: 1024 ** 3 };
+const RETENTION_DEFAULT: GatewayRetention = { batchSeconds: 30 * 86_400, journalBytesMax: 1_000_000_000 };
 /** The limit of creations per hour counts stored batches. */
 const BATCH_SECONDS_MIN = 3_600;
 

@@ -36,7 +36,7 @@ export class Connections {
   /** Those on which calls come. */
   readonly #ready = new Set<Socket>();
   readonly #calls = new Map<Duplex, Call>();
-  /** Connections between two calls. */
+  /** Connections before their first call and between two. Longest waiting first. */
   readonly #idle = new Set<Socket>();
   readonly #check: NodeJS.Timeout;
   #isClosing = false;
@@ -46,7 +46,9 @@ export class Connections {
     const { server, limits } = parts;
     server.on("connection", (socket) => this.#open(socket));
     server.on(server instanceof https.Server ? "secureConnection" : "connection", (socket: Socket) => {
+      if (socket.destroyed) return;
       this.#ready.add(socket);
+      this.#idle.add(socket);
       socket.once("close", () => this.#forget(socket));
     });
     server.prependListener("request", (request, response) => this.#begin(request, response));

@@ -1,7 +1,7 @@
 /** Owns what one client may take of a server: connections, heads, time, and the rate of its bytes. */
 
 export interface HttpLimits {
-  /** A connection above it is closed at once, unless one that waits for its next request can make room. */
+  /** A connection above it takes the place of the one that has longest had no call; without one it is closed. */
   readonly connectionsMax: number;
   /** Of the request line and all headers; longer ones are answered with 431. */
   readonly headBytesMax: number;

@@ -26,13 +26,10 @@ export async function* bodyChunks(request: Request, limits: BodyLimits): AsyncGe
   if (!["identity", "gzip", "x-gzip"].includes(encoding)) throw new BodyRefused(unsupportedEncoding());
   if (bytesMax !== null && Number(request.headers.get("content-length") ?? 0) > bytesMax)
     throw new BodyRefused(tooLarge(bytesMax));
-  const sent = bounded(sentChunks(request), bytesMax, "The body");
-  if (encoding === "identity") {
-    yield* sent;
-    return;
-  }
+  const sent = sentChunks(request, bytesMax);
   const { unpackedBytesMax = bytesMax } = limits;
-  yield* bounded(gunzip(sent), unpackedBytesMax, "The unpacked body");
+  if (encoding === "identity") yield* sent;
+  else yield* gunzip(sent, unpackedBytesMax);
 }
 
 /** The whole body. */
@@ -85,12 +82,16 @@ export async function* bodyLines(
   if (pendingBytes > 0) yield take();
 }
 
-async function* sentChunks(request: Request): AsyncGenerator<Buffer> {
+async function* sentChunks(request: Request, bytesMax: number | null): AsyncGenerator<Buffer> {
   if (request.body === null) return;
   const reader: ReadableStreamDefaultReader<Uint8Array> = request.body.getReader();
+  let bytes = 0;
   try {
-    for (let piece = await next(reader); !piece.done; piece = await next(reader))
+    for (let piece = await next(reader); !piece.done; piece = await next(reader)) {
+      bytes += piece.value.byteLength;
+      if (bytesMax !== null && bytes > bytesMax) throw new BodyRefused(tooLarge(bytesMax));
       yield Buffer.from(piece.value.buffer, piece.value.byteOffset, piece.value.byteLength);
+    }
   } finally {
     reader.releaseLock();
   }
@@ -105,21 +106,17 @@ async function next(reader: ReadableStreamDefaultReader<Uint8Array>) {
   }
 }
 
-async function* bounded(chunks: AsyncIterable<Buffer>, bytesMax: number | null, what: string): AsyncGenerator<Buffer> {
-  let bytes = 0;
-  for await (const chunk of chunks) {
-    bytes += chunk.length;
-    if (bytesMax !== null && bytes > bytesMax) throw new BodyRefused(tooLarge(bytesMax, what));
-    yield chunk;
-  }
-}
-
-async function* gunzip(sent: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+async function* gunzip(sent: AsyncIterable<Buffer>, bytesMax: number | null): AsyncGenerator<Buffer> {
   const source = Readable.from(sent, { objectMode: false });
   // The iteration below throws what goes wrong in the pipeline.
   const unpacked = pipeline(source, createGunzip({ chunkSize: UNPACK_BYTES }), () => undefined);
+  let bytes = 0;
   try {
-    for await (const chunk of unpacked) yield Buffer.from(chunk as Uint8Array);
+    for await (const chunk of unpacked as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytesMax !== null && bytes > bytesMax) throw new BodyRefused(tooLarge(bytesMax, "The unpacked body"));
+      yield chunk;
+    }
   } catch (error) {
     if (error instanceof Error && "code" in error && String(error.code).startsWith("Z_"))
       throw new BodyRefused(malformed("body_not_gzip"), error);

@@ -123,6 +123,8 @@ function listenerOf({ fetch, log }: ServeOptions, explain: Explain): Listener {
     },
     {
       overrideGlobalObjects: false,
+      // HTTP/1.0 names no host.
+      hostname: "localhost",
       errorHandler: (error) => {
         if (error instanceof RequestError) return explain(400, `${error.message}.`);
         // The response has begun, and was cut.

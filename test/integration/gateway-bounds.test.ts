@@ -8,6 +8,7 @@ import {
   chatLine,
   chatLines,
   clientOf,
+  createBatch,
   readLines,
   refusalOf,
   startTestGateway,
@@ -171,10 +172,11 @@ describe("what ended long ago", () => {
 });
 
 describe("an upload", () => {
-  test("is refused while all files together have more bytes than allowed", async () => {
+  test("and a batch are refused while all files together have more bytes than allowed", async () => {
     const { client } = await startTestGateway({ limits: { storedBytesMax: 1_000 } });
     const file = await upload(client, chatLines(5));
-    expect(await refusalOf(upload(client, chatLines(1)))).toMatchObject({ status: 429, code: "insufficient_quota" });
+    for (const call of [() => upload(client, chatLines(1)), () => createBatch(client, file.id)])
+      expect(await refusalOf(call())).toMatchObject({ status: 429, code: "insufficient_quota" });
     await client.files.delete(file.id);
     await upload(client, chatLines(1));
   });

@@ -96,9 +96,11 @@ describe("a connection", () => {
   });
 
   test("over the maximum is refused, and the others continue", async () => {
-    const { raw, listener, url } = await serveHere(hang, { limits: { connectionsMax: 3 } });
+    const handler = vi.fn<typeof hang>(hang);
+    const { raw, listener, url } = await serveHere(handler, { limits: { connectionsMax: 3 } });
     const clients = [await raw(), await raw(), await raw()];
     for (const client of clients) await client.send(head("GET /"));
+    await vi.waitFor(() => expect(handler).toHaveBeenCalledTimes(3));
     const refused = createConnection(listener.port, "127.0.0.1").on("error", () => undefined);
     await new Promise((resolve) => refused.once("close", resolve));
     await expect(fetch(url)).rejects.toThrow("fetch failed");
@@ -118,6 +120,14 @@ describe("a connection", () => {
     await third.until(/ok$/);
     await first.untilEnd();
     expect(second.isEnded).toBe(false);
+  });
+
+  test("over the maximum is served although all others are silent, or stop in their head", async () => {
+    const { raw, listener, url } = await serveHere(() => new Response("ok"), { limits: { connectionsMax: 10 } });
+    const clients = await Promise.all(Array.from({ length: 30 }, raw));
+    for (const client of clients) await client.send("GET / HTTP/1.1\r\nhost: ");
+    expect(await (await fetch(url)).text()).toBe("ok");
+    expect(listener.connections()).toBeLessThanOrEqual(10);
   });
 });
 
@@ -143,6 +153,37 @@ describe("a head", () => {
       const client = await raw();
       await client.send(text);
       expect(await client.until(/\r\n\r\n/)).toMatch(/^HTTP\/1.1 400 Bad Request\r\n/);
+    }
+  });
+});
+
+describe("calls", () => {
+  test("that come in one piece are answered in their order, the fast one after the slow one", async () => {
+    const { raw } = await serveHere(async (request) => {
+      const { pathname } = new URL(request.url);
+      if (pathname === "/slow") await new Promise((resolve) => setTimeout(resolve, 50));
+      return new Response(pathname);
+    });
+    const client = await raw();
+    await client.send(head("GET /slow") + head("GET /fast"));
+    expect(await client.until(/fast$/)).toMatch(/\r\n\r\n\/slowHTTP\/1.1 200 OK\r\n[^]*\r\n\r\n\/fast$/);
+  });
+
+  test("of HTTP/1.0, without a host, are answered", async () => {
+    const { raw } = await serveHere(() => new Response("ok"));
+    const client = await raw();
+    await client.send("GET / HTTP/1.0\r\n\r\n");
+    expect(await client.untilEnd()).toMatch(/^HTTP\/1.1 200 OK\r\n[^]*ok$/);
+  });
+
+  test("whose body no one reads do not keep their connection, however fast it comes", async () => {
+    const { raw } = await serveHere(() => new Response("ok"));
+    for (const method of ["GET", "POST"]) {
+      const client = await raw();
+      await client.send(head(`${method} /`, { "transfer-encoding": "chunked" }));
+      const piece = `10000\r\n${"x".repeat(0x10000)}\r\n`;
+      while (!client.isEnded) await client.send(piece);
+      expect(await client.untilEnd()).toMatch(/^HTTP\/1.1 200 OK\r\n[^]*ok$/);
     }
   });
 });

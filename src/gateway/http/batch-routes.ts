@@ -5,6 +5,7 @@ import type { BatchRecord, BatchStore } from "../storage/batch-store.js";
 import type { Engine } from "../engine/engine.js";
 import type { FileStore } from "../storage/file-store.js";
 import { jsonBodyOf, pathParam, queryOf, type GatewayContext, type HttpServer } from "./http-server.js";
+import { noRoom, tooManyBatches } from "./quota.js";
 import { pageOf } from "../protocol/paging.js";
 import { nowSeconds, type GatewaySettings } from "../settings.js";
 import { ok, refusal, type Answer } from "../protocol/wire.js";
@@ -81,6 +82,7 @@ async function createBatch(context: GatewayContext, parts: BatchRouteParts, call
     return refusal(400, message, { param: "input_file_id", code: "invalid_value" });
   }
   if (batches.isFull) return tooManyBatches(settings);
+  if (!files.hasRoom(settings.limits.storedBytesMax)) return noRoom(settings);
   const waitSeconds = creations.take(nowSeconds(settings.clock));
   if (waitSeconds !== null) return tooManyCreations(settings.limits.creationsPerHour, waitSeconds);
   return ok(engine.show(engine.create({ ...asked.input, owner: caller })));
@@ -90,13 +92,6 @@ function tooManyCreations(max: number, waitSeconds: number): Answer {
   const message = `Rate limit reached for batch creations. Limit: ${max} / hour. Please try again in ${waitSeconds}s.`;
   const headers = { "retry-after": String(waitSeconds) };
   return refusal(429, message, { type: "requests", code: "rate_limit_exceeded", headers });
-}
-
-function tooManyBatches({ organization }: GatewaySettings): Answer {
-  const message =
-    `You exceeded your current quota: organization ${organization} has as many batches as it may. ` +
-    "They are deleted some time after their end.";
-  return refusal(429, message, { type: "insufficient_quota", code: "insufficient_quota" });
 }
 
 function listBatches(context: GatewayContext, { batches, engine }: BatchRouteParts, caller: Owner): Answer {

@@ -18,6 +18,7 @@ import type { Journal } from "../storage/journal.js";
 import type { GatewaySettings } from "../settings.js";
 import { newId, ok, refusal, type Answer } from "../protocol/wire.js";
 import { bodyRefusal, type GatewayContext } from "./http-server.js";
+import { noRoom } from "./quota.js";
 
 const PURPOSES = ["fine-tune", "assistants", "batch", "user_data", "vision", "evals"];
 
@@ -44,7 +45,7 @@ export async function receiveUpload(context: GatewayContext, parts: FileParts, o
   const contentType = context.req.header("content-type") ?? "";
   if (!/^multipart\/form-data\b/i.test(contentType))
     return refusal(400, "Expected a multipart/form-data body with a file.");
-  if (parts.files.isFull || parts.files.bytes >= parts.settings.limits.storedBytesMax) return noRoom(parts.settings);
+  if (!parts.files.hasRoom(parts.settings.limits.storedBytesMax)) return noRoom(parts.settings);
   const path = parts.files.temporaryPath();
   try {
     const { limits } = parts.settings;
@@ -58,15 +59,6 @@ export async function receiveUpload(context: GatewayContext, parts: FileParts, o
   } finally {
     await rm(path, { force: true });
   }
-}
-
-/** Not for outputs of batches: their requests have been executed. */
-function noRoom({ limits, organization }: GatewaySettings): Answer {
-  const gigabytes = (limits.storedBytesMax / 1e9).toLocaleString("en-US");
-  const message =
-    `You exceeded your current quota: organization ${organization} stores as many files, or as many bytes ` +
-    `(${gigabytes} GB), as it may. Please delete files that you no longer need.`;
-  return refusal(429, message, { type: "insufficient_quota", code: "insufficient_quota" });
 }
 
 const CUT = "The multipart body could not be read to its end.";

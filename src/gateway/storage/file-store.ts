@@ -57,7 +57,7 @@ export class FileStore {
 
   /** Moves the bytes. Adding an id again replaces that file, as a restarted batch does with its output. */
   add(file: NewFile): FileObject {
-    if (this.isFull) {
+    if (this.#isFull) {
       throw new RowmillError("refused", `The gateway already holds ${FILES_MAX} files.`, {
         hints: ["Delete some files, or start the gateway with an empty data folder."],
       });
@@ -90,13 +90,13 @@ export class FileStore {
     return undefined;
   }
 
-  /** Of all files together. */
-  get bytes(): number {
-    return this.#bytes;
+  get #isFull(): boolean {
+    return this.#records.size >= FILES_MAX;
   }
 
-  get isFull(): boolean {
-    return this.#records.size >= FILES_MAX;
+  /** For one more upload, or the output of one more batch. */
+  hasRoom(bytesMax: number): boolean {
+    return !this.#isFull && this.#bytes < bytesMax;
   }
 
   deleteExpired(countMax: number): void {

@@ -7,6 +7,7 @@ import { open, type FileHandle } from "node:fs/promises";
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { z } from "zod";
+import { RowmillError } from "../../model/errors.js";
 import { hasCode } from "../../model/file-errors.js";
 import { readLineChunks } from "../protocol/input-lines.js";
 import { writeJsonAtomic } from "./state-dir.js";
@@ -44,10 +45,18 @@ export class JournalFiles {
     return join(this.#dir, "journal-carried.json");
   }
 
-  /** @throws ZodError or SyntaxError for a file that someone edited */
+  /** @throws RowmillError `internal` for a file that someone edited */
   readCarried(): Carried {
-    if (!existsSync(this.#carriedPath)) return { through: 0, executed: {}, once: [] };
-    return carriedSchema.parse(JSON.parse(readFileSync(this.#carriedPath, "utf8")));
+    const path = this.#carriedPath;
+    if (!existsSync(path)) return { through: 0, executed: {}, once: [] };
+    try {
+      return carriedSchema.parse(JSON.parse(readFileSync(path, "utf8")));
+    } catch (cause) {
+      throw new RowmillError("internal", `The gateway's record ${path} is not what it wrote.`, {
+        cause,
+        hints: ["Delete that file. Running batches may execute requests again."],
+      });
+    }
   }
 
   writeCarried(carried: Carried): void {

@@ -138,8 +138,8 @@ export class Journal implements JournalReader {
 
   /** Reads what is not carried yet. */
   static async open(options: JournalOptions): Promise<Journal> {
+    const { through, executed, once } = new JournalFiles(options.dataDir).readCarried();
     const journal = new Journal(options);
-    const { through, executed, once } = journal.#files.readCarried();
     for (const id of options.running) journal.#executed.set(id, executed[id] ?? 0);
     for (const hash of once) journal.#once.add(hash);
     for await (const entry of readEntries(journal.#files, through)) journal.#learn(entry, true);

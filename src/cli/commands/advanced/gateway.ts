@@ -13,7 +13,13 @@ export interface GatewayOptions extends LogOptions {
   readonly port: number;
   readonly dataDir: string;
   readonly apiKeyFile?: string;
+  readonly callsPerMinute: number;
+  readonly keepDays: number;
+  readonly journalMb: number;
 }
+
+const DAY_SECONDS = 86_400;
+const MEGABYTE = 1_000_000;
 
 export async function serveGateway({ terminal }: Cli, options: GatewayOptions): Promise<number> {
   const { host, port, demoModel = false } = options;
@@ -22,9 +28,12 @@ export async function serveGateway({ terminal }: Cli, options: GatewayOptions): 
   const warn = (text: string) => terminal.note(`! Warning: ${text}`);
   const dataDir = resolve(options.dataDir);
   const tell = options.logFormat === "json" ? (text: string) => terminal.note(text) : null;
+  const { callsPerMinute, keepDays, journalMb } = options;
+  const retention = { batchSeconds: keepDays * DAY_SECONDS, journalBytesMax: journalMb * MEGABYTE };
+  const bounds = { limits: { callsPerMinute }, retention };
   return interruptible(terminal, null, async (signal) => {
     try {
-      await runGateway({ host, port, dataDir, demoModel, keys, warn, tell, signal });
+      await runGateway({ host, port, dataDir, demoModel, keys, bounds, warn, tell, signal });
       return EXIT_STATUS.ok;
     } catch (error) {
       throw explainListen(error, options);
