@@ -81,6 +81,26 @@ export async function forgetDigests(tx: Queryable, pipeline: string): Promise<vo
   await tx.run(sql`delete from rowmill.push_digests where pipeline = ${pipeline}`);
 }
 
+/**
+ * Deletes pushed rows, by their keys in the ledger's spelling, of one column or a JSON array. Returns how many there
+ * were. The watching triggers report them; so the caller removes their arrivals afterwards.
+ */
+export async function eraseRows(tx: Queryable, { pipeline, key }: Replica, keys: readonly string[]): Promise<number> {
+  const [only = "", ...others] = key;
+  const same =
+    others.length === 0
+      ? sql`t.${identifier(only)} = k.key`
+      : join(
+          key.map((name, place) => sql`t.${identifier(name)} = k.key::json ->> ${raw(String(place))}`),
+          " and ",
+        );
+  await forgetDigests(tx, pipeline);
+  return tx.run(sql`
+    delete from ${raw(replicaTable(pipeline))} t
+    using unnest(${[...keys]}::text[]) as k (key)
+    where ${same}`);
+}
+
 /** The table has what the config declares. */
 function isSame(known: Replica, shape: ReplicaShape): boolean {
   const has = new Set(known.columns);
