@@ -385,7 +385,8 @@ function uninstallCommand(cli: Cli): Command {
     .description("Remove Rowmill's triggers from your tables. Your rows and answers stay.")
     .argument("[pipelines...]", "also those that are no longer in the config; default: all")
     .option("--purge", "also drop the schemas rowmill and rowmill_worker, with the record of all requests and costs")
-    .option("-y, --yes", "with --purge: do not ask")
+    .option("--pushed-rows", "also drop the rows that were pushed: Rowmill has their only copy")
+    .option("-y, --yes", "do not ask; pushed rows stay unless --pushed-rows says otherwise")
     .action(run(cli, async () => (await import("./commands/advanced/uninstall.js")).runUninstall));
   return withProject(uninstall);
 }

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline, push, z } from "../../src/index.js";
 import { sql } from "../../src/postgres/database.js";
 import * as pushes from "../../src/store/replicas/pushes.js";
+import * as replicas from "../../src/store/replicas/replicas.js";
 import { describeDatabases } from "../support/databases.js";
 import { startProject, type TestProject } from "../support/project.js";
 
@@ -149,5 +150,58 @@ describeDatabases("Pushed rows", (kind) => {
     await expect(project.run(sql`select rowmill.push('other', '[]'::jsonb)`)).rejects.toThrow(
       "Rowmill takes no rows for 'other': no such pipeline, or its source is not push()",
     );
+  });
+
+  it("are taken over where only their table is left, with the columns that the config has now", async () => {
+    const first = await project.worker(movies({ columns: ["Title"] }));
+    await pushed(films(2));
+    await project.drain(first);
+    await project.run(sql`delete from rowmill.replicas`);
+    const same = await project.worker(movies({ columns: ["Title"] }));
+    await project.drain(same);
+    expect((await project.gateway.journal.summary()).executed).toBe(2);
+    await project.run(sql`delete from rowmill.replicas`);
+    await project.worker(movies());
+    expect(await project.rows(sql`select columns, generation from rowmill.replicas`)).toEqual([
+      { columns: ["imdb_id", "Title", "Description"], generation: 2 },
+    ]);
+    await project.run(sql`delete from rowmill.replicas`);
+    await project.worker(movies());
+    expect(await project.rows(sql`select generation from rowmill.replicas`)).toEqual([{ generation: 2 }]);
+    expect(await pushed(films(3))).toMatchObject({ accepted: 3 });
+  });
+
+  it("are never mixed with a table that is not theirs", async () => {
+    const none = sql`delete from rowmill.replicas`;
+    await project.worker(movies());
+    await project.run(none);
+    await project.run(sql`alter table rowmill_data.movies drop column rowmill_pushed_at`);
+    await expect(project.worker(movies())).rejects.toThrow(
+      'There is a rowmill_data."movies" already, and it is no table of pushed rows.',
+    );
+    await project.run(sql`drop table rowmill_data.movies`);
+    await project.worker(movies());
+    await project.run(none);
+    await project.run(sql`
+      alter table rowmill_data.movies drop constraint movies_pkey, add primary key (imdb_id, "Title")`);
+    await expect(project.worker(movies())).rejects.toThrow(
+      "The rows of movies were pushed with the key imdb_id, Title. The config now says imdb_id.",
+    );
+    await project.run(sql`drop table rowmill_data.movies`);
+    await project.worker(movies());
+    expect(await pushed(films(1))).toMatchObject({ accepted: 1 });
+  });
+
+  it("go only on your word, and their schema when it is empty", async () => {
+    await project.worker(movies());
+    await pushed(films(3));
+    expect(await replicas.storedRows(project.database)).toEqual([
+      { pipeline: "movies", rows: 3, size: expect.stringMatching(/^\d+ kB$/) as string },
+    ]);
+    await replicas.dropTable(project.database, "movies");
+    expect(await replicas.dropEmptySchema(project.database)).toBe(true);
+    expect(await replicas.dropEmptySchema(project.database)).toBe(false);
+    await project.worker(movies());
+    expect(await pushed(films(1))).toMatchObject({ accepted: 1 });
   });
 });
