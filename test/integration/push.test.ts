@@ -3,16 +3,19 @@ import { pipeline, push, z } from "../../src/index.js";
 import { sql } from "../../src/postgres/database.js";
 import * as pushes from "../../src/store/replicas/pushes.js";
 import * as replicas from "../../src/store/replicas/replicas.js";
+import { runIntake } from "../../src/worker/rounds/intake.js";
+import { runJanitor } from "../../src/worker/rounds/janitor.js";
 import { describeDatabases } from "../support/databases.js";
 import { startProject, type TestProject } from "../support/project.js";
 
 const source = { key: "imdb_id", columns: ["Title", "Description"] } as const;
 
-function movies(more: { version?: string; columns?: readonly string[] } = {}) {
+function movies(more: { version?: string; columns?: readonly string[]; keep?: "30d" } = {}) {
   const columns = more.columns ?? source.columns;
+  const keep = more.keep === undefined ? {} : { keep: more.keep };
   return {
     movies: pipeline({
-      source: push({ ...source, columns, ...(more.version === undefined ? {} : { version: more.version }) }),
+      source: push({ ...source, columns, ...keep, ...(more.version === undefined ? {} : { version: more.version }) }),
       polling: { min: "10ms", max: "10ms" },
       request: {
         model: "gpt-4o-mini",
@@ -203,5 +206,41 @@ describeDatabases("Pushed rows", (kind) => {
     expect(await replicas.dropEmptySchema(project.database)).toBe(false);
     await project.worker(movies());
     expect(await pushed(films(1))).toMatchObject({ accepted: 1 });
+  });
+
+  it("whose time is over leave their answers, and are not asked again when they come back unchanged", async () => {
+    const worker = await project.worker(movies({ keep: "30d" }));
+    const states = sql`select state::text, row_gone, count(*)::int as n from rowmill.requests group by 1, 2 order by 1, 2`;
+    await pushed(films(3));
+    await project.drain(worker);
+    await project.run(sql`update rowmill_data.movies set rowmill_pushed_at = now() - interval '31 days'`);
+    await runIntake(worker);
+    await pushed([{ imdb_id: 1, Title: "changed", Description: "A film that waits." }, ...films(4).slice(3)]);
+    await project.run(sql`update rowmill_data.movies set rowmill_pushed_at = now() - interval '31 days'
+      where imdb_id = '1'`);
+    await runJanitor(worker, new AbortController().signal);
+    expect(await stored()).toMatchObject([{ imdb_id: "1" }, { imdb_id: "3" }]);
+    await project.drain(worker);
+    await project.run(sql`update rowmill.sweeps set wanted_at = now(), finished_at = now() - interval '1 day'`);
+    await project.drain(worker);
+    expect(await stored()).toMatchObject([{ imdb_id: "3" }]);
+    expect(await project.rows(states)).toEqual([
+      { state: "succeeded", row_gone: false, n: 1 },
+      { state: "succeeded", row_gone: true, n: 3 },
+    ]);
+    expect(await project.rows(sql`select count(*)::int as n from public.movie_labels`)).toEqual([{ n: 4 }]);
+    expect(await pushed(films(1))).toMatchObject({ accepted: 1 });
+    await project.drain(worker);
+    expect(await project.rows(states)).toEqual([
+      { state: "succeeded", row_gone: false, n: 2 },
+      { state: "succeeded", row_gone: true, n: 2 },
+    ]);
+    expect((await project.gateway.journal.summary()).executed).toBe(5);
+    await project.run(sql`delete from rowmill_data.movies where imdb_id = '0'`);
+    await project.drain(worker);
+    expect(await project.rows(sql`select count(*)::int as n from rowmill.requests where state = 'gone'`)).toEqual([
+      { n: 1 },
+    ]);
+    await project.check();
   });
 });

@@ -9,6 +9,8 @@ export interface ReplicaShape {
   readonly columns: readonly string[];
   /** The field by which an older push loses to a newer one; null: the last push wins. */
   readonly version: string | null;
+  /** Its rows are kept for a while only. */
+  readonly expires: boolean;
 }
 
 /** Roles of hosted databases whose users come from the Internet. */
@@ -43,6 +45,13 @@ export function creationStatements(pipeline: string, shape: ReplicaShape, outsid
     `comment on table ${table} is 'Rows that were pushed to Rowmill: the only copy it has.'`,
     ...protectionStatements(pipeline, outside),
   ];
+}
+
+/** By which the rows are found whose time is over. No table has this name: a pipeline's has no blank. */
+export function indexStatements(pipeline: string, { key, expires }: ReplicaShape): string[] {
+  if (!expires) return [];
+  const columns = ["rowmill_pushed_at", ...key.map(quoteIdentifier)].join(", ");
+  return [`create index if not exists "${pipeline} pushed_at" on ${replicaTable(pipeline)} (${columns})`];
 }
 
 /** As for a private target: nobody else reads or writes. Repeatable. */

@@ -22,6 +22,7 @@ import {
   columnsOf,
   creationStatements,
   hasTable,
+  indexStatements,
   lookAtTable,
   otherKey,
   outsideRoles,
@@ -72,10 +73,10 @@ export async function ensureReplica(database: Database, pipeline: string, shape:
     await lockAlone(tx, pipeline);
     const known = await replicaOf(tx, pipeline);
     const isThere = known !== null && (await hasTable(tx, pipeline));
-    if (isThere && isSame(known, shape)) return;
-    if (isThere) await changeTable(tx, known, shape);
-    else await makeTable(tx, pipeline, shape);
-    await forgetDigests(tx, pipeline);
+    if (!isThere) await makeTable(tx, pipeline, shape);
+    else if (!isSame(known, shape)) await changeTable(tx, known, shape);
+    if (!isThere || !isSame(known, shape)) await forgetDigests(tx, pipeline);
+    for (const statement of indexStatements(pipeline, shape)) await tx.run(raw(statement));
   });
 }
 

@@ -149,6 +149,15 @@ export async function followContent(
         or r.answered_fingerprint is distinct from coalesce(decode(x.fingerprint, 'hex'), r.answered_fingerprint))`);
 }
 
+/** Rows that were gone, as that of a kept answer or of one that expired, are there again as they were. */
+export async function noteReturned(tx: Queryable, ids: readonly string[]): Promise<void> {
+  if (ids.length === 0) return;
+  await tx.run(sql`
+    update rowmill.requests
+    set row_gone = false
+    where id = any(${int8Array(ids)}) and row_gone`);
+}
+
 /** Requests in flight whose rows got another key. */
 export async function renameMany(tx: Queryable, renames: readonly { id: string; key: string }[]): Promise<void> {
   if (renames.length === 0) return;
