@@ -210,7 +210,11 @@ describeDatabases("Pushed rows", (kind) => {
 
   it("whose time is over leave their answers, and are not asked again when they come back unchanged", async () => {
     const worker = await project.worker(movies({ keep: "30d" }));
-    const states = sql`select state::text, row_gone, count(*)::int as n from rowmill.requests group by 1, 2 order by 1, 2`;
+    const states = sql`
+      select state::text, row_gone, count(*)::int as n
+      from rowmill.requests
+      group by 1, 2
+      order by 1, 2`;
     await pushed(films(3));
     await project.drain(worker);
     await project.run(sql`update rowmill_data.movies set rowmill_pushed_at = now() - interval '31 days'`);

@@ -62,7 +62,8 @@ async function droppable(
     options.pushedRows === true ||
     (terminal.interactive && options.yes !== true && (await askYesNo("Drop these rows too?")));
   if (!isWanted) {
-    terminal.note("They stay. To drop them too: rowmill uninstall --pushed-rows");
+    const later = options.purge ? `drop schema ${REPLICA_SCHEMA} cascade;` : "rowmill uninstall --pushed-rows";
+    terminal.note(`They stay, and a later rowmill up finds them. To drop them: ${later}`);
     return options.purge ? empty : [];
   }
   const batches = await uninstallation.countInFlightBatches(
