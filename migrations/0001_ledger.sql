@@ -193,6 +193,8 @@ create table rowmill.requests (
   row_gone boolean not null default false,
   -- An answer that it shared with equal requests did not fit its row: this content is asked in a line of its own.
   alone boolean not null default false,
+  -- `rowmill forget` erased its row: its key is a text that is no row's, and whatever its batch brings is counted and not kept.
+  forgotten boolean not null default false,
   -- The content that state, tries and error speak of; in a batch the one that was asked. 16 bytes of its SHA-256, or `large:` and its size.
   -- Null: the row was never read, as that of a request which waits for the first time.
   content_hash bytea,
@@ -211,6 +213,15 @@ create table rowmill.requests (
   constraint succeeded_has_answer check (state <> 'succeeded' or (answered_hash is not null and answered_hash = content_hash))
 ) with (fillfactor = 33);
 create index requests_of_demo on rowmill.requests (pipeline_id, id) where demo;
+
+-- Rows that `rowmill forget` erased, by a hash of their key: a row that comes back starts after its last attempt.
+create table rowmill.forgotten_rows (
+  pipeline_id integer not null references rowmill.pipelines (id) on delete cascade,
+  key_sha256 bytea not null,
+  attempt integer not null,
+  forgotten_at timestamptz not null default now(),
+  primary key (pipeline_id, key_sha256)
+);
 
 -- The queue: a row for up to 2,000 requests. It may name requests that do not wait any more, and one twice: the state decides, when they
 -- are rendered.

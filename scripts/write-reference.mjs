@@ -143,7 +143,7 @@ async function sourceOf(name) {
  */
 async function writeKeys(page) {
   const source = await sourceOf("src/config/spec.ts");
-  const keys = [...membersOf(source, "ConfigSpec"), ...pipelineKeys(source)];
+  const keys = [...membersOf(source, "ConfigSpec"), ...pipelineKeys(source), ...pushKeys(source)];
   return keys.reduce((text, key) => {
     const level = key.name.includes(".") ? "####" : "###";
     const heading = `${level} \`${key.name}\`\n\n<!-- written by scripts/write-reference.mjs -->\n\n`;
@@ -165,7 +165,17 @@ function pipelineKeys(source) {
   });
 }
 
+/** The other form of `source`, by the names of what `push` takes. */
+function pushKeys(source) {
+  const made = source.statements.find((node) => ts.isFunctionDeclaration(node) && node.name?.text === "push");
+  const doc = ts.getJSDocCommentsAndTags(made).map((node) => node.comment)[0];
+  const inside = membersOf(source, "PushSpec").map((key) => ({ ...key, name: `push.${key.name}` }));
+  const meaning = doc.replaceAll(/\s+/g, " ");
+  return [{ name: "push", type: made, meaning, default: "", inside: inside.map(({ name }) => name) }, ...inside];
+}
+
 function insideOf(source, type) {
+  if (ts.isUnionTypeNode(type)) return type.types.flatMap((one) => insideOf(source, one));
   if (ts.isTypeLiteralNode(type)) return type.members.map((member) => readMember(source, member));
   const name = ts.isTypeReferenceNode(type) ? type.typeName.getText(source) : "";
   return name.endsWith("Spec") ? membersOf(source, name) : [];
@@ -210,11 +220,12 @@ function plain(text) {
 /** Asked of the config itself, by a value that no key takes. */
 function expectedAt(name) {
   const wrong = new Date(0);
-  const top = name === "database" || name === "pipelines";
-  const [section, key] = name.split(".");
-  const films = { [section]: key === undefined ? wrong : { [key]: wrong } };
+  const top = name === "database" || name === "http" || name === "pipelines";
+  const isPush = name.startsWith("push");
+  const [section, key] = (isPush ? name.replace("push", "source") : name).split(".");
+  const films = { [section]: key === undefined ? wrong : { ...(isPush ? { push: true } : {}), [key]: wrong } };
   const definition = top ? { [name]: wrong } : { database: "embedded", pipelines: { films } };
-  const path = top ? name : `pipelines.films.${name}`;
+  const path = top ? name : `pipelines.films.${key === undefined ? section : `${section}.${key}`}`;
   try {
     validateConfig(definition, { file: "rowmill.config.ts", language: "script", databaseUrl: null });
   } catch (error) {

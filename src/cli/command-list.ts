@@ -30,7 +30,7 @@ export const COMMAND_GROUPS = [
     [statusCommand, showCommand, failuresCommand, batchesCommand, logCommand, costsCommand, versionsCommand],
   ],
   ["Fix:", [retryCommand, cancelCommand, pauseCommand, resumeCommand]],
-  ["Advanced:", [adoptCommand, deploymentCommand, tokensCommand, gatewayCommand, uninstallCommand]],
+  ["Advanced:", [adoptCommand, deploymentCommand, tokensCommand, forgetCommand, gatewayCommand, uninstallCommand]],
 ] as const satisfies readonly (readonly [heading: string, commands: readonly Build[]])[];
 
 /** A command whose help ends with these examples. */
@@ -355,6 +355,18 @@ function tokensCommand(cli: Cli): Command {
 /** What a token may do; `operate` may push and read too, `admin` everything. */
 const SCOPES = ["push", "read", "operate", "admin"] as const;
 
+function forgetCommand(cli: Cli): Command {
+  const forget = command("forget", "forget movies --key 42", "forget movies --key 42 --key 43 --answers --yes")
+    .description("Erase every copy of rows that Rowmill has: pushed rows, texts, kept answers. Asks first.")
+    .argument("<pipeline>")
+    .requiredOption("--key <key>", "the row with this key; a JSON array for a composite key; can be repeated", collect)
+    .option("--answers", "also delete these rows from the target table")
+    .option(...YES_OPTION)
+    .option(...JSON_OPTION)
+    .action(run(cli, async () => (await import("./commands/advanced/forget.js")).runForget));
+  return withProject(forget);
+}
+
 function gatewayCommand(cli: Cli): Command {
   const gateway = command("gateway", "gateway --demo-model --port 4477")
     .description("Run a local server with OpenAI's Files and Batches API.")
@@ -376,7 +388,8 @@ function uninstallCommand(cli: Cli): Command {
     .description("Remove Rowmill's triggers from your tables. Your rows and answers stay.")
     .argument("[pipelines...]", "also those that are no longer in the config; default: all")
     .option("--purge", "also drop the schemas rowmill and rowmill_worker, with the record of all requests and costs")
-    .option("-y, --yes", "with --purge: do not ask")
+    .option("--pushed-rows", "also drop the rows that were pushed: Rowmill has their only copy")
+    .option("-y, --yes", "do not ask; pushed rows stay unless --pushed-rows says otherwise")
     .action(run(cli, async () => (await import("./commands/advanced/uninstall.js")).runUninstall));
   return withProject(uninstall);
 }

@@ -36,4 +36,6 @@ export interface Target {
   write(tx: Queryable, results: readonly Result[], plain?: boolean): Promise<ReadonlySet<string>>;
   /** Of these keys, those that have a result. */
   present(tx: Queryable, keys: readonly string[]): Promise<ReadonlySet<string>>;
+  /** Deletes the results of these keys, on your word alone. Never where they are in the source's own rows. */
+  erase(tx: Queryable, keys: readonly string[]): Promise<number>;
 }

@@ -9,6 +9,7 @@ import type { Rendered } from "../model/request/render-request.js";
 import type { TokenRatio } from "../model/request/tokens.js";
 import type { SourceTable } from "../sources/table/inspection.js";
 import type { Source } from "../sources/source.js";
+import type { ExpiryPlace } from "../store/replicas/expiry.js";
 import type { Lease } from "../store/batches/batches.js";
 import type { Database, Reader } from "../postgres/database.js";
 import type { Target } from "../targets/target.js";
@@ -74,6 +75,8 @@ export interface ProcessMemory {
   readonly spoolFiles: WeakMap<Lease, string>;
   /** Batch id → when its last warning about being overdue was logged. */
   readonly overdueWarnedMs: Map<string, number>;
+  /** Where the search for pushed rows whose time is over stands, if not at the oldest. */
+  readonly expiries: WeakMap<Pipeline, ExpiryPlace>;
   /** Ids of batches that ended here and were not reported yet: at most ENDED_REMEMBERED_MAX. */
   readonly endedBatches: string[];
 }
@@ -89,6 +92,7 @@ export function emptyMemory(): ProcessMemory {
     repeatedErrors: new WeakMap(),
     spoolFiles: new WeakMap(),
     overdueWarnedMs: new Map(),
+    expiries: new WeakMap(),
     endedBatches: [],
   };
 }

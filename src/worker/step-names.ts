@@ -76,6 +76,7 @@ export const STEP_NAMES = {
   "clean.forget": "provider: deletes what it keeps of an ended batch",
   "clean.noted": "it is written that nothing of a batch is left at the provider",
   "clean.spool": "a spool file that is no longer needed is removed",
+  "clean.pushed": "pushed rows whose time is over are deleted, and their answers stay: one transaction",
   "clean.ledger": "what is no longer needed is deleted from the ledger and the queue",
 } as const;
 

@@ -9,6 +9,7 @@ import { sweepAll } from "../../src/app/open/round.js";
 import type { Call, Fault, GatewayFaults } from "../../src/gateway/engine/faults.js";
 import type { GatewayOptions } from "../../src/gateway/gateway.js";
 import * as cancellation from "../../src/store/batches/cancellation.js";
+import { runIntake } from "../../src/worker/rounds/intake.js";
 import { runPlanner } from "../../src/worker/rounds/planner.js";
 import type { StepName } from "../../src/worker/step-names.js";
 import { takeForDead, type CrashProject, type CrashWorker } from "../support/crash-project.js";
@@ -266,7 +267,30 @@ function aRowThatIsHeld(): Scene {
   };
 }
 
+/** They were answered, and did not change for an hour: their only copy goes, and their answers stay. */
+function pushedRowsWhoseTimeIsOver(): Scene {
+  return {
+    title: "pushed rows whose time is over",
+    steps: ["clean.pushed"],
+    pipeline: 'source: { push: true, key: "id", columns: ["body"], keep: "1h" },',
+    prepare: async (crash) => {
+      const { project } = crash;
+      await project.run(sql`create table public.notes (id text primary key, body text)`);
+      await project.run(sql`
+        insert into public.notes
+        select n::text, 'This is note number ' || n || ', plain and short.'
+        from generate_series(1, 5) n`);
+      const worker = await crash.worker();
+      await project.run(sql`select rowmill.push('notes', (select jsonb_agg(to_jsonb(n)) from public.notes n))`);
+      await crash.recover();
+      await project.run(sql`update rowmill_data.notes set rowmill_pushed_at = now() - interval '2 hours'`);
+      await runIntake(worker);
+    },
+  };
+}
+
 export const scenes: readonly Scene[] = [
+  pushedRowsWhoseTimeIsOver(),
   {
     title: "an ordinary run",
     steps: [

@@ -2,16 +2,20 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline, push, z } from "../../src/index.js";
 import { sql } from "../../src/postgres/database.js";
 import * as pushes from "../../src/store/replicas/pushes.js";
+import * as replicas from "../../src/store/replicas/replicas.js";
+import { runIntake } from "../../src/worker/rounds/intake.js";
+import { runJanitor } from "../../src/worker/rounds/janitor.js";
 import { describeDatabases } from "../support/databases.js";
 import { startProject, type TestProject } from "../support/project.js";
 
 const source = { key: "imdb_id", columns: ["Title", "Description"] } as const;
 
-function movies(more: { version?: string; columns?: readonly string[] } = {}) {
+function movies(more: { version?: string; columns?: readonly string[]; keep?: "30d" } = {}) {
   const columns = more.columns ?? source.columns;
+  const keep = more.keep === undefined ? {} : { keep: more.keep };
   return {
     movies: pipeline({
-      source: push({ ...source, columns, ...(more.version === undefined ? {} : { version: more.version }) }),
+      source: push({ ...source, columns, ...keep, ...(more.version === undefined ? {} : { version: more.version }) }),
       polling: { min: "10ms", max: "10ms" },
       request: {
         model: "gpt-4o-mini",
@@ -149,5 +153,98 @@ describeDatabases("Pushed rows", (kind) => {
     await expect(project.run(sql`select rowmill.push('other', '[]'::jsonb)`)).rejects.toThrow(
       "Rowmill takes no rows for 'other': no such pipeline, or its source is not push()",
     );
+  });
+
+  it("are taken over where only their table is left, with the columns that the config has now", async () => {
+    const first = await project.worker(movies({ columns: ["Title"] }));
+    await pushed(films(2));
+    await project.drain(first);
+    await project.run(sql`delete from rowmill.replicas`);
+    const same = await project.worker(movies({ columns: ["Title"] }));
+    await project.drain(same);
+    expect((await project.gateway.journal.summary()).executed).toBe(2);
+    await project.run(sql`delete from rowmill.replicas`);
+    await project.worker(movies());
+    expect(await project.rows(sql`select columns, generation from rowmill.replicas`)).toEqual([
+      { columns: ["imdb_id", "Title", "Description"], generation: 2 },
+    ]);
+    await project.run(sql`delete from rowmill.replicas`);
+    await project.worker(movies());
+    expect(await project.rows(sql`select generation from rowmill.replicas`)).toEqual([{ generation: 2 }]);
+    expect(await pushed(films(3))).toMatchObject({ accepted: 3 });
+  });
+
+  it("are never mixed with a table that is not theirs", async () => {
+    const none = sql`delete from rowmill.replicas`;
+    await project.worker(movies());
+    await project.run(none);
+    await project.run(sql`alter table rowmill_data.movies drop column rowmill_pushed_at`);
+    await expect(project.worker(movies())).rejects.toThrow(
+      'There is a rowmill_data."movies" already, and it is no table of pushed rows.',
+    );
+    await project.run(sql`drop table rowmill_data.movies`);
+    await project.worker(movies());
+    await project.run(none);
+    await project.run(sql`
+      alter table rowmill_data.movies drop constraint movies_pkey, add primary key (imdb_id, "Title")`);
+    await expect(project.worker(movies())).rejects.toThrow(
+      "The rows of movies were pushed with the key imdb_id, Title. The config now says imdb_id.",
+    );
+    await project.run(sql`drop table rowmill_data.movies`);
+    await project.worker(movies());
+    expect(await pushed(films(1))).toMatchObject({ accepted: 1 });
+  });
+
+  it("go only on your word, and their schema when it is empty", async () => {
+    await project.worker(movies());
+    await pushed(films(3));
+    expect(await replicas.storedRows(project.database)).toEqual([
+      { pipeline: "movies", rows: 3, size: expect.stringMatching(/^\d+ kB$/) as string },
+    ]);
+    await replicas.dropTable(project.database, "movies");
+    expect(await replicas.dropEmptySchema(project.database)).toBe(true);
+    expect(await replicas.dropEmptySchema(project.database)).toBe(false);
+    await project.worker(movies());
+    expect(await pushed(films(1))).toMatchObject({ accepted: 1 });
+  });
+
+  it("whose time is over leave their answers, and are not asked again when they come back unchanged", async () => {
+    const worker = await project.worker(movies({ keep: "30d" }));
+    const states = sql`
+      select state::text, row_gone, count(*)::int as n
+      from rowmill.requests
+      group by 1, 2
+      order by 1, 2`;
+    await pushed(films(3));
+    await project.drain(worker);
+    await project.run(sql`update rowmill_data.movies set rowmill_pushed_at = now() - interval '31 days'`);
+    await runIntake(worker);
+    await pushed([{ imdb_id: 1, Title: "changed", Description: "A film that waits." }, ...films(4).slice(3)]);
+    await project.run(sql`update rowmill_data.movies set rowmill_pushed_at = now() - interval '31 days'
+      where imdb_id = '1'`);
+    await runJanitor(worker, new AbortController().signal);
+    expect(await stored()).toMatchObject([{ imdb_id: "1" }, { imdb_id: "3" }]);
+    await project.drain(worker);
+    await project.run(sql`update rowmill.sweeps set wanted_at = now(), finished_at = now() - interval '1 day'`);
+    await project.drain(worker);
+    expect(await stored()).toMatchObject([{ imdb_id: "3" }]);
+    expect(await project.rows(states)).toEqual([
+      { state: "succeeded", row_gone: false, n: 1 },
+      { state: "succeeded", row_gone: true, n: 3 },
+    ]);
+    expect(await project.rows(sql`select count(*)::int as n from public.movie_labels`)).toEqual([{ n: 4 }]);
+    expect(await pushed(films(1))).toMatchObject({ accepted: 1 });
+    await project.drain(worker);
+    expect(await project.rows(states)).toEqual([
+      { state: "succeeded", row_gone: false, n: 2 },
+      { state: "succeeded", row_gone: true, n: 2 },
+    ]);
+    expect((await project.gateway.journal.summary()).executed).toBe(5);
+    await project.run(sql`delete from rowmill_data.movies where imdb_id = '0'`);
+    await project.drain(worker);
+    expect(await project.rows(sql`select count(*)::int as n from rowmill.requests where state = 'gone'`)).toEqual([
+      { n: 1 },
+    ]);
+    await project.check();
   });
 });

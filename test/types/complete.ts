@@ -1,4 +1,4 @@
-import { defineConfig, json, openai, pipeline, z, type AnswerOf } from "rowmill";
+import { defineConfig, json, openai, pipeline, push, z, type AnswerOf } from "rowmill";
 
 const movies = pipeline({
   provider: openai({ organization: "org-films", apiKey: process.env.FILMS_KEY }),
@@ -69,9 +69,22 @@ const facts = pipeline({
   target: { table: "product_facts", columns: { answer: "facts" } },
 });
 
+const sent = pipeline({
+  source: push({
+    key: "imdb_id",
+    columns: ["Title", "Description"],
+    version: "updated_at",
+    keep: "forever",
+    onGone: "drop",
+  }),
+  request: { model: "gpt-4o-mini", user: "Sum up the film {{ Title }}: {{ Description }}" },
+  target: { table: "film_summaries", columns: { answer: "summary" } },
+});
+
 export default defineConfig({
   database: process.env.DATABASE_URL,
-  pipelines: { movies, opinions, facts },
+  http: "127.0.0.1:8788",
+  pipelines: { movies, opinions, facts, sent },
 });
 export type MovieLabel = AnswerOf<typeof movies>; // { categories: string[]; summary: string }
 export type Opinion = AnswerOf<typeof opinions>; // string

@@ -3,6 +3,7 @@ import {
   defineConfig,
   json,
   pipeline,
+  push,
   z,
   type AnswerOf,
   type JsonObject,
@@ -61,12 +62,30 @@ export const free = pipeline({
   source: { table: "films", key: "id", columns: ["Title"] },
 });
 
+export const pushed = pipeline({
+  request: {
+    model: "m",
+    user: (row) => {
+      const exact: Equal<typeof row, Row<"Title" | "Year">> = true;
+      return exact ? row.Year : null;
+    },
+  },
+  validate: (given, row) => {
+    const exact: Equal<typeof given, { genre: string }> = true;
+    return exact && row.Title === given.genre ? "no" : null;
+  },
+  answer: z.object({ genre: z.string() }),
+  target: { table: "labels", columns: { genre: "g" } },
+  source: push({ key: ["id", "lang"], columns: ["Title", "Year"], version: "at", keep: "30d" }),
+});
+
 export const ofSourceFirst: Equal<
   AnswerOf<typeof sourceFirst>,
   { genre: "drama" | "comedy"; year: number | null }
 > = true;
 export const ofSourceLast: Equal<typeof sourceLast, Pipeline<{ genre: string }, "Title", "id" | "lang">> = true;
+export const ofPushed: Equal<typeof pushed, Pipeline<{ genre: string }, "Title" | "Year", "id" | "lang">> = true;
 export const ofText: Equal<AnswerOf<typeof text>, string> = true;
 export const ofFree: Equal<AnswerOf<typeof free>, JsonObject> = true;
 
-export default defineConfig({ database: "embedded", pipelines: { sourceFirst, sourceLast, text, free } });
+export default defineConfig({ database: "embedded", pipelines: { sourceFirst, sourceLast, text, free, pushed } });

@@ -2,7 +2,7 @@
  * Wrong configs, each red in the editor: exactly one error follows each directive, in all property orders.
  * `config-types.test.ts` also strips the directives and counts the errors.
  */
-import { defineConfig, json, pipeline, z, type AnswerOf, type Duration } from "rowmill";
+import { defineConfig, json, pipeline, push, z, type AnswerOf, type Duration } from "rowmill";
 
 const source = { table: "films", key: "id", columns: ["Title", "Description"] } as const;
 const answer = z.object({ genre: z.enum(["drama", "comedy"]), year: z.number().int() });
@@ -13,6 +13,27 @@ export const misspeltColumnInUser = pipeline({
   source: { table: "films", key: "id", columns: ["Title", "Description"] },
   // @ts-expect-error
   request: { model: "gpt-4o-mini", user: (row) => row.Descriptoin },
+  target,
+});
+
+export const misspeltPushedColumn = pipeline({
+  source: push({ key: "id", columns: ["Title", "Description"] }),
+  // @ts-expect-error
+  request: { model: "gpt-4o-mini", user: (row) => row.Descriptoin },
+  target,
+});
+
+export const pushWithATable = pipeline({
+  // @ts-expect-error
+  source: push({ key: "id", columns: ["Title"], table: "films" }),
+  request,
+  target,
+});
+
+export const keepWithoutAUnit = pipeline({
+  // @ts-expect-error
+  source: push({ key: "id", columns: ["Title"], keep: 30 }),
+  request,
   target,
 });
 

@@ -36,7 +36,8 @@ function allKeys(): readonly string[] {
       (key) => `${name}.${key}`,
     ),
   );
-  return [...top, ...pipeline, ...inside];
+  const push = knownKeys(inPipeline({ source: { push: true, [unknown]: 1 } }), `pipelines.films.source.${unknown}`);
+  return [...top, ...pipeline, ...inside, ...push.map((key) => (key === "push" ? key : `push.${key}`))];
 }
 
 function sectionOf(heading: string): string {
@@ -67,7 +68,7 @@ async function evaluateExamples(): Promise<Record<string, Record<string, unknown
   const films = `{ source: { table: "films", key: "id", columns: ["title"] } }`;
   await writeFile(
     file,
-    `import { openai, z } from "rowmill";\nconst films = ${films};\nexport default {\n${objects.join("\n")}\n};\n`,
+    `import { openai, push, z } from "rowmill";\nconst films = ${films};\nexport default {\n${objects.join("\n")}\n};\n`,
   );
   try {
     return (await evaluateConfig(file)) as Record<string, Record<string, unknown>>;
@@ -93,12 +94,14 @@ describe("docs/configuration.md", () => {
       budget: { usd: 5, per: "day" },
     };
     for (const [key, example] of Object.entries(examples)) {
-      const [top = "", inner] = key.split(".");
+      const isPush = key.startsWith("push");
+      const [top = "", inner] = (isPush ? key.replace("push", "source") : key).split(".");
       expect(Object.keys(example), key).toEqual([top]);
-      if (top === "database" || top === "pipelines") continue;
+      if (top === "database" || top === "http" || top === "pipelines") continue;
       const value = example[top];
       if (inner !== undefined) expect(Object.keys(value as object), key).toContain(inner);
-      const given = inner === undefined ? value : { ...(base as Record<string, object>)[top], ...(value as object) };
+      const known = isPush ? { key: "id", columns: ["title", "description"] } : (base as Record<string, object>)[top];
+      const given = inner === undefined ? value : { ...known, ...(value as object) };
       const definition = { database: "embedded", pipelines: { films: { ...base, [top]: given } } };
       const mistakes = (): unknown => validateConfig(definition, origin);
       expect(mistakes, key).not.toThrow();
@@ -130,7 +133,7 @@ describe("docs/configuration.md", () => {
 
   test.each([
     ["example", ["movies"]],
-    ["complete", ["movies", "opinions", "facts"]],
+    ["complete", ["movies", "opinions", "facts", "sent"]],
   ])("shows configs that load: %s", async (name, pipelines) => {
     const { evaluateConfig } = await import("../../src/config/load/evaluate.js");
     const definition = await evaluateConfig(path.join(repository, `test/types/${name}.ts`));

@@ -50,6 +50,7 @@ const request: InFlight = {
   room: 50,
   customId: null,
   isSharing: false,
+  isForgotten: false,
   isAlone: false,
 };
 const row: SourceRow = { key: "a", hash: HASH, existedBefore: false, cells: { title: "Heat" } };

@@ -104,7 +104,7 @@ async function dropQueued(tx: Queryable, { pipelineId, no }: Batch, source: Sour
 }
 
 function endingOf(request: InFlight, to: AttemptEnding["to"]): AttemptEnding {
-  const { requestId, attempt, tries, returns, room } = request;
+  const { requestId, attempt, tries, returns, room, isForgotten } = request;
   return {
     id: requestId,
     attempt,
@@ -123,7 +123,7 @@ function endingOf(request: InFlight, to: AttemptEnding["to"]): AttemptEnding {
     sharingSaved: 0,
     demo: false,
     rowGone: false,
-    to,
+    to: isForgotten ? "gone" : to,
     hash: null,
     fingerprint: null,
     tries,

@@ -5,6 +5,8 @@ import { heldText } from "../../model/provider/account.js";
 import { asSentence } from "../../model/words/as-sentence.js";
 import { counted } from "../../model/words/counted.js";
 import { pauseCommand } from "../../model/words/pause-text.js";
+import { replicaTable } from "../../model/replica-name.js";
+import type { PipelineConfig } from "../../model/pipeline.js";
 import { notChecked, ok, problem, warning, type Finding } from "../../model/words/finding.js";
 import { diagnoseOurTriggers } from "../../sources/table/diagnose-triggers.js";
 import * as arrivals from "../../store/requests/arrivals.js";
@@ -14,6 +16,7 @@ import * as migrations from "../../store/ledger/migrations.js";
 import * as overview from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as duplicates from "../../store/batches/duplicates.js";
+import * as replicas from "../../store/replicas/replicas.js";
 import * as uninstallation from "../../store/ledger/uninstallation.js";
 import { listOurs } from "../../worker/rounds/duplicates.js";
 import { CLOCKS_APART_SECONDS } from "../../worker/rounds/provider-clock.js";
@@ -70,19 +73,42 @@ async function checkUnconfigured(look: Look): Promise<readonly Finding[]> {
   const left = rows.filter(
     (row) => row.uninstalledAt === null && !wanted.some((pipeline) => pipeline.name === row.name),
   );
-  if (left.length === 0) return [ok("every pipeline in the database is in the config")];
-  return left.map(({ name }) =>
-    warning(
-      `${name} is in the database, but not in the config: its triggers still record changed rows, and no ` +
-        "worker reads them.",
-      {
-        fixes: [
-          "Put it back into the config under the same name. Under a new name it is a new pipeline, which sends " +
-            "every row again.",
-          `Or remove its triggers: rowmill uninstall ${name}`,
-        ],
-      },
-    ),
+  const pushed = (await readOnly(look, replicas.all)).filter(({ pipeline }) =>
+    wanted.every((one) => !isPushOf(one, pipeline)),
+  );
+  if (left.length + pushed.length === 0) return [ok("every pipeline in the database is in the config")];
+  return [...pushed.map(leftBehind), ...left.map(leftPipeline)];
+}
+
+function isPushOf({ name, source }: PipelineConfig, pipeline: string): boolean {
+  return name === pipeline && source.push !== null;
+}
+
+/** Renamed, removed, or of another source since. */
+function leftBehind({ pipeline }: replicas.Replica): Finding {
+  return warning(
+    `Rows were pushed to ${pipeline}, which has no source push() in the config: its table ` +
+      `${replicaTable(pipeline)} is left behind, and takes more rows.`,
+    {
+      fixes: [
+        "Did you rename the pipeline? Give it its previous name. Under a new name it starts without rows.",
+        `Or drop the rows, of which this is the only copy: rowmill uninstall ${pipeline} --pushed-rows`,
+      ],
+    },
+  );
+}
+
+function leftPipeline({ name }: pipelines.PipelineRow): Finding {
+  return warning(
+    `${name} is in the database, but not in the config: its triggers still record changed rows, and no ` +
+      "worker reads them.",
+    {
+      fixes: [
+        "Put it back into the config under the same name. Under a new name it is a new pipeline, which sends " +
+          "every row again.",
+        `Or remove its triggers: rowmill uninstall ${name}`,
+      ],
+    },
   );
 }
 

@@ -4,6 +4,7 @@ import { notChecked, ok, type Finding } from "../../model/words/finding.js";
 import { diagnoseOtherTriggers, diagnoseReplicaRole } from "../../sources/table/diagnose-triggers.js";
 import { diagnoseSource } from "../../sources/table/diagnose.js";
 import { inspectTable, type SourceTable } from "../../sources/table/inspection.js";
+import { diagnoseReplica, isReplicaMissing } from "../../sources/table/replica.js";
 import { diagnoseTarget } from "../../targets/table/diagnose.js";
 import { examineTarget, type TargetPlan } from "../../targets/table/ensure.js";
 import { wantedTarget } from "../open/bind-pipeline.js";
@@ -40,15 +41,24 @@ export function eachTable(
 ): Promise<readonly Finding[]> {
   return eachPipeline(look, async (pipeline) => {
     const table = look.tables.get(pipeline.name);
-    if (table === undefined) return [notChecked(`${pipeline.name}: its source was not found`)];
+    if (table === undefined)
+      return [
+        notChecked(`${pipeline.name}: ${pipeline.source.push === null ? "its source was not found" : MADE_FIRST}`),
+      ];
     return work({ pipeline, table });
   });
 }
 
+const MADE_FIRST = "rowmill up first creates the table for pushed rows";
+
 async function checkSource(pipeline: PipelineConfig, look: Look): Promise<readonly Finding[]> {
+  const { name, source } = pipeline;
+  const pushed = await readOnly(look, (tx) => diagnoseReplica(tx, pipeline));
+  if (await readOnly(look, (tx) => isReplicaMissing(tx, pipeline)))
+    return [...pushed, ok(`${name}: rowmill up creates ${source.table} for pushed rows`)];
   const table = await readOnly(look, (tx) => inspectTable(tx, pipeline.source));
   look.tables.set(pipeline.name, table);
-  return readOnly(look, (tx) => diagnoseSource(tx, pipeline, table));
+  return [...pushed, ...(await readOnly(look, (tx) => diagnoseSource(tx, pipeline, table)))];
 }
 
 export async function targetPlan(look: Look, pipeline: PipelineConfig, table: SourceTable): Promise<TargetPlan> {

@@ -116,7 +116,7 @@ async function readRelations(client: Queryable): Promise<Relation[]> {
     where c.relkind in ('r', 'p', 'v', 'm', 'f')
       and c.relpersistence <> 't'
       and not c.relispartition
-      and n.nspname not in ('information_schema', 'rowmill', 'rowmill_worker')
+      and n.nspname not in ('information_schema', 'rowmill', 'rowmill_worker', 'rowmill_data')
       and n.nspname not like 'pg\_%'
       -- Without the tables and views that extensions bring.
       and not exists (

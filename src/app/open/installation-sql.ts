@@ -19,6 +19,9 @@ import { targetFaults } from "../../targets/table/diagnose.js";
 import { judgeDatabaseRights, lacksArrivalsRole, readDatabaseRights } from "../doctor/database-rights.js";
 import { known, readOnly, type Look } from "../doctor/look.js";
 import { targetPlan } from "../doctor/table-checks.js";
+import * as replicaTables from "../../store/replicas/replica-table.js";
+import { isReplicaMissing, plannedReplica } from "../../sources/table/replica.js";
+import { shapeOf } from "./open-project.js";
 import { QUEUE_SCHEMA, queueFiles } from "./queue-schema.js";
 
 export interface InstallationScript {
@@ -178,18 +181,20 @@ async function pipelinePart(look: Look, pipeline: PipelineConfig, row: Registere
 
 async function wholePart(look: Look, pipeline: PipelineConfig, row: Registered): Promise<PipelinePart> {
   const { name, source } = pipeline;
-  const table = await readOnly(look, (tx) => inspectTable(tx, source));
+  const made = await replicaStatements(look, pipeline);
+  const table = made === null ? await readOnly(look, (tx) => inspectTable(tx, source)) : plannedReplica(pipeline);
   const plan = await targetPlan(look, pipeline, table);
   const refusal = refusalOf(plan.faults.filter(({ kind }) => kind === "shape"));
   if (refusal !== null) throw refusal;
   const findings = await readOnly(look, async (tx) => [
-    ...(await diagnoseSourceRights(tx, pipeline, table)),
+    ...(made === null ? await diagnoseSourceRights(tx, pipeline, table) : []),
     ...(await targetFaults(tx, name, plan)),
   ]);
   const grants = findings.flatMap(({ level, sql }) => (level === "problem" ? sql : []));
   return {
     grants,
     sections: [
+      { title: `${name}: the table for pushed rows`, statements: made ?? [] },
       {
         title: `${name}: the target ${plan.qualified}`,
         // Changes to another owner's table stand among the grants.
@@ -204,6 +209,21 @@ async function wholePart(look: Look, pipeline: PipelineConfig, row: Registered):
     ],
     complete: true,
   };
+}
+
+/** Null: there is one, or the rows are a table of the user's. */
+function replicaStatements(look: Look, pipeline: PipelineConfig): Promise<readonly string[] | null> {
+  const { name, source } = pipeline;
+  return readOnly(look, async (tx) => {
+    if (source.push === null || !(await isReplicaMissing(tx, pipeline))) return null;
+    const shape = shapeOf(source, source.push);
+    const outside = await replicaTables.outsideRoles(tx);
+    return [
+      replicaTables.SCHEMA_STATEMENT,
+      ...replicaTables.creationStatements(name, shape, outside),
+      ...replicaTables.indexStatements(name, shape),
+    ];
+  });
 }
 
 /** None where they are in place. */

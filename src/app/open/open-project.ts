@@ -86,11 +86,17 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
 
 async function examineLate(parts: ProjectParts, pipeline: PipelineConfig): Promise<Examined> {
   const { name, source } = pipeline;
-  if (source.push !== null)
-    await replicas.ensureReplica(parts.database, name, { ...source, version: source.push.version });
+  if (source.push !== null) await replicas.ensureReplica(parts.database, name, shapeOf(source, source.push));
   const seen = await examinePipeline(parts.database, pipeline);
   await settleChange(parts, pipeline, seen.plan);
   return seen;
+}
+
+export function shapeOf(
+  { key, columns }: PipelineConfig["source"],
+  { version, keepMs }: NonNullable<PipelineConfig["source"]["push"]>,
+): replicas.ReplicaShape {
+  return { key, columns, version, expires: keepMs !== null };
 }
 
 /** @throws RowmillError `refused` */

@@ -33,6 +33,8 @@ export interface InFlight extends Request {
   readonly customId: string | null;
   /** It shares the line of an equal request. */
   readonly isSharing: boolean;
+  /** Its row was erased: nothing of its answer is kept. */
+  readonly isForgotten: boolean;
 }
 
 const REQUEST_COLUMNS = sql`r.id::text as "requestId", r.attempt, r.key, r.tries, r.returns,
@@ -40,7 +42,7 @@ const REQUEST_COLUMNS = sql`r.id::text as "requestId", r.attempt, r.key, r.tries
   ${hex(sql`r.answered_hash`)} as "answeredHash", ${hex(sql`r.answered_fingerprint`)} as "answeredFingerprint"`;
 const COLUMNS = sql`${REQUEST_COLUMNS}, ${hex(sql`r.content_hash`)} as "contentHash",
   ${hex(sql`r.fingerprint`)} as fingerprint, coalesce(r.room, b.room) as room, l.custom_id as "customId",
-  coalesce(l.sharing, false) as "isSharing"`;
+  coalesce(l.sharing, false) as "isSharing", r.forgotten as "isForgotten"`;
 
 /** Of these requests, those that are in flight in this batch; locked in id order. */
 export async function lockMany(tx: Queryable, batch: number, requestIds: readonly string[]): Promise<InFlight[]> {
@@ -68,13 +70,13 @@ export async function lockQuietly(tx: Queryable, batch: number, requestIds: read
   );
 }
 
-/** Of these requests, those in flight in this batch: what was sent, by request id. */
+/** Of these requests, those in flight in this batch: what was sent, by request id. No content: the row was erased. */
 export async function inFlightOf(
   client: Reader,
   batch: number,
   requestIds: readonly string[],
-): Promise<ReadonlyMap<string, { readonly attempt: number; readonly contentHash: string }>> {
-  const rows = await client.rows<{ id: string; attempt: number; contentHash: string }>(sql`
+): Promise<ReadonlyMap<string, { readonly attempt: number; readonly contentHash: string | null }>> {
+  const rows = await client.rows<{ id: string; attempt: number; contentHash: string | null }>(sql`
     select id::text as id, attempt, ${hex(sql`content_hash`)} as "contentHash"
     from rowmill.requests
     where id = any(${int8Array(requestIds)}) and state = 'batched' and batch = ${batch}`);
@@ -326,7 +328,7 @@ export async function sharersOf(
 
 /** Undoes the newest part of an interrupted rendering: its requests, never sent, wait again. False: there is none. */
 export async function undoPart(tx: Queryable, batch: BatchName): Promise<boolean> {
-  const row = await tx.first<{ parts: number; undone: number }>(sql`
+  const row = await tx.first<{ parts: number; waiting: number; gone: number }>(sql`
     with part as (
       delete from rowmill.lines
       where batch = ${batch.no} and part = (select max(part) from rowmill.lines where batch = ${batch.no})
@@ -340,14 +342,18 @@ export async function undoPart(tx: Queryable, batch: BatchName): Promise<boolean
       where l.batch = ${batch.no} and l.request_id = any(part.ids)),
     undone as (
       update rowmill.requests r
-      set state = 'waiting', attempt = r.attempt - 1, changed_at = now()
+      set attempt = r.attempt - 1, changed_at = now(),
+        state = case when r.forgotten then 'gone' else 'waiting' end::rowmill.request_state,
+        gone_from = case when r.forgotten then 'waiting'::rowmill.request_state end
       where r.id = any (array(select unnest(ids) from part))
         and r.state = 'batched'
         and r.batch = ${batch.no}
-      returning r.id)
-    select (select count(*)::int from part) as parts, (select count(*)::int from undone) as undone`);
-  const { parts, undone } = row ?? { parts: 0, undone: 0 };
-  await countChanges(tx, batch.pipelineId, { waiting: undone, batched: -undone });
+      returning r.state)
+    select (select count(*)::int from part) as parts, count(*) filter (where state = 'waiting')::int as waiting,
+      count(*) filter (where state = 'gone')::int as gone
+    from undone`);
+  const { parts, waiting, gone } = row ?? { parts: 0, waiting: 0, gone: 0 };
+  await countChanges(tx, batch.pipelineId, { waiting, gone, batched: -waiting - gone });
   return parts > 0;
 }
 

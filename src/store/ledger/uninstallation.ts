@@ -21,9 +21,17 @@ export async function markUninstalled(tx: Queryable, pipelineIds: readonly numbe
     select id, 'uninstalled' from marked`);
 }
 
-/** Batches that are not settled, of every pipeline. */
-export async function countInFlightBatches(client: Queryable): Promise<number> {
-  return client.number(sql`select count(*)::int as count from rowmill.batches where settled_at is null`);
+/** Batches that are not settled; `of`: of these pipelines only. */
+export async function countInFlightBatches(client: Queryable, of?: readonly string[]): Promise<number> {
+  const meant =
+    of === undefined
+      ? sql`true`
+      : sql`pipeline_id in (select id from rowmill.pipelines where name = any(${[...of]}::text[]))`;
+  return client.number(sql`
+    select count(*)::int as count
+    from rowmill.batches
+    where settled_at is null
+      and ${meant}`);
 }
 
 /** Relations that a purge would also drop: a target inside our schema, a view over our tables. */

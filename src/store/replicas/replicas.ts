@@ -16,18 +16,26 @@ import {
   type Reader,
 } from "../../postgres/database.js";
 import { isTrustedOwner } from "../ledger/ledger-owners.js";
+import {
+  additionStatements,
+  adopted,
+  columnsOf,
+  creationStatements,
+  hasTable,
+  indexStatements,
+  lookAtTable,
+  otherKey,
+  outsideRoles,
+  protectionStatements,
+  SCHEMA_STATEMENT,
+  type ReplicaShape,
+} from "./replica-table.js";
 
-/** Roles of hosted databases whose users come from the Internet. */
-const OUTSIDE_ROLES = ["anon", "authenticated"];
+export type { ReplicaShape };
+
 /** The same class as in `rowmill.push_rows`. */
 const PUSH_LOCK = 726_974;
-
-export interface ReplicaShape {
-  readonly key: readonly string[];
-  readonly columns: readonly string[];
-  /** The field by which an older push loses to a newer one; null: the last push wins. */
-  readonly version: string | null;
-}
+const LOCK_TIMEOUT_MS = 10_000;
 
 export interface Replica {
   readonly pipeline: string;
@@ -64,10 +72,11 @@ export async function ensureReplica(database: Database, pipeline: string, shape:
     // Waits for pushes under way, which write by the shape that they found.
     await lockAlone(tx, pipeline);
     const known = await replicaOf(tx, pipeline);
-    if (known !== null && isSame(known, shape)) return;
-    if (known === null) await makeTable(tx, pipeline, shape);
-    else await changeTable(tx, known, shape);
-    await forgetDigests(tx, pipeline);
+    const isThere = known !== null && (await hasTable(tx, pipeline));
+    if (!isThere) await makeTable(tx, pipeline, shape);
+    else if (!isSame(known, shape)) await changeTable(tx, known, shape);
+    if (!isThere || !isSame(known, shape)) await forgetDigests(tx, pipeline);
+    for (const statement of indexStatements(pipeline, shape)) await tx.run(raw(statement));
   });
 }
 
@@ -81,6 +90,83 @@ export async function forgetDigests(tx: Queryable, pipeline: string): Promise<vo
   await tx.run(sql`delete from rowmill.push_digests where pipeline = ${pipeline}`);
 }
 
+/**
+ * Deletes pushed rows, by their keys in the ledger's spelling, of one column or a JSON array. Returns how many there
+ * were. The watching triggers report them; so the caller removes their arrivals afterwards.
+ */
+export async function eraseRows(tx: Queryable, { pipeline, key }: Replica, keys: readonly string[]): Promise<number> {
+  const [only = "", ...others] = key;
+  const same =
+    others.length === 0
+      ? sql`t.${identifier(only)} = k.key`
+      : join(
+          key.map((name, place) => sql`t.${identifier(name)} = k.key::json ->> ${raw(String(place))}`),
+          " and ",
+        );
+  await forgetDigests(tx, pipeline);
+  return tx.run(sql`
+    delete from ${raw(replicaTable(pipeline))} t
+    using unnest(${[...keys]}::text[]) as k (key)
+    where ${same}`);
+}
+
+export interface StoredRows {
+  readonly pipeline: string;
+  readonly rows: number;
+  /** On disk, for display. */
+  readonly size: string;
+}
+
+/** Tables of one command. */
+const TABLES_MAX = 1_000;
+
+/** Tables of pushed rows, with or without a record. Counts their rows. */
+export async function storedRows(client: Reader): Promise<StoredRows[]> {
+  const tables = await client.rows<Pick<StoredRows, "pipeline" | "size">>(sql`
+    select c.relname as pipeline, pg_size_pretty(pg_total_relation_size(c.oid)) as size
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    join pg_catalog.pg_attribute a on a.attrelid = c.oid
+    where n.nspname = ${REPLICA_SCHEMA}
+      and c.relkind = 'r'
+      and a.attname = 'rowmill_pushed_at'
+    order by 1
+    limit ${TABLES_MAX}`);
+  const stored: StoredRows[] = [];
+  for (const { pipeline, size } of tables) {
+    const table = identifier(pipeline);
+    const rows = await client.number(sql`select count(*)::float8 as count from ${raw(REPLICA_SCHEMA)}.${table}`);
+    stored.push({ pipeline, rows, size });
+  }
+  return stored;
+}
+
+/** With its record. Repeatable. A view of yours over it is in the way, and stays. */
+export async function dropTable(database: Database, pipeline: string): Promise<void> {
+  await database.transaction(
+    async (tx) => {
+      await lockAlone(tx, pipeline);
+      await tx.run(sql`delete from rowmill.replicas where pipeline = ${pipeline}`);
+      await forgetDigests(tx, pipeline);
+      await tx.run(sql`drop table if exists ${raw(REPLICA_SCHEMA)}.${identifier(pipeline)}`);
+    },
+    { lockTimeoutMs: LOCK_TIMEOUT_MS },
+  );
+}
+
+/** Where nothing is left in it. False: there is no such schema, or something is. */
+export async function dropEmptySchema(database: Database): Promise<boolean> {
+  const isEmpty = await database.value<boolean>(sql`
+    select not exists (select from pg_catalog.pg_class c where c.relnamespace = n.oid)
+      and not exists (select from pg_catalog.pg_proc p where p.pronamespace = n.oid)
+      and not exists (select from pg_catalog.pg_type t where t.typnamespace = n.oid)
+    from pg_catalog.pg_namespace n
+    where n.nspname = ${REPLICA_SCHEMA}`);
+  if (isEmpty !== true) return false;
+  await database.run(raw(`drop schema if exists ${REPLICA_SCHEMA}`));
+  return true;
+}
+
 /** The table has what the config declares. */
 function isSame(known: Replica, shape: ReplicaShape): boolean {
   const has = new Set(known.columns);
@@ -91,54 +177,38 @@ function isSame(known: Replica, shape: ReplicaShape): boolean {
   );
 }
 
-async function makeTable(tx: Queryable, pipeline: string, { key, columns, version }: ReplicaShape): Promise<void> {
-  await tx.run(raw(`create schema if not exists ${REPLICA_SCHEMA}`));
+/** A new table, or one that is there without a record: an uninstall keeps pushed rows, unless you say otherwise. */
+async function makeTable(tx: Queryable, pipeline: string, shape: ReplicaShape): Promise<void> {
+  await tx.run(raw(SCHEMA_STATEMENT));
   await requireOwnSchema(tx);
-  const table = replicaTable(pipeline);
-  const all = [...new Set([...key, ...columns])];
-  const definitions = [
-    ...all.map((name) => `${quoteIdentifier(name)} text${key.includes(name) ? ' collate "C" not null' : ""}`),
-    "rowmill_generation integer not null",
-    "rowmill_version text",
-    "rowmill_pushed_at timestamptz not null default now()",
-    `primary key (${key.map(quoteIdentifier).join(", ")})`,
-  ];
-  const roles = await tx.column<string>(sql`
-    select rolname from pg_catalog.pg_roles where rolname = any(${OUTSIDE_ROLES}::text[])`);
-  const statements = [
-    `create table ${table} (\n  ${definitions.join(",\n  ")}\n)`,
-    `comment on table ${table} is 'Rows that were pushed to Rowmill: the only copy it has.'`,
-    `alter table ${table} enable row level security`,
-    ...["public", ...roles.map(quoteIdentifier)].map((role) => `revoke all on table ${table} from ${role}`),
-  ];
+  await tx.run(sql`delete from rowmill.replicas where pipeline = ${pipeline}`);
+  const found = await lookAtTable(tx, pipeline);
+  const made = found === null ? null : adopted(pipeline, found, shape);
+  const statements =
+    made === null
+      ? creationStatements(pipeline, shape, await outsideRoles(tx))
+      : [...made.statements, ...protectionStatements(pipeline, await outsideRoles(tx))];
   for (const statement of statements) await tx.run(raw(statement));
+  const { columns, generation } = made ?? { columns: columnsOf(shape), generation: 1 };
   await tx.run(sql`
-    insert into rowmill.replicas (pipeline, key, columns, version_field)
-    values (${pipeline}, ${[...key]}::text[], ${all}::text[], ${version})`);
+    insert into rowmill.replicas (pipeline, key, columns, version_field, generation)
+    values (${pipeline}, ${[...shape.key]}::text[], ${[...columns]}::text[], ${shape.version}, ${generation})`);
 }
 
 async function changeTable(tx: Queryable, known: Replica, { key, columns, version }: ReplicaShape): Promise<void> {
-  if (known.key.join("\n") !== key.join("\n"))
-    throw new RowmillError(
-      "refused",
-      `The rows of ${known.pipeline} were pushed with the key ${known.key.join(", ")}. ` +
-        `The config now says ${key.join(", ")}.`,
-      { hints: ["Give the pipeline another name, and push the rows again. Or write the previous key."] },
-    );
+  const { pipeline } = known;
+  if (known.key.join("\n") !== key.join("\n")) throw otherKey(pipeline, known.key, key);
   const added = columns.filter((column) => !known.columns.includes(column));
-  if (added.length > 0) {
-    const additions = join(added.map((name) => sql`add column ${identifier(name)} text`));
-    await tx.run(sql`alter table ${raw(replicaTable(known.pipeline))} ${additions}`);
-  }
+  const generation = known.generation + (added.length > 0 ? 1 : 0);
+  for (const statement of additionStatements(pipeline, { added, generation })) await tx.run(raw(statement));
   await tx.run(sql`
     update rowmill.replicas
-    set columns = columns || ${added}::text[], version_field = ${version},
-      generation = generation + ${added.length > 0 ? 1 : 0}
-    where pipeline = ${known.pipeline}`);
+    set columns = columns || ${added}::text[], version_field = ${version}, generation = ${generation}
+    where pipeline = ${pipeline}`);
 }
 
 /** @throws RowmillError `database_refused` */
-async function requireOwnSchema(tx: Queryable): Promise<void> {
+export async function requireOwnSchema(tx: Reader): Promise<void> {
   const owner = await tx.value<string>(sql`
     select pg_get_userbyid(n.nspowner)::text
     from pg_catalog.pg_namespace n

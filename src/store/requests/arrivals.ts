@@ -1,6 +1,7 @@
 /** The keys that triggers append. Taking them deletes them, in the transaction that acts on them. */
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 import { QUEUE_ROW } from "./queue.js";
+import { attemptBefore } from "./requests.js";
 import type { RowSql } from "./row-sql.js";
 import { visibleBefore } from "../../postgres/visible.js";
 
@@ -102,8 +103,8 @@ const TO_LOOK_AT = sql`id is not null or bytes operator(pg_catalog.>) ${KEY_BYTE
 function addNew(pipelineId: number, rows: RowSql): Sql {
   return sql`
     added as (
-      insert into rowmill.requests (pipeline_id, key)
-      select ${pipelineId}, key.key
+      insert into rowmill.requests (pipeline_id, key, attempt)
+      select ${pipelineId}, key.key, ${attemptBefore(pipelineId, sql`key.key`)}
       from key
       where not ${MAY_BE_RENAMED}
         and key.id is null
@@ -179,4 +180,12 @@ export async function countArrivals(client: Queryable, pipelineId: number): Prom
     select count(*)::int as count
     from rowmill.arrivals
     where pipeline_id = ${pipelineId}`);
+}
+
+/** Of rows that were erased: their keys are not looked at, and not kept. */
+export async function dropKeys(tx: Queryable, pipelineId: number, keys: readonly string[]): Promise<void> {
+  await tx.run(sql`
+    update rowmill.arrivals
+    set keys = array(select k from unnest(keys) k where k <> all(${[...keys]}::text[]))
+    where pipeline_id = ${pipelineId} and keys && ${[...keys]}::text[]`);
 }

@@ -50,6 +50,17 @@ export async function lockByKeys(tx: Queryable, pipelineId: number, keys: readon
     for update`);
 }
 
+/** The last attempt of a row of this key that was erased; 0: there was none. Usually one look, whatever the rows. */
+export function attemptBefore(pipelineId: number, key: Sql): Sql {
+  const of = sql`from rowmill.forgotten_rows f where f.pipeline_id operator(pg_catalog.=) ${pipelineId}`;
+  return sql`case when (select pg_catalog.count(*) operator(pg_catalog.>) 0 from (select 1 ${of} limit 1) any_row)
+    then coalesce((
+      select f.attempt
+      ${of}
+        and f.key_sha256 operator(pg_catalog.=) pg_catalog.sha256(pg_catalog.convert_to(${key}, 'UTF8'))), 0)
+    else 0 end`;
+}
+
 export interface NewRequest {
   readonly key: string;
   /** Null: the row was not read. */
@@ -61,8 +72,8 @@ export interface NewRequest {
 export async function insertMany(tx: Queryable, pipelineId: number, rows: readonly NewRequest[]): Promise<number> {
   if (rows.length === 0) return 0;
   const added = await tx.rows<{ id: string; state: "waiting" | "cancelled" }>(sql`
-    insert into rowmill.requests (pipeline_id, key, state, content_hash, error_code, error)
-    select ${pipelineId}, x.key, x.state, decode(x.hash, 'hex'),
+    insert into rowmill.requests (pipeline_id, key, attempt, state, content_hash, error_code, error)
+    select ${pipelineId}, x.key, ${attemptBefore(pipelineId, sql`x.key`)}, x.state, decode(x.hash, 'hex'),
       case when x.state = 'cancelled' then 'existing' end,
       case
         when x.state = 'cancelled' then 'The row was there before the pipeline, and source.existing is "skip".' end
@@ -136,6 +147,15 @@ export async function followContent(
       and r.state = 'succeeded'
       and (r.answered_hash is distinct from decode(x.hash, 'hex')
         or r.answered_fingerprint is distinct from coalesce(decode(x.fingerprint, 'hex'), r.answered_fingerprint))`);
+}
+
+/** Rows that were gone, as that of a kept answer or of one that expired, are there again as they were. */
+export async function noteReturned(tx: Queryable, ids: readonly string[]): Promise<void> {
+  if (ids.length === 0) return;
+  await tx.run(sql`
+    update rowmill.requests
+    set row_gone = false
+    where id = any(${int8Array(ids)}) and row_gone`);
 }
 
 /** Requests in flight whose rows got another key. */

@@ -30,7 +30,7 @@ export interface Acceptable extends Omit<InFlight, "contentHash" | "fingerprint"
 export async function lockRequests(tx: Queryable, pipelineId: number, keys: readonly string[]): Promise<Acceptable[]> {
   return tx.rows<Acceptable>(sql`
     select id::text as "requestId", key, state, attempt, tries, returns, room, alone as "isAlone",
-      false as "isSharing",
+      false as "isSharing", forgotten as "isForgotten",
       ${hex(sql`answered_hash`)} as "answeredHash", ${hex(sql`answered_fingerprint`)} as "answeredFingerprint"
     from rowmill.requests
     where pipeline_id = ${pipelineId}

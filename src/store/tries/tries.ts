@@ -294,3 +294,15 @@ export async function forgetTexts(
         and asked_at < now() - make_interval(days => ${bounds.olderThanDays})
       limit ${bounds.max}))`);
 }
+
+/** Erases what was asked about these rows and answered; what it cost stays. Returns how many answers it was. */
+export async function eraseRows(tx: Queryable, pipeline: string, keys: readonly string[]): Promise<number> {
+  return tx.run(sql`
+    update rowmill.try_answers a
+    set key = 'forgotten ' || gen_random_uuid(), content_hash = '', fingerprint = null, system = null, prompt = null,
+      detail = null, answer = null, reply = null, cells = null
+    from rowmill.tries t
+    where t.pipeline = ${pipeline}
+      and a.try = t.no
+      and a.key = any(${[...keys]}::text[])`);
+}

@@ -6,6 +6,7 @@
 import type { AnswerColumn } from "../../model/answer/answer-columns.js";
 import { RowmillError } from "../../model/errors.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
+import { REPLICA_SCHEMA } from "../../model/replica-name.js";
 import { parseTableName } from "../../model/table-name.js";
 import {
   ownerOfSchema,
@@ -326,6 +327,12 @@ async function newTarget(client: Reader, config: TargetConfig): Promise<{ schema
 }
 
 function refuseSchema(config: TargetConfig, schema: string): void {
+  if (schema === REPLICA_SCHEMA)
+    throw new RowmillError(
+      "target_unsupported",
+      `target.table: ${config.table} is in the schema ${schema}, where Rowmill keeps pushed rows. ` +
+        "Name a table in another schema.",
+    );
   const owner = ownerOfSchema(schema);
   if (owner === null) return;
   throw new RowmillError(

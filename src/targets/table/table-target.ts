@@ -1,7 +1,7 @@
 /**
- * Writes results into a user's table: one upsert a chunk, or an update where the target is the source. Never deletes
- * a row. The caller repeats the transaction if it fails; nothing here outlives it. A write runs the user's triggers,
- * so it runs under the role's own search path, and every name in it is qualified.
+ * Writes results into a user's table: one upsert a chunk, or an update where the target is the source. Deletes a row
+ * only on your word. The caller repeats the transaction if it fails; nothing here outlives it. A write runs the user's
+ * triggers, so it runs under the role's own search path, and every name in it is qualified.
  */
 import {
   identifier,
@@ -46,6 +46,7 @@ export function createTableTarget(table: TargetTable): Target {
     lockFree: (tx, keys) => lockFree(tx, table, keys),
     write: (tx, results, plain = false) => write(tx, table, { results, plain }),
     present: (tx, keys) => present(tx, table, keys),
+    erase: (tx, keys) => erase(tx, table, keys),
   };
 }
 
@@ -109,6 +110,17 @@ async function write(
   const missing = await notWritten(tx, table, keys);
   const unwritten = results.filter((result) => missing.has(result.key));
   return unwritten.length === 0 ? missing : differing(tx, table, unwritten);
+}
+
+async function erase(tx: Queryable, table: TargetTable, keys: readonly string[]): Promise<number> {
+  if (table.isSource) throw new Error(`${table.qualified} has the source's own rows, which are not ours to delete.`);
+  await lock(tx, table);
+  return tx.run(
+    underRolePath(sql`
+    delete from ${raw(table.from)} t
+    using pg_catalog.unnest(${keys}::pg_catalog.text[]) as k (key)
+    where ${keyEquals("t", table.key, sql`k.key`)}`),
+  );
 }
 
 /** One row a result, as `x`: `k` key, `m` model, `v` version, `c0`, `c1`, … the answer's columns. */

@@ -10,6 +10,7 @@ import * as refusedKeys from "../../store/requests/refused-keys.js";
 import * as tries from "../../store/tries/tries.js";
 import * as workers from "../../store/ledger/workers.js";
 import { lookOnce } from "./duplicates.js";
+import { expirePushedRows } from "./expiry.js";
 import type { WorkerContext } from "../context.js";
 import { listSpools, removeSpool } from "../spool.js";
 
@@ -30,6 +31,7 @@ export async function runJanitor(context: WorkerContext, signal: AbortSignal): P
   const needed = spooled.length === 0 ? new Set<string>() : await leftBehind.needSpool(context.read, spooled);
   for (const id of spooled.filter((id) => !needed.has(id)))
     await context.step("clean.spool", () => removeSpool(context.spoolFolder, id));
+  await expirePushedRows(context, signal);
   await context.step("clean.ledger", () => cleanLedger(context.database));
 }
 

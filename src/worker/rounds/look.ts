@@ -79,6 +79,12 @@ async function lookAtChunk(
     readsNew ? look.added : await unreadRequests(tx, pipeline, look.unknown),
   );
   await requests.moveMany(tx, pipeline.id, [...look.moves, ...confirmed]);
+  const there = new Set(versions.map((row) => row.key));
+  const back = known.filter(({ rowGone, key }) => rowGone && there.has(key));
+  await requests.noteReturned(
+    tx,
+    back.map(({ id }) => id),
+  );
   return { added, left };
 }
 

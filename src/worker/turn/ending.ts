@@ -56,7 +56,7 @@ export interface Deciding {
 export function endingOf(
   { context, pipeline, batch }: Deciding,
   request: Pick<inFlight.InFlight, "requestId" | "attempt" | "tries" | "returns" | "room"> &
-    Partial<Pick<inFlight.InFlight, "isSharing" | "customId">>,
+    Partial<Pick<inFlight.InFlight, "isSharing" | "customId" | "isForgotten">>,
   facts: EndingFacts,
 ): AttemptEnding {
   const { config } = pipeline;
@@ -71,13 +71,14 @@ export function endingOf(
   // It is no fault of the provider that it did what you asked.
   const outcome = facts.outcome === "cancelled" && batch.cancel !== null ? "withdrawn" : facts.outcome;
   const next = whatNext(outcome, request, policy, facts.chance ?? context.random());
+  const isForgotten = request.isForgotten === true;
   return {
     id: request.requestId,
     attempt: request.attempt,
     ending: next.ending,
     outcome,
-    detail: storable(facts.detail?.slice(0, DETAIL_CHARACTERS_MAX)),
-    answer: storable(facts.answer),
+    detail: isForgotten ? null : storable(facts.detail?.slice(0, DETAIL_CHARACTERS_MAX)),
+    answer: isForgotten ? null : storable(facts.answer),
     model: storable(facts.model),
     // The attempt that has the line bears its tokens and its cost.
     ...(from === null ? used : NO_USAGE),
@@ -88,9 +89,9 @@ export function endingOf(
     nextRoom: nextRoom(outcome, request.room, config.request.maxOutputTokens),
     demo: facts.demo ?? false,
     rowGone: facts.rowGone ?? false,
-    to: nextState(outcome, next.ending, batch.cancel?.drops === true),
-    hash: facts.hash ?? null,
-    fingerprint: facts.fingerprint ?? null,
+    to: isForgotten ? "gone" : nextState(outcome, next.ending, batch.cancel?.drops === true),
+    hash: isForgotten ? null : (facts.hash ?? null),
+    fingerprint: isForgotten ? null : (facts.fingerprint ?? null),
     tries: next.tries,
     returns: next.returns,
     delayMs: facts.delayMs ?? next.delayMs,

@@ -5,11 +5,13 @@
 import type { OpenedDatabase } from "../../../app/open/open-database.js";
 import { uninstall } from "../../../app/open/bind-pipeline.js";
 import { RowmillError } from "../../../model/errors.js";
+import { REPLICA_SCHEMA, replicaTable } from "../../../model/replica-name.js";
 import type { Database } from "../../../postgres/database.js";
 import * as overview from "../../../store/ledger/overview.js";
 import * as pipelines from "../../../store/pipelines/pipelines.js";
+import * as replicas from "../../../store/replicas/replicas.js";
 import * as uninstallation from "../../../store/ledger/uninstallation.js";
-import { askTyped, noTerminal } from "../../screen/ask.js";
+import { askTyped, askYesNo, noTerminal } from "../../screen/ask.js";
 import type { Cli, ProjectOptions } from "../../cli.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
 import { loadProject, registeredPipelines, withLedger } from "../../project.js";
@@ -17,6 +19,7 @@ import { counted } from "../../screen/text.js";
 
 export interface UninstallOptions extends ProjectOptions {
   readonly purge?: true;
+  readonly pushedRows?: true;
   readonly yes?: true;
 }
 
@@ -31,12 +34,61 @@ export async function runUninstall(cli: Cli, names: readonly string[], options: 
       cli.terminal.print("✓ Rowmill is not set up in this database: there is nothing to remove.");
       return EXIT_STATUS.ok;
     }
+    const { database } = opened;
     if (options.purge) await requirePurgeable(cli, opened, options);
-    await takeTriggers(cli, opened.database, names);
+    const stored = (await replicas.storedRows(database)).filter(
+      ({ pipeline }) => names.length === 0 || names.includes(pipeline),
+    );
+    const dropped = await droppable(cli, database, { stored, options });
+    await takeTriggers(cli, database, names);
+    await dropRows(cli, database, dropped);
     if (options.purge) await purge(cli, opened.database);
     else await sayWhoWorks(cli, opened.database);
     return EXIT_STATUS.ok;
   });
+}
+
+/** Pushed rows that go, on your word alone: nothing else has them. @throws RowmillError `refused` */
+async function droppable(
+  { terminal }: Cli,
+  database: Database,
+  { stored, options }: { readonly stored: readonly replicas.StoredRows[]; readonly options: UninstallOptions },
+): Promise<readonly replicas.StoredRows[]> {
+  const filled = stored.filter(({ rows }) => rows > 0);
+  const empty = stored.filter(({ rows }) => rows === 0);
+  if (filled.length === 0) return options.purge || options.pushedRows ? empty : [];
+  for (const each of filled) terminal.note(`! ${storedText(each)}: the only copy of what was pushed.`);
+  const isWanted =
+    options.pushedRows === true ||
+    (terminal.interactive && options.yes !== true && (await askYesNo("Drop these rows too?")));
+  if (!isWanted) {
+    const later = options.purge ? `drop schema ${REPLICA_SCHEMA} cascade;` : "rowmill uninstall --pushed-rows";
+    terminal.note(`They stay, and a later rowmill up finds them. To drop them: ${later}`);
+    return options.purge ? empty : [];
+  }
+  const batches = await uninstallation.countInFlightBatches(
+    database,
+    filled.map(({ pipeline }) => pipeline),
+  );
+  if (batches === 0) return stored;
+  throw new RowmillError(
+    "refused",
+    `Nothing was removed, because paid answers would be lost: ${counted(batches, "batch")} in flight for pushed rows.`,
+    { hints: ["Collect them first: rowmill up --until-idle"] },
+  );
+}
+
+function storedText({ pipeline, rows, size }: replicas.StoredRows): string {
+  return `${replicaTable(pipeline)} has ${counted(rows, "row")}, ${size}`;
+}
+
+async function dropRows({ terminal }: Cli, database: Database, dropped: readonly replicas.StoredRows[]): Promise<void> {
+  for (const { pipeline, rows } of dropped) {
+    await replicas.dropTable(database, pipeline);
+    terminal.print(`✓ Dropped ${replicaTable(pipeline)} with ${counted(rows, "pushed row")}.`);
+  }
+  if (dropped.length > 0 && (await replicas.dropEmptySchema(database)))
+    terminal.print(`✓ Dropped the schema ${REPLICA_SCHEMA}, which is empty.`);
 }
 
 async function takeTriggers({ terminal }: Cli, database: Database, names: readonly string[]): Promise<void> {

@@ -45,7 +45,9 @@ async function readHere(
 ): Promise<ProjectPlan> {
   if (!(await hasDatabase(config)))
     throw new RowmillError("not_found", "The embedded database does not exist yet, so it has no rows to plan.", {
-      hints: ["Create it with your tables: rowmill init --embedded --sql FILE", "Or let Rowmill create it: rowmill up"],
+      hints: wanted.every(({ source }) => source.push !== null)
+        ? ["Create it, and take pushed rows: rowmill up --http 127.0.0.1:8788"]
+        : ["Create it with your tables: rowmill init --embedded --sql FILE", "Or let Rowmill create it: rowmill up"],
     });
   const providers = await openProviders({ config, environment: withoutKey(environment) });
   const opened = await openProjectDatabase(config, environment);

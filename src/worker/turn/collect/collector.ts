@@ -111,7 +111,8 @@ async function proofIn(
   const sent = await inFlight.inFlightOf(context.read, batch.no, ids);
   const ours = named.filter((name) => {
     const request = name === null ? undefined : sent.get(name.requestId);
-    return name !== null && request?.attempt === name.attempt && matchesContent(name, request.contentHash);
+    if (name === null || request?.attempt !== name.attempt) return false;
+    return request.contentHash === null || matchesContent(name, request.contentHash);
   });
   return ours.length * 2 > named.length ? "ours" : "foreign";
 }
