@@ -1,17 +1,20 @@
 /**
  * Answers to pushed rows in the order in which they were accepted. The transaction that accepts some adds a chunk, so
- * a crash leaves both or neither. A chunk shows once every transaction with a lower number has ended: numbers are given
- * when a transaction begins to write, so without that rule a reader would pass over one that commits late.
+ * a crash leaves both or neither. Chunks are ordered by the numbers of their transactions, and show up to the first
+ * that may still get one: otherwise a reader would pass over a transaction that commits late. Which these are is known
+ * by `WRITING_LOCK`, so no one else's open transaction holds results back.
  */
-import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
+import { sql, WRITING_LOCK, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 import { VERSION_OF_BATCH } from "../pipelines/definitions.js";
 
-/** The caller accepted the answers to these requests in this transaction. */
+/** The caller accepted the answers to these requests in this transaction, which is `writingFor` the pipeline. */
 export async function record(tx: Queryable, pipelineId: number, ids: readonly string[]): Promise<void> {
   if (ids.length === 0) return;
-  await tx.run(sql`
+  const recorded = await tx.run(sql`
     insert into rowmill.result_chunks (pipeline_id, ids)
-    values (${pipelineId}::int, ${[...ids]}::bigint[])`);
+    select ${pipelineId}::int, ${[...ids]}::bigint[]
+    where current_setting('rowmill.writing') = ${String(pipelineId)}::text`);
+  if (recorded === 0) throw new Error("Answers are accepted in a transaction that writes for their pipeline.");
 }
 
 /** Behind a result: the chunk, the result's place in it from 1, and what tells the chunk from one of a lost ledger. */
@@ -31,9 +34,43 @@ export interface ListedResult extends Position {
 }
 
 const AT_MICROS = sql`(extract(epoch from c.at) * 1000000)::bigint::text`;
-const IS_SHOWN = sql`(c.era < 0 or c.xid < pg_snapshot_xmin(pg_current_snapshot()))`;
 
-/** In order, from behind the position; null: from the first. "unknown": this ledger never gave that position. */
+function isBelow(horizon: string): Sql {
+  return sql`(c.era < 0 or c.xid < ${horizon}::text::xid8)`;
+}
+
+/**
+ * The first transaction that is open, or yet to begin, and may add a chunk. The lock is taken before a transaction has
+ * a number: who has one below the horizon, and no lock, has ended, and the next statement sees what it did. One look at
+ * all locks, since two would not be of the same moment. Numbers of locks lack their upper 32 bits.
+ */
+async function horizonOf(client: Reader, pipelineId: number): Promise<string> {
+  const horizon = await client.value<string>(sql`
+    with held as materialized (
+      select l.locktype, l.pid, l.database, l.classid, l.objid, l.objsubid, l.transactionid::text::bigint as xid
+      from pg_catalog.pg_locks l
+      where l.granted and (l.locktype = 'advisory' or (l.locktype = 'transactionid' and l.mode = 'ExclusiveLock'))),
+    next as (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as xid),
+    open as (
+      select n.xid - ((n.xid - x.xid) & 4294967295) as xid
+      from next n
+      cross join held w
+      join held x on x.pid = w.pid and x.locktype = 'transactionid'
+      where w.locktype = 'advisory'
+        and w.database = (select d.oid from pg_catalog.pg_database d where d.datname = current_database())
+        and w.classid = ${WRITING_LOCK}::int::oid
+        and w.objid = ${pipelineId}::int::oid
+        and w.objsubid = 2)
+    select least(n.xid, (select min(xid) from open))::text as horizon
+    from next n`);
+  if (horizon === null) throw new Error("The database did not tell which transactions are open.");
+  return horizon;
+}
+
+/**
+ * In order, from behind the position; null: from the first. "unknown": this ledger never gave that position. In a
+ * transaction each of whose statements sees what was committed before it.
+ */
 export async function page(
   client: Reader,
   pipelineId: number,
@@ -41,6 +78,7 @@ export async function page(
 ): Promise<readonly ListedResult[] | "unknown"> {
   const from = after === null ? null : await find(client, pipelineId, after);
   if (after !== null && from === null) return "unknown";
+  const horizon = await horizonOf(client, pipelineId);
   return client.rows<ListedResult>(sql`
     select l.no::text as no, l.place::int as place, l."atMicros", l.at as "acceptedAt", r.key, b.model,
       ${VERSION_OF_BATCH} as version
@@ -49,7 +87,7 @@ export async function page(
       from (
         select c.era, c.xid, c.no, c.at, c.ids, ${AT_MICROS} as "atMicros"
         from rowmill.result_chunks c
-        where c.pipeline_id = ${pipelineId} and ${IS_SHOWN}${from === null ? sql`` : sql` and ${isFrom(from)}`}
+        where c.pipeline_id = ${pipelineId} and ${isBelow(horizon)}${from === null ? sql`` : sql` and ${isFrom(from)}`}
         order by c.era, c.xid, c.no
         -- One may be used up, each of the others has a result at least.
         limit ${max + 1}) c
@@ -84,10 +122,11 @@ function isFrom({ era, xid, no }: Place): Sql {
 
 /** The chunk of the last result that shows; null: there is none. */
 export async function lastChunk(client: Reader, pipelineId: number): Promise<string | null> {
+  const horizon = await horizonOf(client, pipelineId);
   return client.value<string>(sql`
     select c.no::text as no
     from rowmill.result_chunks c
-    where c.pipeline_id = ${pipelineId} and ${IS_SHOWN}
+    where c.pipeline_id = ${pipelineId} and ${isBelow(horizon)}
     order by c.era desc, c.xid desc, c.no desc
     limit 1`);
 }
