@@ -43,8 +43,10 @@ async function rowOf(tx: Queryable, name: string, given: string): Promise<Respon
   if (!replicaRows.isKeyOf(replica, given)) return unknownRow(given);
   const key = await replicaRows.spelledKey(tx, replica, given);
   const columns = [...new Set([...replica.key, ...definition.columns])];
-  const row = await replicaRows.readRow(tx, replica, { key: given, columns });
-  const request = await overview.requestStory(tx, definition.pipelineId, key);
+  const [row, request] = await Promise.all([
+    replicaRows.readRow(tx, replica, { key: given, columns }),
+    overview.requestStory(tx, definition.pipelineId, key),
+  ]);
   if (row === null && request === null) return unknownRow(given);
   const answer = (await readAnswers(tx, answers, [key])).get(key);
   const error = request?.errorCode ?? null;

@@ -1,5 +1,6 @@
 import { EventEmitter, once } from "node:events";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { writeKept } from "../../src/app/story/write-kept.js";
 import { pipeline, push, z } from "../../src/index.js";
 import { openDatabase, sql } from "../../src/postgres/database.js";
 import { resultLine, rowAnswer } from "../../src/service/schemas.js";
@@ -10,6 +11,7 @@ import type { WorkerContext } from "../../src/worker/context.js";
 import { describeDatabases } from "../support/databases.js";
 import { startProject, type TestProject } from "../support/project.js";
 import { startTestService, type TestService } from "../support/service.js";
+import { acceptRows, tryRows } from "../support/try-rows.js";
 
 const asked = {
   polling: { min: "10ms", max: "10ms" },
@@ -24,6 +26,8 @@ const movies = pipeline({
 const pages = pipeline({
   ...asked,
   source: push({ key: ["book", "page"], columns: ["Description"] }),
+  // Its answers are judged row by row.
+  validate: () => null,
   target: { table: "page_labels" },
 });
 
@@ -140,6 +144,37 @@ describeDatabases("Results over HTTP", (kind) => {
     expect((await feed()).find(({ key }) => key === "3")?.answer).toEqual(again?.answer);
     await project.run(sql`delete from public.movie_labels where imdb_id = '3'`);
     expect((await feed()).at(-1)).toMatchObject({ key: "3", answer: null, model: null, version: null });
+    await project.check();
+  });
+
+  it("come of a try, of a retry and of answers that are judged row by row", async () => {
+    await pushRows(films(0, 2));
+    await project.round(worker, { flush: false });
+    const { no } = await tryRows(project, { movies, pages }, { choice: { rows: 2 } });
+    expect((await acceptRows(project, { movies, pages }, no)).accepted).toHaveLength(2);
+    expect(sorted(await feed())).toEqual([0, 1]);
+
+    await project.run(sql`alter table public.movie_labels add constraint low check (imdb_id < '7')`);
+    await pushRows(films(5, 5));
+    await project.drain(worker);
+    expect(sorted(await feed())).toEqual([0, 1, 5, 6]);
+    await project.run(sql`alter table public.movie_labels drop constraint low`);
+    const found = [...worker.pipelines.values()].find(({ config }) => config.name === "movies");
+    if (found === undefined) throw new Error("There is no pipeline.");
+    const tally = await writeKept({
+      database: worker.database,
+      pipeline: found,
+      meant: { pipelineId: found.id, reasons: null, keys: null },
+      account: found.provider.account,
+      signal: new AbortController().signal,
+      onChunk: () => undefined,
+    });
+    expect(tally.written).toBe(3);
+    expect(sorted(await feed())).toEqual([0, 1, 5, 6, 7, 8, 9]);
+
+    await pushRows([{ book: "a", page: 1, Description: "Text." }], "pages");
+    await project.drain(worker);
+    expect(linesOf((await get("pages/results")).text)).toMatchObject([{ key: '["a", "1"]', version: 1 }]);
     await project.check();
   });
 
