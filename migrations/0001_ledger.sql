@@ -633,6 +633,20 @@ create table rowmill.push_digests (
   primary key (pipeline, token)
 );
 
+-- Answers to pushed rows in the order in which they were accepted, for those who fetch them: a row for each transaction that accepted some.
+-- Readers see it once no older transaction is open, so that none is passed over which commits late. Of other pipelines there are none.
+create table rowmill.result_chunks (
+  no bigint generated always as identity primary key,
+  pipeline_id integer not null,
+  -- Falls below 0 when the ledger moves to a server that counts its transactions anew.
+  era integer not null default 0,
+  xid xid8 not null default pg_current_xact_id(),
+  at timestamptz not null default now(),
+  ids bigint[] not null check (cardinality(ids) > 0)
+);
+alter table rowmill.result_chunks alter column ids set storage external;
+create index result_chunks_in_order on rowmill.result_chunks (pipeline_id, era, xid, no);
+
 -- Pushes that were refused, by reason: their caller may not look at the reply.
 create table rowmill.refused_pushes (
   pipeline text not null,

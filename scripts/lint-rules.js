@@ -20,7 +20,7 @@ const below = {
   // Sockets and bodies, for every server; knows no route.
   http: ["model/json/json-values"],
   // What `up --http` serves. It needs no worker: the ledger is all that they share.
-  service: ["model/", "postgres/", "store/", "http/"],
+  service: ["model/", "postgres/", "store/", "http/", "targets/table/read-answers", "version"],
   gateway: ["model/errors", "model/file-errors", "model/words/one-line", "model/json/json-values", "http/"],
   providers: ["model/"],
   store: ["model/", "postgres/"],

@@ -50,7 +50,7 @@ export function describeDefinition(
   config: PipelineConfig,
   { name, endpoint }: { readonly name: string; readonly endpoint: string },
 ): Json {
-  const { columns, table } = config.target;
+  const { columns, table, trustOwner } = config.target;
   const text = (source: MessageSource | null): Json => (source?.kind === "template" ? source.text : null);
   return {
     ...describeConfig(config),
@@ -58,7 +58,7 @@ export function describeDefinition(
     endpoint,
     system: text(config.request.system),
     user: text(config.request.user),
-    target: { table, columns: { ...columns } },
+    target: { table, columns: { ...columns }, ...(trustOwner ? { trustOwner } : {}) },
     attempts: config.attempts,
   };
 }

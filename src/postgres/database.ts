@@ -18,6 +18,7 @@ import {
   messageText,
   sentAhead,
   underRolePath,
+  WRITING_LOCK,
   type Line,
   type Queryable,
   type Reader,
@@ -25,7 +26,19 @@ import {
   type TransactionOptions,
 } from "./transaction.js";
 
-export { asItStands, inOneMessage, join, raw, sentAhead, sql, underRolePath, type Queryable, type Reader, type Sql };
+export {
+  asItStands,
+  inOneMessage,
+  join,
+  raw,
+  sentAhead,
+  sql,
+  underRolePath,
+  WRITING_LOCK,
+  type Queryable,
+  type Reader,
+  type Sql,
+};
 
 const { Client, Pool, Query } = commonjs("pg") as typeof pg;
 const CONNECT_TIMEOUT_MS = 15_000;

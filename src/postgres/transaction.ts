@@ -18,13 +18,19 @@ export const PIN_PATH = `select pg_catalog.set_config('search_path', '${PINNED_P
 /** Null resets to the setting of the server, the database or the role. */
 const UNPIN_PATH = "select pg_catalog.set_config('search_path', null, true)";
 
+/** Its class, with the pipeline. Shared: it keeps no one out. */
+export const WRITING_LOCK = 726_975;
+
 export interface TransactionOptions {
   statementTimeoutMs?: number;
   /** Default: as long as the statement may last. */
   lockTimeoutMs?: number;
   /** The server refuses every write in it. */
   readOnly?: boolean;
-  /** The pipeline whose results are written: its own triggers skip such writes, those of other pipelines do not. */
+  /**
+   * The pipeline whose results are written: its own triggers skip such writes, those of other pipelines do not. Holds
+   * `WRITING_LOCK` from before it gets a number, so that readers can tell which open transactions may add results.
+   */
   writingFor?: number;
   /** Rolls back at its end. */
   trial?: boolean;
@@ -74,6 +80,8 @@ function beginTexts(options: TransactionOptions): string[] {
     "rowmill.writing": options.writingFor === undefined ? "" : String(options.writingFor),
   };
   const calls = Object.entries(settings).map(([name, value]) => `pg_catalog.set_config('${name}', '${value}', true)`);
+  if (options.writingFor !== undefined)
+    calls.push(`pg_catalog.pg_advisory_xact_lock_shared(${WRITING_LOCK}, ${options.writingFor})`);
   const access = options.readOnly === true ? " read only" : "";
   return [`begin isolation level read committed${access}`, `select ${calls.join(", ")}`];
 }

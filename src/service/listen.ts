@@ -32,7 +32,10 @@ export async function startService(
   let closing: Promise<void> | null = null;
   return {
     url: `http://${host.includes(":") ? `[${host}]` : host}:${listener.port}`,
-    close: () => (closing ??= listener.close(CLOSE_MS_MAX).then(() => service.close())),
+    close: () => {
+      service.endWaits();
+      return (closing ??= listener.close(CLOSE_MS_MAX).then(() => service.close()));
+    },
   };
 }
 

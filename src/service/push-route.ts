@@ -12,6 +12,7 @@ import { DatabaseError, isConflict } from "../postgres/database.js";
 import * as pushes from "../store/replicas/pushes.js";
 import type { Digest, Pushed, RowProblem } from "../store/replicas/pushes.js";
 import * as replicas from "../store/replicas/replicas.js";
+import { RETRY_AFTER_SECONDS, unknownPipeline } from "./refusals.js";
 import type { Call, Desk } from "./routes.js";
 
 /** Of a body that is not sent as lines. */
@@ -26,7 +27,6 @@ const DIGEST_BYTES_MIN = 16 * 1024;
 const PROBLEMS_MAX = 100;
 /** Two pushes of the same keys, or a lock that `up` holds. */
 const CONFLICT_TRIES = 5;
-const RETRY_AFTER_SECONDS = 1;
 
 export interface Pushing {
   readonly pipeline: string;
@@ -67,11 +67,6 @@ function refuse(desk: Desk, { pipeline }: Pushing, { status, code, detail, heade
 function tooBusy(): Refusal {
   const detail = "Too many pushes are being taken. Send it again later.";
   return { status: 429, code: "too_busy", detail, headers: { "retry-after": String(RETRY_AFTER_SECONDS) } };
-}
-
-function unknownPipeline(pipeline: string): Response {
-  const detail = `There is no pipeline "${pipeline.slice(0, 60)}" whose source is push().`;
-  return problem({ status: 404, code: "unknown_pipeline", detail });
 }
 
 function ofBody({ status, code, message, limit }: BodyRefusal, more: Readonly<Record<string, unknown>> = {}): Refusal {

@@ -1,11 +1,14 @@
-/** What a route of the service is. All routes stand in one list (service.ts), which the tests go through. */
+/** What a route of the service is. All routes stand in one list (route-list.ts). */
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import type { Logger } from "pino";
 import type { Database } from "../postgres/database.js";
 import type { Scope, Token } from "../store/tokens/tokens.js";
+import type { RouteWords } from "./openapi.js";
 import type { RefusedPushes } from "./refused-pushes.js";
+import type { ResultsWatch } from "./results-watch.js";
 import type { Room } from "./room.js";
+import type { TokenMemory } from "./token-memory.js";
 
 export interface ServiceParts {
   readonly database: Database;
@@ -18,6 +21,12 @@ export interface Desk extends ServiceParts {
   readonly bodies: Room;
   /** Pushes in the database at once. */
   readonly pushes: Room;
+  /** Reads in the database at once. */
+  readonly reads: Room;
+  /** Calls that wait for results. */
+  readonly waiters: Room;
+  readonly watch: ResultsWatch;
+  readonly tokens: TokenMemory;
   readonly refused: RefusedPushes;
 }
 
@@ -27,11 +36,14 @@ export interface Route {
   readonly method: "GET" | "POST" | "DELETE";
   /** As Hono writes it: `/v1/pipelines/:name/rows`. A route of one pipeline has `:name`. */
   readonly path: string;
-  /** Who may call it, beside `operate` and `admin`, who may do all of it. Null: everyone, without a token. */
-  readonly scope: Scope | null;
+  /**
+   * Who may call it, beside `operate` and `admin`, who may do all of it. "any": whoever has a token. Null: everyone,
+   * without one.
+   */
+  readonly scope: Scope | "any" | null;
   /** The token stands in the path, as `:token`, instead of a header. */
   readonly tokenInPath?: true;
   /** For the OpenAPI description. */
-  readonly about: string;
+  readonly words: RouteWords;
   readonly answer: (desk: Desk, call: Call, token: Token | null) => Promise<Response> | Response;
 }

@@ -6,49 +6,28 @@ import type { HttpBindings } from "@hono/node-server";
 import { Hono } from "hono";
 import { problem } from "../http/problem.js";
 import { admit } from "./access.js";
-import { takePush } from "./push-route.js";
+import { ofCircumstances } from "./refusals.js";
 import { RefusedPushes } from "./refused-pushes.js";
+import { ResultsWatch } from "./results-watch.js";
 import { Room } from "./room.js";
+import { ROUTES } from "./route-list.js";
 import type { Call, Desk, Route, ServiceParts } from "./routes.js";
+import { TokenMemory } from "./token-memory.js";
 
 /** Bytes of bodies in memory at once. */
 const BODY_BYTES_ROOM = 160 * 1024 * 1024;
-/** Connections to the database that pushes may hold; workers need the others. */
+/** Connections to the database that pushes may hold, and reads; workers need the others. */
 const PUSHES_ROOM = 4;
+const READS_ROOM = 2;
+/** Calls in line for any of these. */
 const WAITERS_MAX = 500;
-/** A caller that sees the answer sends it again; the others lose rows, so they are let wait. Below their 5 seconds. */
-const PUSH_WAIT_MS = 500;
-const INGEST_WAIT_MS = 3_000;
-
-export const ROUTES: readonly Route[] = [
-  {
-    method: "POST",
-    path: "/v1/pipelines/:name/rows",
-    scope: "push",
-    about: "Takes rows. Answers once they are durable.",
-    answer: (desk, call) =>
-      takePush(desk, call, { pipeline: call.req.param("name") ?? "", repeatedBy: null, waitMs: PUSH_WAIT_MS }),
-  },
-  {
-    method: "POST",
-    path: "/v1/in/:token",
-    scope: "push",
-    tokenInPath: true,
-    about: "The same for callers that cannot set headers, such as http_post in SQL.",
-    answer: (desk, call, token) =>
-      takePush(desk, call, { pipeline: token?.pipeline ?? "", repeatedBy: token?.id ?? null, waitMs: INGEST_WAIT_MS }),
-  },
-  {
-    method: "GET",
-    path: "/healthz",
-    scope: null,
-    about: "Whether the server runs.",
-    answer: () => Response.json({ ok: true }),
-  },
-];
+/** Calls that wait for results, each on a connection of its own. */
+const RESULT_WAITERS_ROOM = 200;
 
 export interface Service {
   readonly fetch: (request: Request, env: HttpBindings) => Response | Promise<Response>;
+  /** Calls that wait for results are answered at once from now on. */
+  endWaits(): void;
   /** Writes what it still has to record. */
   close(): Promise<void>;
 }
@@ -58,12 +37,21 @@ export function createService(parts: ServiceParts): Service {
     ...parts,
     bodies: new Room(BODY_BYTES_ROOM, WAITERS_MAX),
     pushes: new Room(PUSHES_ROOM, WAITERS_MAX),
+    reads: new Room(READS_ROOM, WAITERS_MAX),
+    waiters: new Room(RESULT_WAITERS_ROOM, 0),
+    watch: new ResultsWatch(parts.database, parts.log),
+    tokens: new TokenMemory(parts.database),
     refused: new RefusedPushes(parts.database, parts.log),
   };
   const app = new Hono<{ Bindings: HttpBindings }>();
   for (const route of ROUTES) app.on(route.method, route.path, (call) => answer(desk, call, route));
   app.notFound(() => problem({ status: 404, code: "unknown_path", detail: "There is no such path here." }));
   app.onError((error) => {
+    const passing = ofCircumstances(error);
+    if (passing !== null) {
+      parts.log.warn({ err: error }, "a call failed at the database");
+      return passing;
+    }
     parts.log.error({ err: error }, "a call failed");
     return problem({
       status: 500,
@@ -71,7 +59,15 @@ export function createService(parts: ServiceParts): Service {
       detail: "The server had an error while it processed your request.",
     });
   });
-  return { fetch: app.fetch, close: () => desk.refused.close() };
+  const endWaits = (): void => desk.watch.close();
+  return {
+    fetch: app.fetch,
+    endWaits,
+    close: () => {
+      endWaits();
+      return desk.refused.close();
+    },
+  };
 }
 
 async function answer(desk: Desk, call: Call, route: Route): Promise<Response> {

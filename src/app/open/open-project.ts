@@ -12,6 +12,7 @@ import { refuseChange, type TargetPlan } from "../../targets/table/ensure.js";
 import { DatabaseError, type Database } from "../../postgres/database.js";
 import * as migrations from "../../store/ledger/migrations.js";
 import * as replicas from "../../store/replicas/replicas.js";
+import * as results from "../../store/requests/results.js";
 import { emptyMemory, type Pipeline, type WorkerContext } from "../../worker/context.js";
 import { keepLeases } from "../../worker/lease-keeper.js";
 import { makeStep, type StepOptions } from "../../worker/step.js";
@@ -58,6 +59,7 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
   for (const [pipeline, { plan }] of examined) await explained(pipeline, () => settleChange(parts, pipeline, plan));
   await prepareSchemas(database);
   await noticeMove(database, config);
+  await results.settleMoved(database);
   const pipelines = new Map<number, Pipeline>();
   for (const pipeline of config.pipelines) {
     const bound = await explained(pipeline, async () => {

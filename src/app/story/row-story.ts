@@ -7,11 +7,11 @@ import { RowmillError } from "../../model/errors.js";
 import type { Json, PipelineConfig, RowCells } from "../../model/pipeline.js";
 import { shownJson } from "../../sources/table/shown-cells.js";
 import { readColumns } from "../../sources/table/columns.js";
-import { findRelation, inspectTable, type SourceTable } from "../../sources/table/inspection.js";
+import { inspectTable, type SourceTable } from "../../sources/table/inspection.js";
 import { createTableSource } from "../../sources/table/table-source.js";
 import { identifier, join, raw, sql, type Database, type Queryable } from "../../postgres/database.js";
 import { STAMP_COLUMNS } from "../../targets/table/statements.js";
-import { refuseForeignCode } from "../../targets/table/owners.js";
+import { lockForReading } from "../../targets/table/read-answers.js";
 import { keyParts, spellKey } from "./row-key.js";
 import * as overview from "../../store/ledger/overview.js";
 import type { AttemptStory, BatchEventStory, RequestStory } from "../../store/ledger/overview.js";
@@ -119,16 +119,8 @@ export async function readResult(
   wanted: { table: SourceTable; config: PipelineConfig; parts: readonly string[] },
 ): Promise<ResultNow> {
   const { table, config, parts } = wanted;
-  const relation = await findRelation(tx, config.target.table).catch(reasonOfUnsupported);
+  const relation = await lockForReading(tx, { ...config.target, source: table }).catch(reasonOfUnsupported);
   if ("reason" in relation) return { state: "unknown", reason: relation.reason };
-  // Reading plans over the table's indexes, whose expressions are its owner's code.
-  if (!config.target.trustOwner) {
-    await tx.run(sql`lock table only ${raw(relation.qualified)} in access share mode`);
-    const key = table.key.map((column) => column.name);
-    const owners = { target: relation.qualified, source: table.qualified, key };
-    const refused = await refuseForeignCode(tx, owners).catch(reasonOfUnsupported);
-    if (refused !== undefined) return { state: "unknown", reason: refused.reason };
-  }
   const written = compileAnswer(config.answer).columns.map(
     (column) => config.target.columns?.[column.field] ?? column.field,
   );

@@ -9,6 +9,7 @@ import type { Json } from "../../model/pipeline.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { DatabaseError, isConflict, type Database, type Queryable } from "../../postgres/database.js";
 import type { FailedRows } from "../../store/requests/failures.js";
+import * as resultList from "../../store/requests/results.js";
 import * as unwritten from "../../store/requests/unwritten.js";
 import type { KeptAnswer } from "../../store/requests/unwritten.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
@@ -276,11 +277,9 @@ async function writeResults(
   const notHeld = fit.filter(({ result }) => missing.has(result.key));
   if (notHeld.length > 0) throw new NotHeld(new Map(notHeld.map(({ id, result }) => [id, result.key])));
   trial.atTarget = false;
-  await unwritten.endKept(
-    tx,
-    pipeline.id,
-    fit.map(({ id }) => id),
-  );
+  const ids = fit.map(({ id }) => id);
+  await unwritten.endKept(tx, pipeline.id, ids);
+  if (pipeline.config.source.push !== null) await resultList.record(tx, pipeline.id, ids);
   if (!target.isSource) return;
   trial.atTarget = true;
   await followOwnWrite(tx, pipeline, { keys: results.map(({ key }) => key), again: new Map(), trial });

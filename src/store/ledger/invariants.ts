@@ -299,6 +299,28 @@ const INVARIANTS: readonly Invariant[] = [
             where a.request_id = r.id and (a.ending = 'succeeded' or a.written_at is not null)))`,
   },
   {
+    number: 3,
+    title: "every answer to a pushed row is among the results, and every result is of a request",
+    query: `
+      with listed as (select c.pipeline_id, x.id from rowmill.result_chunks c cross join unnest(c.ids) x (id))
+      select ${requestOf("r.id")} || ' is not among the results' as violation
+      from rowmill.requests r
+      join rowmill.pipelines p on p.id = r.pipeline_id
+      join rowmill.replicas t on t.pipeline = p.name
+      join rowmill.attempts a on a.request_id = r.id and a.batch = r.answered_batch
+      left join listed l on l.pipeline_id = r.pipeline_id and l.id = r.id
+      where r.answered_hash is not null
+        -- Earlier ones are of a table that was the source then.
+        and coalesce(a.written_at, a.at) >= t.created_at
+        and (a.ending = 'succeeded' or a.written_at is not null)
+        and l.id is null
+      union all
+      select 'result ' || l.id || ' of pipeline ' || l.pipeline_id
+      from listed l
+      left join rowmill.requests r on r.id = l.id and r.pipeline_id = l.pipeline_id
+      where r.id is null`,
+  },
+  {
     number: 5,
     title: "one provider batch belongs to one batch",
     query: `

@@ -137,3 +137,30 @@ export async function registeredAnswer(client: Reader, name: string): Promise<Js
     where p.name = ${name}`);
   return row?.answer;
 }
+
+/** How the last registered definition names its rows and answers: what reading them takes. */
+export interface ReadableDefinition {
+  readonly pipelineId: number;
+  /** `CompiledAnswer.stored`. */
+  readonly answer: Json;
+  /** The declared columns of a row. */
+  readonly columns: readonly string[];
+  readonly target: {
+    readonly table: string;
+    /** Answer field → column, where the names differ. */
+    readonly columns: Readonly<Record<string, string>>;
+    readonly trustOwner: boolean;
+  };
+}
+
+/** Null: no worker has registered the pipeline yet. */
+export async function readableDefinition(client: Reader, name: string): Promise<ReadableDefinition | null> {
+  return client.first<ReadableDefinition>(sql`
+    select p.id as "pipelineId", d.answer_schema as answer, d.definition -> 'source' -> 'columns' as columns,
+      jsonb_build_object('table', p.target_table,
+        'columns', coalesce(d.definition -> 'target' -> 'columns', '{}'),
+        'trustOwner', coalesce((d.definition -> 'target' ->> 'trustOwner')::boolean, false)) as target
+    from rowmill.pipelines p
+    join rowmill.definitions d on d.pipeline_id = p.id and d.definition_hash = p.definition_hash
+    where p.name = ${name}`);
+}

@@ -85,6 +85,11 @@ export async function lockAlone(tx: Queryable, pipeline: string): Promise<void> 
   await tx.run(sql`select pg_advisory_xact_lock(${PUSH_LOCK}::int, hashtext(${pipeline}))`);
 }
 
+/** As a push does: `up` does not change the table until this transaction ends, and no digest is kept meanwhile. */
+export async function lockShared(tx: Queryable, pipeline: string): Promise<void> {
+  await tx.run(sql`select pg_advisory_xact_lock_shared(${PUSH_LOCK}::int, hashtext(${pipeline}))`);
+}
+
 /** What was pushed last no longer says what the table has. */
 export async function forgetDigests(tx: Queryable, pipeline: string): Promise<void> {
   await tx.run(sql`delete from rowmill.push_digests where pipeline = ${pipeline}`);

@@ -8,6 +8,7 @@ import type { AnswerOutcome } from "../../../model/provider/outcome.js";
 import * as batches from "../../../store/batches/batches.js";
 import { DatabaseError, isDataError } from "../../../postgres/database.js";
 import * as attempts from "../../../store/requests/attempts.js";
+import * as results from "../../../store/requests/results.js";
 import * as inFlight from "../../../store/batches/in-flight.js";
 import { WRITE_TIMEOUT_MS, type Collecting, type Place } from "./answer-chunk.js";
 import type { Outcomes } from "./judge-answer.js";
@@ -127,12 +128,13 @@ function accept(
         const [isHeld, { plain }] = await Promise.all([held, target.lock(tx)]);
         if (!isHeld) return null;
         const { ids, keys, at } = await attempts.acceptMany(tx, batch, { answers, row: pipeline.source.inSql });
-        const results = ids.map((id, index) => {
+        if (pipeline.config.source.push !== null) await results.record(tx, pipeline.id, ids);
+        const written = ids.map((id, index) => {
           const { cells, answer } = good.get(id) ?? { cells: {}, answer: null };
           return { key: keys[index] ?? "", cells, model: answer?.model ?? batch.model, version: batch.version };
         });
         place.atTarget = true;
-        if ((await target.write(tx, results, plain)).size > 0) throw new NotWritten();
+        if ((await target.write(tx, written, plain)).size > 0) throw new NotWritten();
         return { ids: new Set(ids), at: ids.length === 0 ? null : at };
       },
       { writingFor: pipeline.id, lockTimeoutMs: LOCK_TIMEOUT_MS, statementTimeoutMs: WRITE_TIMEOUT_MS },

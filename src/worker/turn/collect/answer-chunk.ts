@@ -10,6 +10,7 @@ import * as inFlight from "../../../store/batches/in-flight.js";
 import type { BatchName } from "../../../store/batches/in-flight.js";
 import * as keptAnswers from "../../../store/batches/kept-answers.js";
 import * as requests from "../../../store/requests/requests.js";
+import * as results from "../../../store/requests/results.js";
 import type { Asked } from "./asked.js";
 import { currentFingerprint, type Pipeline } from "../../context.js";
 import { judgeChunk, lineAbout, type ChunkCase, type JudgedChunk, type Outcomes } from "./judge-answer.js";
@@ -150,6 +151,7 @@ export async function writeAccepted(
   if (typeof target === "string" || won.length === 0) return;
   trial.requests = won.map(({ ending }) => ending.id);
   trial.keys = won.map(({ result }) => result.key);
+  if (pipeline.config.source.push !== null) await results.record(tx, pipeline.id, trial.requests);
   await tx.run(sql`select set_config('statement_timeout', ${String(WRITE_TIMEOUT_MS)}, true)`);
   trial.atTarget = true;
   const missing = await target.write(
