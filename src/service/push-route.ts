@@ -39,16 +39,20 @@ export interface Pushing {
 export async function takePush(desk: Desk, call: Call, pushing: Pushing): Promise<Response> {
   const { pipeline } = pushing;
   if ((await replicas.replicaOf(desk.database, pipeline)) === null) return unknownPipeline(pipeline);
-  const isLines = /^application\/(?:x-ndjson|ndjson|jsonl|x-jsonlines)\b/i.test(call.req.header("content-type") ?? "");
+  const lines = isLines(call);
   const sent = call.req.header("content-length");
-  const bytes = isLines ? 2 * CHUNK_BYTES : sent === undefined ? BODY_BYTES_MAX : Number(sent);
+  const bytes = lines ? 2 * CHUNK_BYTES : sent === undefined ? BODY_BYTES_MAX : Number(sent);
   const release = await desk.bodies.take(bytes, pushing.waitMs);
   if (release === null) return refuse(desk, pushing, tooBusy());
   try {
-    return await (isLines ? takeLines(desk, call, pushing) : takeBody(desk, call, pushing));
+    return await (lines ? takeLines(desk, call, pushing) : takeBody(desk, call, pushing));
   } finally {
     release();
   }
+}
+
+export function isLines(call: Call): boolean {
+  return /^application\/(?:x-ndjson|ndjson|jsonl|x-jsonlines)\b/i.test(call.req.header("content-type") ?? "");
 }
 
 interface Refusal {

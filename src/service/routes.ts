@@ -4,6 +4,7 @@ import type { Context } from "hono";
 import type { Logger } from "pino";
 import type { Database } from "../postgres/database.js";
 import type { Scope, Token } from "../store/tokens/tokens.js";
+import type { LateCalls } from "./deadline.js";
 import type { RefusedPushes } from "./refused-pushes.js";
 import type { Room } from "./room.js";
 
@@ -19,6 +20,7 @@ export interface Desk extends ServiceParts {
   /** Pushes in the database at once. */
   readonly pushes: Room;
   readonly refused: RefusedPushes;
+  readonly late: LateCalls;
 }
 
 export type Call = Context<{ Bindings: HttpBindings }>;

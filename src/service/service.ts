@@ -5,8 +5,10 @@
 import type { HttpBindings } from "@hono/node-server";
 import { Hono } from "hono";
 import { problem } from "../http/problem.js";
+import { DatabaseError } from "../postgres/database.js";
 import { admit } from "./access.js";
-import { takePush } from "./push-route.js";
+import { answerInTime, LATE_REASON } from "./deadline.js";
+import { isLines, takePush } from "./push-route.js";
 import { RefusedPushes } from "./refused-pushes.js";
 import { Room } from "./room.js";
 import type { Call, Desk, Route, ServiceParts } from "./routes.js";
@@ -19,6 +21,7 @@ const WAITERS_MAX = 500;
 /** A caller that sees the answer sends it again; the others lose rows, so they are let wait. Below their 5 seconds. */
 const PUSH_WAIT_MS = 500;
 const INGEST_WAIT_MS = 3_000;
+const RETRY_AFTER = "1";
 
 export const ROUTES: readonly Route[] = [
   {
@@ -59,6 +62,7 @@ export function createService(parts: ServiceParts): Service {
     bodies: new Room(BODY_BYTES_ROOM, WAITERS_MAX),
     pushes: new Room(PUSHES_ROOM, WAITERS_MAX),
     refused: new RefusedPushes(parts.database, parts.log),
+    late: { count: 0 },
   };
   const app = new Hono<{ Bindings: HttpBindings }>();
   for (const route of ROUTES) app.on(route.method, route.path, (call) => answer(desk, call, route));
@@ -76,6 +80,29 @@ export function createService(parts: ServiceParts): Service {
 
 async function answer(desk: Desk, call: Call, route: Route): Promise<Response> {
   if (route.scope === null) return route.answer(desk, call, null);
-  const token = await admit(desk, call, route);
-  return token instanceof Response ? token : route.answer(desk, call, token);
+  let pipeline = call.req.param("name") ?? null;
+  const note = (reason: string) => {
+    if (route.scope === "push") desk.refused.note({ pipeline, reason });
+  };
+  const work = async () => {
+    try {
+      const token = await admit(desk, call, route);
+      if (token instanceof Response) return token;
+      pipeline ??= token.pipeline;
+      return await route.answer(desk, call, token);
+    } catch (error) {
+      if (!(error instanceof DatabaseError)) throw error;
+      desk.log.warn({ err: error }, "the database failed a call");
+      const detail = "The database does not answer now. Send the call again later.";
+      note(`503: ${detail}`);
+      return problem({ status: 503, code: "database_unavailable", detail }, { "retry-after": RETRY_AFTER });
+    }
+  };
+  // A stream takes as long as its caller sends.
+  if (!route.tokenInPath || isLines(call)) return work();
+  return answerInTime(work, {
+    late: desk.late,
+    onLate: () => note(LATE_REASON),
+    onError: (error) => desk.log.error({ err: error }, "a call failed after its caller had an answer"),
+  });
 }
