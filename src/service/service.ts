@@ -10,8 +10,9 @@ import { admit } from "./access.js";
 import { answerInTime, LATE_REASON } from "./deadline.js";
 import { isLines, takePush } from "./push-route.js";
 import { RefusedPushes } from "./refused-pushes.js";
+import { answerRepeated, KnownTokens } from "./repeated-push.js";
 import { Room } from "./room.js";
-import type { Call, Desk, Route, ServiceParts } from "./routes.js";
+import type { Call, Desk, Route, ServiceEnv, ServiceParts } from "./routes.js";
 
 /** Bytes of bodies in memory at once. */
 const BODY_BYTES_ROOM = 160 * 1024 * 1024;
@@ -63,8 +64,9 @@ export function createService(parts: ServiceParts): Service {
     pushes: new Room(PUSHES_ROOM, WAITERS_MAX),
     refused: new RefusedPushes(parts.database, parts.log),
     late: { count: 0 },
+    known: new KnownTokens(),
   };
-  const app = new Hono<{ Bindings: HttpBindings }>();
+  const app = new Hono<ServiceEnv>();
   for (const route of ROUTES) app.on(route.method, route.path, (call) => answer(desk, call, route));
   app.notFound(() => problem({ status: 404, code: "unknown_path", detail: "There is no such path here." }));
   app.onError((error) => {
@@ -86,8 +88,11 @@ async function answer(desk: Desk, call: Call, route: Route): Promise<Response> {
   };
   const work = async () => {
     try {
+      const repeated = route.tokenInPath ? await answerRepeated(desk, call) : null;
+      if (repeated !== null) return repeated;
       const token = await admit(desk, call, route);
       if (token instanceof Response) return token;
+      if (route.tokenInPath) desk.known.add(call.req.param("token") ?? "");
       pipeline ??= token.pipeline;
       return await route.answer(desk, call, token);
     } catch (error) {
@@ -96,6 +101,8 @@ async function answer(desk: Desk, call: Call, route: Route): Promise<Response> {
       const detail = "The database does not answer now. Send the call again later.";
       note(`503: ${detail}`);
       return problem({ status: 503, code: "database_unavailable", detail }, { "retry-after": RETRY_AFTER });
+    } finally {
+      call.get("early")?.release();
     }
   };
   // A stream takes as long as its caller sends.
