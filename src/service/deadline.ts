@@ -5,33 +5,50 @@
 import { problem } from "../http/problem.js";
 
 /** Callers such as http_post give up after 5 seconds, their connection included. */
-export const ANSWER_MS_MAX = 3_500;
+const ANSWER_MS_MAX = 3_500;
 /** Calls that run on without a caller. */
 const LATE_MAX = 200;
 const RETRY_AFTER_SECONDS = 5;
 
-export const LATE_REASON = `503: Not done within ${ANSWER_MS_MAX / 1_000} seconds. It may have been done later`;
+const SECONDS = ANSWER_MS_MAX / 1_000;
+const NOT_BEGUN = "503: Too many pushes wait for the database.";
+const NOT_ENDED = `503: The push was not done within ${SECONDS} seconds, and the service stopped before it was.`;
 
-export interface LateCalls {
-  /** How many run on without their callers. */
-  count: number;
+/** Calls that run on without their callers. */
+export class LateCalls {
+  readonly #notes = new Set<Note>();
+
+  get isFull(): boolean {
+    return this.#notes.size >= LATE_MAX;
+  }
+
+  /** What comes of it is noted by the work itself; what throws is noted here. */
+  follow(working: Promise<Response>, note: Note, onError: (error: unknown) => void): void {
+    this.#notes.add(note);
+    void working.catch(onError).finally(() => this.#notes.delete(note));
+  }
+
+  /** The service stops: no one will know what became of them. */
+  giveUp(): void {
+    for (const note of this.#notes) note(NOT_ENDED);
+    this.#notes.clear();
+  }
 }
+
+type Note = (reason: string) => void;
 
 export interface InTime {
   readonly late: LateCalls;
-  /** The answer was late: it is not sent. */
-  readonly onLate: () => void;
+  /** Of a push that was refused. */
+  readonly note: Note;
   /** An error of work whose caller has its answer. */
   readonly onError: (error: unknown) => void;
 }
 
 /** @throws what the work throws in time */
-export async function answerInTime(
-  work: () => Promise<Response>,
-  { late, onLate, onError }: InTime,
-): Promise<Response> {
-  if (late.count >= LATE_MAX) {
-    onLate();
+export async function answerInTime(work: () => Promise<Response>, { late, note, onError }: InTime): Promise<Response> {
+  if (late.isFull) {
+    note(NOT_BEGUN);
     return tooLate();
   }
   let timer: NodeJS.Timeout | undefined;
@@ -45,11 +62,7 @@ export async function answerInTime(
   } finally {
     clearTimeout(timer);
   }
-  late.count++;
-  void working.catch(onError).finally(() => {
-    late.count--;
-  });
-  onLate();
+  late.follow(working, note, onError);
   return tooLate();
 }
 

@@ -7,7 +7,7 @@ import { Hono } from "hono";
 import { problem } from "../http/problem.js";
 import { DatabaseError } from "../postgres/database.js";
 import { admit } from "./access.js";
-import { answerInTime, LATE_REASON } from "./deadline.js";
+import { answerInTime, LateCalls } from "./deadline.js";
 import { isLines, takePush } from "./push-route.js";
 import { RefusedPushes } from "./refused-pushes.js";
 import { answerRepeated, KnownTokens } from "./repeated-push.js";
@@ -63,7 +63,7 @@ export function createService(parts: ServiceParts): Service {
     bodies: new Room(BODY_BYTES_ROOM, WAITERS_MAX),
     pushes: new Room(PUSHES_ROOM, WAITERS_MAX),
     refused: new RefusedPushes(parts.database, parts.log),
-    late: { count: 0 },
+    late: new LateCalls(),
     known: new KnownTokens(),
   };
   const app = new Hono<ServiceEnv>();
@@ -77,7 +77,12 @@ export function createService(parts: ServiceParts): Service {
       detail: "The server had an error while it processed your request.",
     });
   });
-  return { fetch: app.fetch, close: () => desk.refused.close() };
+  return { fetch: app.fetch, close: () => close(desk) };
+}
+
+function close(desk: Desk): Promise<void> {
+  desk.late.giveUp();
+  return desk.refused.close();
 }
 
 async function answer(desk: Desk, call: Call, route: Route): Promise<Response> {
@@ -109,7 +114,10 @@ async function answer(desk: Desk, call: Call, route: Route): Promise<Response> {
   if (!route.tokenInPath || isLines(call)) return work();
   return answerInTime(work, {
     late: desk.late,
-    onLate: () => note(LATE_REASON),
-    onError: (error) => desk.log.error({ err: error }, "a call failed after its caller had an answer"),
+    note,
+    onError: (error) => {
+      desk.log.error({ err: error }, "a call failed after its caller had an answer");
+      note("500: The server had an error while it processed the push.");
+    },
   });
 }

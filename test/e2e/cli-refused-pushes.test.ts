@@ -14,9 +14,8 @@ describe.skipIf(serverKind === "embedded")(`Refused pushes${unlessServer}`, { ti
 
   it("are shown with the reason and what to do, for 24 hours", async () => {
     project = await startCliProject(serverKind);
-    await project.writeConfig(
-      'films: pipeline({ source: { push: true, key: "id", columns: ["title", "description"] }, request, answer, target: { table: "labels" } })',
-    );
+    const source = '{ push: true, key: "id", columns: ["title", "description"] }';
+    await project.writeConfig(`films: pipeline({ source: ${source}, request, answer, target: { table: "labels" } })`);
     const port = await freePort();
     const up = project.start("up", "--http", `127.0.0.1:${port}`);
     await until("it works", async () => (await project.status()).workers.length > 0);

@@ -60,7 +60,19 @@ describeDatabases(
       });
       await expect.poll(stored, { timeout: 10_000 }).toBe(1);
       expect(await post()).toMatchObject({ status: 200, body: { unchanged: 1 } });
-      expect(await reasons()).toEqual([["movies", "503: Not done within 3.5 seconds. It may have been done later"]]);
+      // It was done after all.
+      expect(await reasons()).toEqual([]);
+    });
+
+    it("is noted as refused when the service stops before it could complete", async () => {
+      await project.database.transaction(async (tx) => {
+        await tx.run(sql`lock table rowmill_data.movies in access exclusive mode`);
+        expect(await post()).toMatchObject({ status: 503 });
+        await service.close();
+      });
+      expect(await reasons()).toEqual([
+        ["movies", "503: The push was not done within 3.5 seconds, and the service stopped before it was."],
+      ]);
     });
 
     it("is answered in time while the database is silent", async () => {

@@ -22,6 +22,7 @@ const FIXES: Readonly<Record<string, string>> = {
   "400": "Fix the sender: its body is not JSON that Rowmill can read",
   "413": "Send less at once, or send the rows as lines (application/x-ndjson)",
   "415": "Send the body with gzip, or as it is",
+  "500": "See the log of rowmill up, then send these rows again; rows that arrived count once",
   "429": "Send these rows again; rows that arrived count once",
   "503": "Check the database with rowmill doctor, then send these rows again; rows that arrived count once",
 };
