@@ -775,7 +775,7 @@ revoke all on function rowmill.push_rows(text, json[]) from public;
 revoke all on function rowmill.push(text, jsonb) from public;
 revoke all on function rowmill.is_older(text, text) from public;
 
--- For people who would rather query: these three are documented (docs/cli.md) and stay as they are; the tables may change. They read with the
+-- For people who would rather query: these four are documented (docs/cli.md) and stay as they are; the tables may change. They read with the
 -- rights of whoever asks, where the server has that (PostgreSQL 15); on 14 with those of their owner.
 
 create view rowmill.progress as
@@ -844,12 +844,20 @@ cross join lateral (
   from rowmill.duplicate_batches d
   where d.batch_id = b.id) s;
 
+-- What a well-known tutorial keeps in its table of this name. The status is true once every answer is collected, or the batch ended without.
+create view rowmill.batch_processing_details as
+select b.no::bigint as id, coalesce(b.submitted_at, b.planned_at) as created_at, b.provider_batch_id as batch_job_id,
+  b.settled_at is not null as batch_job_status
+from rowmill.batches b
+where b.provider_batch_id is not null;
+
 do $$
 begin
   if current_setting('server_version_num')::int >= 150000 then
     alter view rowmill.progress set (security_invoker = true);
     alter view rowmill.failures set (security_invoker = true);
     alter view rowmill.costs set (security_invoker = true);
+    alter view rowmill.batch_processing_details set (security_invoker = true);
   end if;
 end
 $$;

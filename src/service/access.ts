@@ -17,7 +17,8 @@ export async function admit(desk: Desk, call: Call, route: Route): Promise<Token
   if (text === undefined || text === "") return unauthorized("This call needs a token: Authorization: Bearer rwm_…");
   const token = await desk.tokens.find(text);
   if (token === null) {
-    if (route.scope === "push") desk.refused.note({ pipeline: null, reason: "the token is unknown or revoked" });
+    if (route.scope === "push")
+      desk.refused.note({ pipeline: null, reason: "the token is unknown or revoked", example: beginningOf(text) });
     return unauthorized("The token is unknown, or was revoked. Make one: rowmill tokens create --scope push");
   }
   if (route.scope !== null && route.scope !== "any" && !MAY[token.scope].includes(route.scope))
@@ -28,6 +29,11 @@ export async function admit(desk: Desk, call: Call, route: Route): Promise<Token
   if (route.tokenInPath && (token.scope !== "push" || token.pipeline === null))
     return forbidden("In the address, only a token of the scope push for one pipeline is taken.");
   return token;
+}
+
+/** As `rowmill tokens` shows it, to find who still sends it. Null: it never was one. */
+function beginningOf(text: string): string | null {
+  return /^rwm_[0-9a-f]{6}/.exec(text)?.[0] ?? null;
 }
 
 function bearerOf(call: Call): string | undefined {

@@ -23,7 +23,7 @@ const LINE_BYTES_MAX = 5 * 1024 * 1024;
 const CHUNK_ROWS = 2_000;
 const CHUNK_BYTES = 4 * 1024 * 1024;
 /** A smaller body costs less to compare with the table than to remember. */
-const DIGEST_BYTES_MIN = 16 * 1024;
+export const DIGEST_BYTES_MIN = 16 * 1024;
 const PROBLEMS_MAX = 100;
 /** Two pushes of the same keys, or a lock that `up` holds. */
 const CONFLICT_TRIES = 5;
@@ -38,17 +38,23 @@ export interface Pushing {
 
 export async function takePush(desk: Desk, call: Call, pushing: Pushing): Promise<Response> {
   const { pipeline } = pushing;
+  const early = call.get("early")?.bytes ?? null;
+  if (early !== null) return takeRead(desk, early, pushing);
   if ((await replicas.replicaOf(desk.database, pipeline)) === null) return unknownPipeline(pipeline);
-  const isLines = /^application\/(?:x-ndjson|ndjson|jsonl|x-jsonlines)\b/i.test(call.req.header("content-type") ?? "");
+  const lines = isLines(call);
   const sent = call.req.header("content-length");
-  const bytes = isLines ? 2 * CHUNK_BYTES : sent === undefined ? BODY_BYTES_MAX : Number(sent);
+  const bytes = lines ? 2 * CHUNK_BYTES : sent === undefined ? BODY_BYTES_MAX : Number(sent);
   const release = await desk.bodies.take(bytes, pushing.waitMs);
   if (release === null) return refuse(desk, pushing, tooBusy());
   try {
-    return await (isLines ? takeLines(desk, call, pushing) : takeBody(desk, call, pushing));
+    return await (lines ? takeLines(desk, call, pushing) : takeBody(desk, call, pushing));
   } finally {
     release();
   }
+}
+
+export function isLines(call: Call): boolean {
+  return /^application\/(?:x-ndjson|ndjson|jsonl|x-jsonlines)\b/i.test(call.req.header("content-type") ?? "");
 }
 
 interface Refusal {
@@ -59,9 +65,18 @@ interface Refusal {
   readonly more?: Readonly<Record<string, unknown>>;
 }
 
-function refuse(desk: Desk, { pipeline }: Pushing, { status, code, detail, headers, more }: Refusal): Response {
+function refuse(
+  desk: Desk,
+  { pipeline }: { readonly pipeline: string | null },
+  { status, code, detail, headers, more }: Refusal,
+): Response {
   desk.refused.note({ pipeline, reason: `${status}: ${detail}` });
   return problem({ status, code, detail, ...more }, headers);
+}
+
+/** Of a caller who is not known yet. */
+export function refuseBody(desk: Desk, refusal: BodyRefusal): Response {
+  return refuse(desk, { pipeline: null }, ofBody(refusal));
 }
 
 function tooBusy(): Refusal {
@@ -79,13 +94,32 @@ async function takeBody(desk: Desk, call: Call, pushing: Pushing): Promise<Respo
   const digest = digestOf(read.bytes, pushing);
   if (digest !== null) {
     const rows = await pushes.sameAsLast(desk.database, pushing.pipeline, digest);
-    if (rows !== null) return Response.json(answerOf({ ...NOTHING, unchanged: rows }));
+    if (rows !== null) return unchanged(rows);
   }
-  const text = textOf(read.bytes);
+  return takeBytes(desk, pushing, { bytes: read.bytes, digest });
+}
+
+/** A body that was read before its token was looked up, and is not the last one. */
+async function takeRead(desk: Desk, bytes: Buffer, pushing: Pushing): Promise<Response> {
+  if ((await replicas.replicaOf(desk.database, pushing.pipeline)) === null) return unknownPipeline(pushing.pipeline);
+  return takeBytes(desk, pushing, { bytes, digest: digestOf(bytes, pushing) });
+}
+
+async function takeBytes(
+  desk: Desk,
+  pushing: Pushing,
+  { bytes, digest }: { readonly bytes: Buffer; readonly digest: Digest | null },
+): Promise<Response> {
+  const text = textOf(bytes);
   if (text === null) return refuse(desk, pushing, badBody("The body is not valid UTF-8.", null));
   const cut = cutRows(text);
   if ("problem" in cut) return refuse(desk, pushing, badBody(cut.problem, cut.at));
   return answering(desk, pushing, () => storeAll(desk, pushing, cut.rows, digest));
+}
+
+/** The answer to a body that this token pushed last, when nothing changed since. */
+export function unchanged(rows: number): Response {
+  return Response.json(answerOf({ ...NOTHING, unchanged: rows }));
 }
 
 function badBody(detail: string, at: number | null): Refusal {
@@ -94,7 +128,11 @@ function badBody(detail: string, at: number | null): Refusal {
 
 function digestOf(bytes: Buffer, { repeatedBy }: Pushing): Digest | null {
   if (repeatedBy === null || bytes.length < DIGEST_BYTES_MIN) return null;
-  return { token: repeatedBy, sha256: createHash("sha256").update(bytes).digest() };
+  return { token: repeatedBy, sha256: sha256Of(bytes) };
+}
+
+export function sha256Of(bytes: Uint8Array): Buffer {
+  return createHash("sha256").update(bytes).digest();
 }
 
 function textOf(bytes: Uint8Array): string | null {
@@ -241,8 +279,18 @@ async function answering(desk: Desk, pushing: Pushing, work: () => Promise<Pushe
   }
 }
 
-function noteRows(desk: Desk, { pipeline }: Pushing, { problems }: Pushed): void {
-  for (const { reason, key } of problems) desk.refused.note({ pipeline, reason, rows: 1, example: key });
+/** A push has more refused rows than problems when there are many: the others count as the most frequent reason. */
+function noteRows(desk: Desk, { pipeline }: Pushing, { problems, refused }: Pushed): void {
+  const reasons = new Map<string, { rows: number; example: string | null }>();
+  for (const { reason, key } of problems) {
+    const known = reasons.get(reason);
+    reasons.set(reason, { rows: (known?.rows ?? 0) + 1, example: known?.example ?? key });
+  }
+  let others = refused - problems.length;
+  for (const [reason, { rows, example }] of [...reasons].toSorted(([, a], [, b]) => b.rows - a.rows)) {
+    desk.refused.note({ pipeline, reason, rows: rows + others, example });
+    others = 0;
+  }
 }
 
 /** As the caller gets it. */

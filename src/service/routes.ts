@@ -5,6 +5,8 @@ import type { Logger } from "pino";
 import type { Database } from "../postgres/database.js";
 import type { Scope, Token } from "../store/tokens/tokens.js";
 import type { RouteWords } from "./openapi.js";
+import type { LateCalls } from "./deadline.js";
+import type { KnownTokens } from "./repeated-push.js";
 import type { RefusedPushes } from "./refused-pushes.js";
 import type { ResultsWatch } from "./results-watch.js";
 import type { Room } from "./room.js";
@@ -28,9 +30,21 @@ export interface Desk extends ServiceParts {
   readonly watch: ResultsWatch;
   readonly tokens: TokenMemory;
   readonly refused: RefusedPushes;
+  readonly late: LateCalls;
+  readonly known: KnownTokens;
 }
 
-export type Call = Context<{ Bindings: HttpBindings }>;
+/** A body that was read before its token was looked up, with its room. Null: it could not be read. */
+export interface EarlyBody {
+  readonly bytes: Buffer | null;
+  readonly release: () => void;
+}
+
+export interface ServiceEnv {
+  Bindings: HttpBindings;
+  Variables: { early: EarlyBody | undefined };
+}
+export type Call = Context<ServiceEnv>;
 
 export interface Route {
   readonly method: "GET" | "POST" | "DELETE";

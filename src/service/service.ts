@@ -6,12 +6,15 @@ import type { HttpBindings } from "@hono/node-server";
 import { Hono } from "hono";
 import { problem } from "../http/problem.js";
 import { admit } from "./access.js";
+import { answerInTime, LateCalls } from "./deadline.js";
+import { isLines } from "./push-route.js";
 import { ofCircumstances } from "./refusals.js";
 import { RefusedPushes } from "./refused-pushes.js";
+import { answerRepeated, KnownTokens } from "./repeated-push.js";
 import { ResultsWatch } from "./results-watch.js";
 import { Room } from "./room.js";
 import { ROUTES } from "./route-list.js";
-import type { Call, Desk, Route, ServiceParts } from "./routes.js";
+import type { Call, Desk, Route, ServiceEnv, ServiceParts } from "./routes.js";
 import { TokenMemory } from "./token-memory.js";
 
 /** Bytes of bodies in memory at once. */
@@ -42,8 +45,10 @@ export function createService(parts: ServiceParts): Service {
     watch: new ResultsWatch(parts.database, parts.log),
     tokens: new TokenMemory(parts.database),
     refused: new RefusedPushes(parts.database, parts.log),
+    late: new LateCalls(),
+    known: new KnownTokens(),
   };
-  const app = new Hono<{ Bindings: HttpBindings }>();
+  const app = new Hono<ServiceEnv>();
   for (const route of ROUTES) app.on(route.method, route.path, (call) => answer(desk, call, route));
   app.notFound(() => problem({ status: 404, code: "unknown_path", detail: "There is no such path here." }));
   app.onError((error) => {
@@ -65,6 +70,7 @@ export function createService(parts: ServiceParts): Service {
     endWaits,
     close: () => {
       endWaits();
+      desk.late.giveUp();
       return desk.refused.close();
     },
   };
@@ -72,6 +78,37 @@ export function createService(parts: ServiceParts): Service {
 
 async function answer(desk: Desk, call: Call, route: Route): Promise<Response> {
   if (route.scope === null) return route.answer(desk, call, null);
-  const token = await admit(desk, call, route);
-  return token instanceof Response ? token : route.answer(desk, call, token);
+  let pipeline = call.req.param("name") ?? null;
+  const note = (reason: string) => {
+    if (route.scope === "push") desk.refused.note({ pipeline, reason });
+  };
+  const work = async () => {
+    try {
+      const repeated = route.tokenInPath ? await answerRepeated(desk, call) : null;
+      if (repeated !== null) return repeated;
+      const token = await admit(desk, call, route);
+      if (token instanceof Response) return token;
+      if (route.tokenInPath) desk.known.add(call.req.param("token") ?? "");
+      pipeline ??= token.pipeline;
+      return await route.answer(desk, call, token);
+    } catch (error) {
+      const passing = ofCircumstances(error);
+      if (passing === null) throw error;
+      desk.log.warn({ err: error }, "a call failed at the database");
+      note(`${passing.status}: The database did not take the push.`);
+      return passing;
+    } finally {
+      call.get("early")?.release();
+    }
+  };
+  // A stream takes as long as its caller sends.
+  if (!route.tokenInPath || isLines(call)) return work();
+  return answerInTime(work, {
+    late: desk.late,
+    note,
+    onError: (error) => {
+      desk.log.error({ err: error }, "a call failed after its caller had an answer");
+      note("500: The server had an error while it processed the push.");
+    },
+  });
 }

@@ -175,6 +175,14 @@ export interface StatusJson {
     held?: { presentAccount: string };
   }[];
   readonly workers: readonly { host: string; pid: number; startedAt: string }[];
+  readonly refusedPushes: readonly {
+    pipeline: string | null;
+    reason: string;
+    pushes: number;
+    rows: number;
+    example: string | null;
+    lastAt: string;
+  }[];
 }
 
 export interface CliProject {

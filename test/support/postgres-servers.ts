@@ -62,7 +62,23 @@ export async function startPostgresServer(
 ): Promise<PostgresServer> {
   const user = await unprivilegedUser();
   const binaries = await findBinaries(version, user);
-  const dir = await mkdtemp(join(tmpdir(), `rowmill-test-pg${version}-`));
+  const server = await startServerOf(binaries, user, options);
+  try {
+    await requireVersion(server.url, version);
+    return { version, ...server };
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+}
+
+/** Of any version, with the programs that are given. */
+export async function startServerOf(
+  binaries: PostgresBinaries,
+  user: ServerUser | undefined,
+  options: PostgresServerOptions = {},
+): Promise<Pick<PostgresServer, "url" | "stop">> {
+  const dir = await mkdtemp(join(tmpdir(), "rowmill-test-postgres-"));
   if (user !== undefined) await chown(dir, user.uid, user.gid);
   const watchdog = startWatchdog(binaries, dir, user);
   const stop = (): Promise<void> => stopThrough(watchdog);
@@ -70,9 +86,7 @@ export async function startPostgresServer(
     const password = randomBytes(12).toString("hex");
     await makeCluster(binaries, dir, user, password, options);
     const port = await startOnFreePort(binaries, dir, user);
-    const url = `postgresql://postgres:${password}@127.0.0.1:${port}/postgres`;
-    await requireVersion(url, version);
-    return { version, url, stop };
+    return { url: `postgresql://postgres:${password}@127.0.0.1:${port}/postgres`, stop };
   } catch (error) {
     await stop();
     throw error;

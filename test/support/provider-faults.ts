@@ -129,6 +129,7 @@ export async function statusOf({ database }: TestProject): Promise<string> {
     progress: [],
     held: [],
     waits: [],
+    refusedPushes: [],
     overdue: await stuckBatches.overdue(database, { max: 20 }),
     events: await lastEvents(database, 20),
     workers: await livingWorkers(database),

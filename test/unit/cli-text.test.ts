@@ -383,6 +383,16 @@ describe("The status", () => {
     held: [],
     overdue: [],
     waits: [],
+    refusedPushes: [
+      {
+        pipeline: "films",
+        reason: "503: The database does not answer now. Send the call again later.",
+        pushes: 2,
+        rows: 0,
+        example: null,
+        lastAt: new Date("2026-11-27T09:00:00Z"),
+      },
+    ],
     events: [],
     workers: [],
   };
@@ -394,6 +404,9 @@ describe("The status", () => {
     expect(lines).toContain("! films: paused: new prompt. Resume it: rowmill resume films");
     expect(lines.join(" ")).toContain("films: 1 failed row cannot be sent because of the key,");
     expect(lines).toContain("films: 2 changed rows not processed yet");
+    expect(lines.join(" ")).toMatch(
+      /films: 2 pushes refused with status 503: .* Last at .* Check the database with rowmill doctor, then send/,
+    );
     expect(lines.join(" ")).toContain("No worker is running, so nothing moves. Start one: rowmill up");
   });
 

@@ -78,6 +78,7 @@ const none: WatchFacts = {
   held: [],
   overdue: [],
   waits: [],
+  refusedPushes: [],
   events: [],
   workers: [],
   promises: [],

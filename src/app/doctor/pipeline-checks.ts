@@ -20,6 +20,8 @@ import * as replicas from "../../store/replicas/replicas.js";
 import * as uninstallation from "../../store/ledger/uninstallation.js";
 import { listOurs } from "../../worker/rounds/duplicates.js";
 import { CLOCKS_APART_SECONDS } from "../../worker/rounds/provider-clock.js";
+import * as refusedPushes from "../../store/replicas/refused-pushes.js";
+import { refusedPushText } from "../../model/words/refused-push-text.js";
 import { accountWords, choiceOf } from "../open/providers.js";
 import { eachPipeline, known, readOnly, type Check, type Look } from "./look.js";
 
@@ -31,6 +33,7 @@ const ORPHANS_SHOWN_MAX = 5;
 const LIST_MS_MAX = 30_000;
 const OVERDUE_SHOWN_MAX = 5;
 const HELD_SHOWN_MAX = 5;
+const REFUSED_SHOWN_MAX = 5;
 
 const LEDGER = { group: "Pipelines", needs: ["ledger"], otherwise: "the ledger cannot be used" } as const;
 
@@ -143,7 +146,19 @@ async function checkWork(look: Look): Promise<readonly Finding[]> {
     const { wrong, fixes } = heldText(batch, words);
     return warning(wrong, { fixes });
   });
-  return [...(await checkWorker(look)), ...waiting, ...findings];
+  return [...(await checkWorker(look)), ...waiting, ...findings, ...(await refusedLately(look))];
+}
+
+/** Their callers may not look at the reply, as a trigger does not. */
+async function refusedLately(look: Look): Promise<readonly Finding[]> {
+  const refused = await readOnly(look, (tx) => refusedPushes.listRecent(tx, REFUSED_SHOWN_MAX));
+  return refused.map((refusal) => {
+    const { wrong, fix } = refusedPushText(refusal);
+    const when = `${refusal.lastAt.toISOString().slice(0, 16).replace("T", " ")} UTC`;
+    return warning(`${refusal.pipeline ?? "Unknown caller"}: ${asSentence(wrong)} Last at ${when}.`, {
+      fixes: [asSentence(fix)],
+    });
+  });
 }
 
 async function checkWorker(look: Look): Promise<readonly Finding[]> {

@@ -10,6 +10,8 @@ import type { AccountWait } from "../../store/batches/money.js";
 import * as stuckBatches from "../../store/batches/stuck-batches.js";
 import * as overview from "../../store/ledger/overview.js";
 import type { BatchOverview, LivingWorker, PipelineOverview } from "../../store/ledger/overview.js";
+import * as refusedPushes from "../../store/replicas/refused-pushes.js";
+import type { ListedRefusal } from "../../store/replicas/refused-pushes.js";
 import * as failures from "../../store/requests/failures.js";
 import type { FailureGroup } from "../../store/requests/failures.js";
 import { configOf, type Project } from "../project.js";
@@ -22,6 +24,7 @@ const BATCHES_SHOWN = 20;
 const OVERDUE_SHOWN = 5;
 const HELD_SHOWN = 5;
 const WAITS_SHOWN = 5;
+const REFUSED_PUSHES_SHOWN = 5;
 /** Per pipeline, to find the most common reason. */
 const FAILED_ROWS_SEEN = 20_000;
 /** More rows than a terminal has. */
@@ -68,6 +71,7 @@ async function readCommon(
     })),
     held: (await stuckBatches.held(database, { max: HELD_SHOWN })).map((batch) => heldWords(project, batch)),
     overdue: await stuckBatches.overdue(database, { max: OVERDUE_SHOWN }),
+    refusedPushes: await refusedPushes.listRecent(database, REFUSED_PUSHES_SHOWN),
     events: await overview.lastEvents(database, EVENTS_SHOWN),
     workers: await overview.livingWorkers(database),
     promises: promisesOf(project),
@@ -75,7 +79,8 @@ async function readCommon(
 }
 
 export async function statusObject(project: Project, opened: OpenedDatabase | null): Promise<object> {
-  if (opened === null) return { pipelines: [], batches: [], workers: [], overdue: [], waits: [], providers: [] };
+  if (opened === null)
+    return { pipelines: [], batches: [], workers: [], overdue: [], waits: [], refusedPushes: [], providers: [] };
   const pipelines = await overview.pipelineOverviews(opened.database);
   const top = await topFailures(opened, pipelines);
   const batches = await overview.batchOverviews(opened.database, overview.BATCHES_SHOWN_MAX);
@@ -96,6 +101,7 @@ export async function statusObject(project: Project, opened: OpenedDatabase | nu
     workers: (await overview.livingWorkers(opened.database)).map(workerObject),
     overdue: overdue.map(overdueObject),
     waits: (await money.accountWaits(opened.database, WAITS_SHOWN)).map(waitObject),
+    refusedPushes: (await refusedPushes.listRecent(opened.database, overview.BATCHES_SHOWN_MAX)).map(refusalObject),
     providers: promisesOf(project).map(({ name, title, found, fenced, paidTwice }) => ({
       name,
       title,
@@ -184,6 +190,10 @@ function overdueObject({ pipeline, providerBatchId, providerStatus }: OverdueBat
 
 function waitObject({ provider, account, model, message }: AccountWait): object {
   return { provider, account, model, message };
+}
+
+function refusalObject({ pipeline, reason, pushes, rows, example, lastAt }: ListedRefusal): object {
+  return { pipeline, reason, pushes, rows, example, lastAt: lastAt.toISOString() };
 }
 
 function workerObject({ host, pid, startedAt, configChangedAt }: LivingWorker): object {

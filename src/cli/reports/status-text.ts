@@ -2,6 +2,7 @@
 import { proseLine } from "../../model/words/one-line.js";
 import { asSentence } from "../../model/words/as-sentence.js";
 import { overdueText, type OverdueBatch } from "../../model/batch/overdue.js";
+import { refusedPushText } from "../../model/words/refused-push-text.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import type { heldText } from "../../model/provider/account.js";
 import type {
@@ -11,6 +12,7 @@ import type {
   MoneyOverview,
   PipelineOverview,
 } from "../../store/ledger/overview.js";
+import type { ListedRefusal } from "../../store/replicas/refused-pushes.js";
 import type { UnnamedRows } from "../../store/requests/refused-keys.js";
 import type { FailureGroup } from "../../store/requests/failures.js";
 import type { AccountWait } from "../../store/batches/money.js";
@@ -37,6 +39,8 @@ export interface StatusFacts {
   readonly overdue: readonly OverdueBatch[];
   /** Accounts that get no requests for now; `place`: the account in words. */
   readonly waits: readonly (AccountWait & { readonly place: string })[];
+  /** Of the last 24 hours. */
+  readonly refusedPushes: readonly ListedRefusal[];
   readonly events: readonly EventOverview[];
   readonly workers: readonly LivingWorker[];
   readonly promises: readonly { readonly title: string; readonly short: string }[];
@@ -54,6 +58,7 @@ export function renderStatus(facts: StatusFacts, style: Style): string[] {
     ...overdueLines(facts),
     ...presumedLines(facts),
     ...waitLines(facts),
+    ...refusedPushLines(facts),
     ...eventLines(facts, style),
     "",
     workerLine(facts.workers),
@@ -197,6 +202,15 @@ function waitLines({ waits }: StatusFacts): string[] {
       `! Nothing is sent to ${place} for ${model} now. Next try in ${formatWait(waitMs)}. It answered: ${message}`,
     ),
   ]);
+}
+
+function refusedPushLines({ refusedPushes }: StatusFacts): string[] {
+  return refusedPushes.flatMap((refusal) => {
+    const { wrong, fix } = refusedPushText(refusal);
+    const who = refusal.pipeline ?? "Unknown caller";
+    const last = `Last at ${formatTime(refusal.lastAt)}`;
+    return ["", proseLine(`! ${who}: ${asSentence(fit(wrong, NOTE_CHARACTERS))} ${last}. ${asSentence(fix)}`)];
+  });
 }
 
 function eventLines({ events }: StatusFacts, style: Style): string[] {

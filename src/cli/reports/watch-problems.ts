@@ -6,6 +6,7 @@ import { undecidedWords } from "../screen/changed-rows.js";
 import { layOut } from "../screen/lay-out.js";
 import { counted, fit, formatCount, formatWait, shortId } from "../screen/text.js";
 import { pauseCommand } from "../../model/words/pause-text.js";
+import { refusedPushText } from "../../model/words/refused-push-text.js";
 import { proseLine } from "../../model/words/one-line.js";
 import { changedWorkers, type StatusFacts } from "./status-text.js";
 
@@ -117,6 +118,11 @@ function problemsOf(facts: StatusFacts): Problem[] {
     ...facts.waits.map(({ place, model, waitMs, message }): Problem => ({
       sign: "!",
       text: `Nothing is sent to ${place} for ${model}, next try in ${formatWait(waitMs)}: ${message}`,
+      command: status,
+    })),
+    ...facts.refusedPushes.map((refusal): Problem => ({
+      sign: "!",
+      text: `${refusal.pipeline ?? "Unknown caller"}: ${refusedPushText(refusal).wrong}`,
       command: status,
     })),
     ...facts.held.map(({ wrong }): Problem => ({ sign: "!", text: wrong, command: status })),

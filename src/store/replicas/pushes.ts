@@ -1,5 +1,6 @@
 /** Rows that are pushed into a replica, with the digest that tells a repeated body. */
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
+import { hashOfToken } from "../tokens/tokens.js";
 import { lockAlone } from "./replicas.js";
 
 export interface RowProblem {
@@ -42,6 +43,18 @@ export async function sameAsLast(client: Reader, pipeline: string, { token, sha2
     select rows
     from rowmill.push_digests
     where pipeline = ${pipeline} and token = ${token} and sha256 = ${sha256}`);
+}
+
+/** The same, for a token that is looked up in the same statement; null also where it may not push any more. */
+export async function repeated(client: Reader, token: string, sha256: Buffer): Promise<number | null> {
+  return client.value<number>(sql`
+    select d.rows
+    from rowmill.tokens t
+    join rowmill.push_digests d on d.token = t.id and d.pipeline = t.pipeline
+    where t.sha256 = ${hashOfToken(token)}
+      and t.scope = 'push'
+      and t.revoked_at is null
+      and d.sha256 = ${sha256}`);
 }
 
 /** Before a push whose digest is kept: no other push runs until this transaction ends. */

@@ -35,12 +35,13 @@ export interface ListedRefusal extends RefusedPush {
   readonly lastAt: Date;
 }
 
-/** The latest first. */
-export async function list(client: Reader, max: number): Promise<ListedRefusal[]> {
+/** Of the last 24 hours, the latest first. */
+export async function listRecent(client: Reader, max: number): Promise<ListedRefusal[]> {
   return client.rows<ListedRefusal>(sql`
     select nullif(pipeline, '') as pipeline, reason, pushes::float8 as pushes, rows::float8 as rows, example,
       last_at as "lastAt"
     from rowmill.refused_pushes
-    order by last_at desc
+    where last_at > now() - interval '24 hours'
+    order by last_at desc, pipeline, reason
     limit ${max}`);
 }

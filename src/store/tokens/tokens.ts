@@ -43,9 +43,10 @@ export async function create(
 ): Promise<{ readonly id: number; readonly text: string }> {
   // Without the signs of base64url, so that a double click selects all of it.
   const text = TOKEN_PREFIX + randomBytes(TOKEN_BYTES).toString("hex");
+  const { scope, pipeline, note } = wanted;
   const id = await client.number(sql`
     insert into rowmill.tokens (sha256, prefix, scope, pipeline, note)
-    values (${hashOf(text)}, ${text.slice(0, SHOWN_CHARACTERS)}, ${wanted.scope}, ${wanted.pipeline}, ${wanted.note})
+    values (${hashOfToken(text)}, ${text.slice(0, SHOWN_CHARACTERS)}, ${scope}, ${pipeline}, ${note})
     returning id`);
   return { id, text };
 }
@@ -56,7 +57,7 @@ export async function find(client: Queryable, text: string): Promise<Token | nul
     select id, scope, pipeline,
       coalesce(last_used_at < now() - make_interval(secs => ${USE_SECONDS}), true) as "isStale"
     from rowmill.tokens
-    where sha256 = ${hashOf(text)} and revoked_at is null`);
+    where sha256 = ${hashOfToken(text)} and revoked_at is null`);
   if (found === null) return null;
   const { isStale, ...token } = found;
   if (isStale) await client.run(sql`update rowmill.tokens set last_used_at = now() where id = ${token.id}`);
@@ -80,6 +81,6 @@ export async function revoke(client: Queryable, id: number): Promise<boolean> {
   return revoked > 0;
 }
 
-function hashOf(text: string): Buffer {
+export function hashOfToken(text: string): Buffer {
   return createHash("sha256").update(text).digest();
 }
