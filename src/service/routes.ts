@@ -4,6 +4,7 @@ import type { Context } from "hono";
 import type { Logger } from "pino";
 import type { Database } from "../postgres/database.js";
 import type { Scope, Token } from "../store/tokens/tokens.js";
+import type { GatheredPushes } from "./gathered-pushes.js";
 import type { RefusedPushes } from "./refused-pushes.js";
 import type { Room } from "./room.js";
 
@@ -16,8 +17,13 @@ export interface ServiceParts {
 export interface Desk extends ServiceParts {
   /** Bytes of bodies in memory. */
   readonly bodies: Room;
-  /** Pushes in the database at once. */
+  /** Bodies that come line by line. */
+  readonly streams: Room;
+  /** Large pushes in the database at once. */
   readonly pushes: Room;
+  readonly gathered: GatheredPushes;
+  /** Pipelines that were seen to take rows. */
+  readonly known: Set<string>;
   readonly refused: RefusedPushes;
 }
 

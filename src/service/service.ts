@@ -7,14 +7,17 @@ import { Hono } from "hono";
 import { problem } from "../http/problem.js";
 import { admit } from "./access.js";
 import { takePush } from "./push-route.js";
+import { GatheredPushes } from "./gathered-pushes.js";
 import { RefusedPushes } from "./refused-pushes.js";
 import { Room } from "./room.js";
 import type { Call, Desk, Route, ServiceParts } from "./routes.js";
 
 /** Bytes of bodies in memory at once. */
 const BODY_BYTES_ROOM = 160 * 1024 * 1024;
-/** Connections to the database that pushes may hold; workers need the others. */
-const PUSHES_ROOM = 4;
+/** Bodies that come line by line, at once; each holds a chunk in memory. */
+const STREAMS_ROOM = 8;
+/** Connections to the database that large pushes may hold; workers need the others. */
+const PUSHES_ROOM = 2;
 const WAITERS_MAX = 500;
 /** A caller that sees the answer sends it again; the others lose rows, so they are let wait. Below their 5 seconds. */
 const PUSH_WAIT_MS = 500;
@@ -57,7 +60,10 @@ export function createService(parts: ServiceParts): Service {
   const desk: Desk = {
     ...parts,
     bodies: new Room(BODY_BYTES_ROOM, WAITERS_MAX),
+    streams: new Room(STREAMS_ROOM, WAITERS_MAX),
     pushes: new Room(PUSHES_ROOM, WAITERS_MAX),
+    gathered: new GatheredPushes(parts.database, WAITERS_MAX),
+    known: new Set(),
     refused: new RefusedPushes(parts.database, parts.log),
   };
   const app = new Hono<{ Bindings: HttpBindings }>();
