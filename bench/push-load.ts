@@ -1,54 +1,67 @@
-/** Pushes at a steady rate, as many clients at once as it takes, each sent again until it is acknowledged. */
+/** Clients that push: at a steady rate, as fast as they can, or lines without end; and the same rows without Rowmill. */
+import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
+import type pg from "pg";
 import { Pool } from "undici";
 import type { PushProject } from "./push-project.js";
 
-const CONNECTIONS = 64;
+const STEADY_CONNECTIONS = 64;
 const TICK_MS = 5;
 const RETRY_MS = 100;
 /** A push that is not acknowledged by then is an error of the bench. */
 const PUSH_MS_MAX = 120_000;
+const LINES_MS_MAX = 1_800_000;
+const LINES_AT_ONCE = 500;
 const TEXT = "The story of a weary detective who hunts a killer in rainy Lisbon, falls in love and loses. ".repeat(2);
+const PATH = "/v1/pipelines/films/rows";
 
-export interface Acknowledged {
-  readonly push: number;
-  /** When it was due, from the start of the load; sending it late counts as latency. */
-  readonly dueMs: number;
-  readonly latencyMs: number;
-  readonly tries: number;
+type Target = Pick<PushProject, "origin" | "token">;
+
+interface Film {
+  readonly id: string;
+  readonly title: string;
+  readonly description: string;
 }
 
-export interface Load {
-  readonly perSecond: number;
-  readonly seconds: number;
-  readonly rows: number;
-}
-
-/** Ten rows a push, and so on: `PUSH-NUMBER` is the key. */
-export function rowsOf(push: number, count: number): readonly { id: string; title: string; description: string }[] {
+/** Keys are `NAME-PUSH-NUMBER`. */
+function filmsOf(name: string, push: number, count: number): readonly Film[] {
   return Array.from({ length: count }, (_, number) => ({
-    id: `${push}-${number}`,
+    id: `${name}-${push}-${number}`,
     title: `Film ${number} of push ${push}`,
     description: TEXT,
   }));
 }
 
-/** Resolves when all are acknowledged. */
+function headersOf({ token }: Target, type: string): Record<string, string> {
+  return { authorization: `Bearer ${token}`, "content-type": type };
+}
+
+export interface Acknowledged {
+  readonly push: number;
+  /** When it was due, from the start. */
+  readonly dueMs: number;
+  /** From then on, waits and tries included. */
+  readonly latencyMs: number;
+  readonly tries: number;
+}
+
+/** Each is due at its time, whatever became of the others, and is sent again until it is acknowledged. */
 export async function pushSteadily(
-  { origin, token }: Pick<PushProject, "origin" | "token">,
-  { perSecond, seconds, rows }: Load,
+  target: Target,
+  load: { readonly name: string; readonly perSecond: number; readonly seconds: number; readonly rows: number },
 ): Promise<Acknowledged[]> {
-  const pool = new Pool(origin, { connections: CONNECTIONS });
-  const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+  const { name, perSecond, seconds, rows } = load;
+  const pool = new Pool(target.origin, { connections: STEADY_CONNECTIONS });
+  const headers = headersOf(target, "application/json");
   const began = performance.now();
   const one = async (push: number): Promise<Acknowledged> => {
     const dueMs = (1_000 * push) / perSecond;
-    const body = JSON.stringify(rowsOf(push, rows));
+    const body = JSON.stringify(filmsOf(name, push, rows));
     for (let tries = 1; ; tries++) {
-      const status = await pool
-        .request({ method: "POST", path: "/v1/pipelines/films/rows", headers, body })
-        .then(async (reply) => (await reply.body.dump(), reply.statusCode))
-        .catch(() => null);
+      const status = await pool.request({ method: "POST", path: PATH, headers, body }).then(
+        async (reply) => (await reply.body.dump(), reply.statusCode),
+        () => null,
+      );
       const latencyMs = performance.now() - began - dueMs;
       if (status === 200) return { push, dueMs, latencyMs, tries };
       if ((status !== null && status !== 429 && status !== 503) || latencyMs > PUSH_MS_MAX)
@@ -57,10 +70,9 @@ export async function pushSteadily(
     }
   };
   const pushes: Promise<Acknowledged>[] = [];
-  const all = perSecond * seconds;
   try {
-    while (pushes.length < all) {
-      const due = Math.min(all, Math.floor(((performance.now() - began) / 1_000) * perSecond));
+    while (pushes.length < perSecond * seconds) {
+      const due = Math.min(perSecond * seconds, Math.floor(((performance.now() - began) / 1_000) * perSecond));
       while (pushes.length < due) pushes.push(one(pushes.length));
       await sleep(TICK_MS);
     }
@@ -70,26 +82,82 @@ export async function pushSteadily(
   }
 }
 
-/** As fast as the server takes them, each connection one push after another. Returns pushes a second. */
+export interface FlatOut {
+  readonly pushes: number;
+  readonly ms: number;
+}
+
+/** Each connection one push after another. */
 export async function pushFlatOut(
-  { origin, token }: Pick<PushProject, "origin" | "token">,
-  { seconds, rows, connections, first }: { seconds: number; rows: number; connections: number; first: number },
-): Promise<{ readonly pushes: number; readonly ms: number }> {
-  const pool = new Pool(origin, { connections });
-  const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+  target: Target,
+  load: { readonly name: string; readonly seconds: number; readonly rows: number; readonly connections: number },
+): Promise<FlatOut> {
+  const { name, seconds, rows, connections } = load;
+  const pool = new Pool(target.origin, { connections });
+  const headers = headersOf(target, "application/json");
   const began = performance.now();
-  let next = first;
+  let next = 0;
   const client = async (): Promise<void> => {
     while (performance.now() - began < 1_000 * seconds) {
-      const body = JSON.stringify(rowsOf(next++, rows));
-      const reply = await pool.request({ method: "POST", path: "/v1/pipelines/films/rows", headers, body });
+      const body = JSON.stringify(filmsOf(name, next++, rows));
+      const reply = await pool.request({ method: "POST", path: PATH, headers, body });
       await reply.body.dump();
       if (reply.statusCode !== 200) throw new Error(`A push was answered with ${reply.statusCode}.`);
     }
   };
   try {
     await Promise.all(Array.from({ length: connections }, client));
-    return { pushes: next - first, ms: performance.now() - began };
+    return { pushes: next, ms: performance.now() - began };
+  } finally {
+    await pool.destroy();
+  }
+}
+
+const FLOOR = `insert into public.floor_films (id, title, description)
+  select id, title, description
+  from json_to_recordset($1::json) as x (id text, title text, description text)
+  on conflict (id) do update set title = excluded.title, description = excluded.description`;
+
+/** One insert after another by one connection, each durable: no HTTP, no token, nothing else that watches the table. */
+export async function floorFlatOut(
+  client: pg.Client,
+  { seconds, rows }: { readonly seconds: number; readonly rows: number },
+): Promise<FlatOut> {
+  await client.query('create table public.floor_films (id text collate "C" primary key, title text, description text)');
+  const began = performance.now();
+  let pushes = 0;
+  while (performance.now() - began < 1_000 * seconds)
+    await client.query(FLOOR, [JSON.stringify(filmsOf("floor", pushes++, rows))]);
+  return { pushes, ms: performance.now() - began };
+}
+
+/** One body of about so many bytes, as fast as the server reads it. */
+export async function streamLines(
+  target: Target,
+  { name, bytes }: { readonly name: string; readonly bytes: number },
+): Promise<{ readonly rows: number; readonly bytes: number; readonly ms: number }> {
+  const pool = new Pool(target.origin, { connections: 1, headersTimeout: LINES_MS_MAX, bodyTimeout: LINES_MS_MAX });
+  let [rows, sent] = [0, 0];
+  function* chunks(): Generator<Buffer> {
+    for (let push = 0; sent < bytes; push++) {
+      const films = filmsOf(name, push, LINES_AT_ONCE);
+      const chunk = Buffer.from(films.map((film) => `${JSON.stringify(film)}\n`).join(""));
+      rows += films.length;
+      sent += chunk.length;
+      yield chunk;
+    }
+  }
+  const began = performance.now();
+  try {
+    const reply = await pool.request({
+      method: "POST",
+      path: PATH,
+      headers: headersOf(target, "application/x-ndjson"),
+      body: Readable.from(chunks()),
+    });
+    const told = (await reply.body.json()) as { accepted?: number };
+    if (told.accepted !== rows) throw new Error(`Of ${rows} rows the server took ${JSON.stringify(told)}.`);
+    return { rows, bytes: sent, ms: performance.now() - began };
   } finally {
     await pool.destroy();
   }
