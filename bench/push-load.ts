@@ -1,4 +1,4 @@
-/** Clients that push: at a steady rate, as fast as they can, or lines without end; and the same rows without Rowmill. */
+/** Clients that push: at a steady rate, as fast as they can, or lines without end; and an insert without Rowmill. */
 import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
@@ -100,9 +100,13 @@ export async function pushFlatOut(
   const client = async (): Promise<void> => {
     while (performance.now() - began < 1_000 * seconds) {
       const body = JSON.stringify(filmsOf(name, next++, rows));
-      const reply = await pool.request({ method: "POST", path: PATH, headers, body });
-      await reply.body.dump();
-      if (reply.statusCode !== 200) throw new Error(`A push was answered with ${reply.statusCode}.`);
+      for (let status = 429; status === 429;) {
+        const reply = await pool.request({ method: "POST", path: PATH, headers, body });
+        await reply.body.dump();
+        status = reply.statusCode;
+        if (status !== 200 && status !== 429) throw new Error(`A push was answered with ${status}.`);
+        if (status === 429) await sleep(RETRY_MS);
+      }
     }
   };
   try {

@@ -1,4 +1,4 @@
-/** A folder with a config whose rows are pushed, and the `rowmill up --http` that takes them: killed, and started again. */
+/** A folder with a config whose rows are pushed, and the `rowmill up --http` that takes them, started and killed. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, writeFile } from "node:fs/promises";

@@ -5,7 +5,7 @@
  */
 import { isDataError, type Database } from "../postgres/database.js";
 import * as pushes from "../store/replicas/pushes.js";
-import { NOTHING, type Pushed } from "../store/replicas/pushes.js";
+import type { Pushed } from "../store/replicas/pushes.js";
 import { Room } from "./room.js";
 import { CHUNK_BYTES, CHUNK_ROWS, retrying } from "./store-rows.js";
 
@@ -79,7 +79,7 @@ export class GatheredPushes {
     const lists = taken.map(({ rows }) => rows);
     try {
       const told = await retrying(() => pushes.pushTogether(this.#database, pipeline, lists));
-      taken.forEach(({ resolve }, index) => resolve(told[index] ?? NOTHING));
+      taken.forEach(({ resolve }, index) => resolve(told[index] ?? pushes.NOTHING));
     } catch (error) {
       // No push fails for the rows of another one.
       if (taken.length > 1 && isDataError(error)) for (const one of taken) await this.#store(pipeline, [one]);

@@ -11,7 +11,7 @@ import { isJsonObject } from "../model/json/json-scan.js";
 import { JSON_DEPTH_MAX } from "../model/json/json-values.js";
 import { DatabaseError } from "../postgres/database.js";
 import * as pushes from "../store/replicas/pushes.js";
-import { NOTHING, type Digest, type Pushed } from "../store/replicas/pushes.js";
+import type { Digest, Pushed } from "../store/replicas/pushes.js";
 import * as replicas from "../store/replicas/replicas.js";
 import { GATHERED_BYTES_MAX, GATHERED_ROWS_MAX } from "./gathered-pushes.js";
 import type { Call, Desk } from "./routes.js";
@@ -100,7 +100,7 @@ async function takeBody(desk: Desk, call: Call, pushing: Pushing): Promise<Respo
   const digest = digestOf(read.bytes, pushing);
   if (digest !== null) {
     const rows = await pushes.sameAsLast(desk.database, pushing.pipeline, digest);
-    if (rows !== null) return Response.json(answerOf({ ...NOTHING, unchanged: rows }));
+    if (rows !== null) return Response.json(answerOf({ ...pushes.NOTHING, unchanged: rows }));
   }
   const text = textOf(read.bytes);
   if (text === null) return refuse(desk, pushing, badBody("The body is not valid UTF-8.", null));
@@ -146,11 +146,11 @@ function storeAll(desk: Desk, { pipeline, waitMs }: Pushing, { rows, digest }: B
   const store = () =>
     desk.database.transaction(async (tx) => {
       if (digest !== null) await pushes.lockForDigest(tx, pipeline);
-      let sum = NOTHING;
+      let sum = pushes.NOTHING;
       let from = 0;
       for (const chunk of chunksOf(rows)) {
         const pushed = await storeGood(chunk, textProblem, (good) => pushes.push(tx, pipeline, good));
-        sum = added(sum, pushed ?? NOTHING, from);
+        sum = added(sum, pushed ?? pushes.NOTHING, from);
         from += chunk.length;
       }
       if (digest !== null) await pushes.keepDigest(tx, pipeline, { ...digest, rows: rows.length });
@@ -173,7 +173,7 @@ async function inTurn<T>({ pushes: room }: Desk, waitMs: number, work: () => Pro
 /** Chunk by chunk, each in a transaction of its own: what was taken before a stream breaks stays. */
 async function takeLines(desk: Desk, call: Call, pushing: Pushing): Promise<Response> {
   const { pipeline } = pushing;
-  let sum = NOTHING;
+  let sum = pushes.NOTHING;
   let from = 0;
   const stop = (refusal: Refusal): Response =>
     refuse(desk, pushing, { ...refusal, more: { ...refusal.more, taken: answerOf(sum) } });

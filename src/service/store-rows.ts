@@ -1,6 +1,7 @@
 /** Rows on their way into the database: those that it could not take are refused here, the others go on. */
 import { isConflict } from "../postgres/database.js";
-import { NOTHING, type Pushed, type RowProblem } from "../store/replicas/pushes.js";
+import * as pushes from "../store/replicas/pushes.js";
+import type { Pushed, RowProblem } from "../store/replicas/pushes.js";
 
 /** Rows that go to the database in one statement. */
 export const CHUNK_ROWS = 2_000;
@@ -13,8 +14,8 @@ const CONFLICT_TRIES = 5;
 export type SentRow = string | null;
 
 /**
- * Pushes the rows against which nothing speaks; a row that is null has to have a reason. Their places in what is returned are those among all rows. Null if
- * `push` says so.
+ * Pushes the rows that nothing speaks against, and maps places back to those among all rows. A row that is null must
+ * have a reason. Null if `push` says so.
  */
 export async function storeGood<Row extends SentRow>(
   rows: readonly Row[],
@@ -32,7 +33,7 @@ export async function storeGood<Row extends SentRow>(
       places.push(row);
     }
   });
-  const pushed = good.length === 0 ? NOTHING : await push(good);
+  const pushed = good.length === 0 ? pushes.NOTHING : await push(good);
   if (pushed === null || bad.length === 0) return pushed;
   const problems = pushed.problems.map((one) => ({ ...one, row: places[one.row] ?? one.row }));
   return {

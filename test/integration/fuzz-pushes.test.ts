@@ -55,7 +55,8 @@ describeDatabases(
       await project.worker(
         Object.fromEntries(Object.entries(shapes).map(([name, of]) => [name, pipelineOf(name, of)])),
       );
-      service = createService({ database: project.database, log: pino({ level: process.env["TEST_LOG"] ?? "silent" }, pino.destination(2)) });
+      const log = pino({ level: process.env["TEST_LOG"] ?? "silent" }, pino.destination(2));
+      service = createService({ database: project.database, log });
       server = await serve({ fetch: service.fetch, host: "127.0.0.1", port: 0, log: (text) => failures.push(text) });
       token = (await tokens.create(project.database, { scope: "push", pipeline: null, note: null })).text;
     });

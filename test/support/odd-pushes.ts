@@ -116,17 +116,7 @@ function sound(shape: Shape): fc.Arbitrary<Plain> {
 
 const brokenLine = fc
   .oneof(
-    fc.constantFrom(
-      "not json",
-      "{",
-      '{"a":1,}',
-      "{'a':1}",
-      "[1]",
-      "5",
-      `${"[".repeat(3_000)}`,
-      '{"a":\u0001}',
-      "\u0000",
-    ),
+    fc.constantFrom("not json", "{", '{"a":1,}', "{'a':1}", "[1]", "5", "[".repeat(3_000), '{"a":\u0001}', "\u0000"),
     fc.integer({ min: 501, max: 9_000 }).map((levels) => `{"id":${"[".repeat(levels)}${"]".repeat(levels)}}`),
   )
   .map((text) => ({ line: Buffer.from(text), row: { json: text, fields: null } }));
