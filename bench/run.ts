@@ -9,6 +9,7 @@ import { runLatency } from "./latency.js";
 import { runMill } from "./mill-report.js";
 import { runPlan } from "./plan.js";
 import { runProfile } from "./profile.js";
+import { runPush } from "./push.js";
 import { runRescues } from "./rescue.js";
 import { runSharing } from "./sharing.js";
 import { runSmoke } from "./smoke.js";
@@ -49,6 +50,7 @@ const commands: Readonly<Record<string, BenchCommand>> = {
     what: "cost, lines and time with equal questions asked once ÷ without, at 30 % duplicates",
     run: runSharing,
   },
+  push: { what: "rows pushed over HTTP, through a kill -9, and 1 GB of lines; ÷ bare inserts", run: runPush },
   rescue: { what: "seconds until others take over from a killed worker", run: runRescues },
   smoke: { what: "all of it, small; fails when a ratio is worse than 1.5 × its recorded one", run: runSmoke },
 };

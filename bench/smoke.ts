@@ -9,6 +9,7 @@ import type { BenchOptions } from "./bench-options.js";
 import { startBenchServer } from "./bench-server.js";
 import { cpuRatio, measureTurns, millOptions } from "./mill-report.js";
 import { median, printMachine, spread } from "./report.js";
+import { runPush } from "./push.js";
 import { runStages } from "./stages.js";
 import { runTriggers } from "./triggers.js";
 import { withoutProc } from "./usage.js";
@@ -26,6 +27,7 @@ export async function runSmoke(options: BenchOptions): Promise<void> {
   if (!options.record) {
     await runTriggers({ ...options, smoke: true });
     await runStages({ ...options, smoke: true });
+    await runPush({ ...options, smoke: true });
   }
   const text = await readFile(recordedFile, "utf8");
   const recorded: Recorded = JSON.parse(text);

@@ -658,18 +658,23 @@ create table rowmill.refused_pushes (
   primary key (pipeline, reason)
 );
 
--- Whether version `a` is older than `b`: as numbers where both are, otherwise as texts by their bytes (ISO 8601 in one time zone).
+-- Whether version `a` is older than `b`: as numbers where both are, otherwise as texts by their bytes (ISO 8601 in one time zone). Every
+-- number is older than every text, so that mixed versions have one order too.
 create function rowmill.is_older(a text, b text) returns boolean language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 return case
-  when a ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$' and b ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$' then a::numeric < b::numeric
+  when a is null or b is null then null
+  when a ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$' then
+    case when b ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$' then a::numeric < b::numeric else true end
+  when b ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$' then false
   else a collate "C" < b collate "C" end;
 
--- Writes rows, each a JSON object, into the pipeline's table, in the caller's transaction. Of one key the newest version counts, and of
--- those the last. `older`: rows that would have replaced a newer version. `problems`: [{"row": its place from 0, "key", "reason"}, …], at
--- most 100. Fails as a whole for text that PostgreSQL cannot hold (\u0000).
-create function rowmill.push_rows(pipeline_name text, given json[], out accepted integer, out unchanged integer, out older integer,
-  out refused integer, out problems json)
+-- Writes a list of rows, each a JSON object, into the pipeline's table, in the caller's transaction. Of one key the newest version counts,
+-- and of those the last. They may come from several pushes: `pushes` has a number for each row, and each number gets a row of the result.
+-- `older`: rows that would have replaced a newer version. `problems`: [{"row": its place in the list from 0, "key", "reason"}, …], at most
+-- 100 a push. Fails as a whole for text that PostgreSQL cannot hold (\u0000).
+create function rowmill.push_rows(pipeline_name text, given json, pushes integer[])
+returns table (push integer, accepted integer, unchanged integer, older integer, refused integer, problems json)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -677,12 +682,12 @@ declare
   replica rowmill.replicas;
   cells text;
   names text;
-  keys text;
-  same_key text;
   updates text;
   new_cells text;
   old_cells text;
+  keys text;
   key_text text;
+  key_is_kept text;
 begin
   -- Waits for `up` while it changes the table, and for a push that keeps its digest.
   perform pg_advisory_xact_lock_shared(726974, hashtext(pipeline_name));
@@ -692,24 +697,25 @@ begin
       using errcode = 'undefined_object';
   end if;
   delete from rowmill.push_digests d where d.pipeline = pipeline_name;
-  select string_agg(format('r.entry ->> %L as %I', c, c), ', '), string_agg(quote_ident(c), ', '),
+  select string_agg(format('g.entry ->> %L as %I', c, c), ', '), string_agg(quote_ident(c), ', '),
     string_agg(format('%1$I = excluded.%1$I', c), ', '), string_agg(format('excluded.%I', c), ', '),
     string_agg(format('t.%I', c), ', ')
     into cells, names, updates, new_cells, old_cells
     from unnest(replica.columns) c;
-  select string_agg(quote_ident(k), ', '), string_agg(format('t.%1$I = n.%1$I', k), ' and '),
-    case when count(*) = 1 then min(quote_ident(k)) else format('json_build_array(%s)::text', string_agg(quote_ident(k), ', ')) end
-    into keys, same_key, key_text
+  select string_agg(quote_ident(k), ', '),
+    case when count(*) = 1 then min(quote_ident(k)) else format('json_build_array(%s)::text', string_agg(quote_ident(k), ', ')) end,
+    string_agg(format('t.%1$I = r.%1$I', k), ' and ')
+    into keys, key_text, key_is_kept
     from unnest(replica.key) k;
-  execute format($q$
+  return query execute format($q$
     with read as (
-      select r.n as rowmill_n, octet_length(r.entry::text) as rowmill_bytes, %1$s,
-        case when $3 is not null then r.entry ->> $3 end as rowmill_version
+      select g.n as rowmill_n, $4[g.n::integer] as rowmill_push, octet_length(g.entry::text) as rowmill_bytes, %1$s,
+        case when $3 is not null then g.entry ->> $3 end as rowmill_version
       from (
-        select g.n, case when json_typeof(g.entry) = 'object' then g.entry end as entry
-        from unnest($1) with ordinality as g (entry, n)) r
+        select e.n, case when json_typeof(e.entry) = 'object' then e.entry end as entry
+        from json_array_elements($1) with ordinality as e (entry, n)) g
     ), judged as (
-      select *, %2$s as rowmill_key,
+      select *, %2$s as rowmill_key, rowmill_version ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$' as rowmill_is_number,
         case
           when rowmill_bytes is null then 'it is not a JSON object'
           when rowmill_bytes > 4194304 then 'it is larger than 4 MiB'
@@ -720,38 +726,60 @@ begin
           when octet_length(rowmill_version) > 128 then 'its version has more than 128 bytes' end as rowmill_problem
       from read
     ), ranked as (
-      select *, row_number() over (partition by %3$s order by
-        case when rowmill_version ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$' then rowmill_version::numeric end desc nulls last,
-        rowmill_version collate "C" desc nulls last, rowmill_n desc) as rowmill_place
+      select *, row_number() over newest_first as rowmill_place, first_value(rowmill_version) over newest_first as rowmill_newest_version
       from judged
       where rowmill_problem is null
+      window newest_first as (partition by %3$s order by rowmill_is_number,
+        case when rowmill_is_number then rowmill_version::numeric end desc,
+        case when not rowmill_is_number then rowmill_version collate "C" end desc, rowmill_n desc)
     ), newest as (
       select * from ranked where rowmill_place = 1
-    ), older as (
-      select count(*) as rows
-      from newest n
-      join rowmill_data.%4$I t on %5$s
-      where rowmill.is_older(n.rowmill_version, t.rowmill_version)
     ), written as (
-      insert into rowmill_data.%4$I as t (%6$s, rowmill_generation, rowmill_version)
-      select %6$s, $2, rowmill_version
+      insert into rowmill_data.%4$I as t (%5$s, rowmill_generation, rowmill_version)
+      select %5$s, $2, rowmill_version
       from newest
       order by %3$s
       on conflict (%3$s) do update
-      set %7$s, rowmill_generation = excluded.rowmill_generation, rowmill_version = excluded.rowmill_version, rowmill_pushed_at = now()
-      where rowmill.is_older(excluded.rowmill_version, t.rowmill_version) is not true
-        and row(%8$s, excluded.rowmill_generation, excluded.rowmill_version)
-          is distinct from row(%9$s, t.rowmill_generation, t.rowmill_version)
-      returning 1
+      set %6$s, rowmill_generation = excluded.rowmill_generation, rowmill_version = excluded.rowmill_version, rowmill_pushed_at = now()
+      where ($3 is null or rowmill.is_older(excluded.rowmill_version, t.rowmill_version) is not true)
+        and row(%7$s, excluded.rowmill_generation, excluded.rowmill_version)
+          is distinct from row(%8$s, t.rowmill_generation, t.rowmill_version)
+      returning %3$s
+    ), beside_written as (
+      select %3$s, rowmill_push, rowmill_place, rowmill_version, rowmill_newest_version, false as rowmill_is_written from ranked
+      union all
+      select %3$s, null, 0, null, null, true from written
+    ), counted as (
+      -- A join with what was written would be planned for a single row.
+      select *, bool_or(rowmill_is_written) over (partition by %3$s) as rowmill_key_is_written,
+        row_number() over (partition by %3$s, rowmill_push order by rowmill_place) as rowmill_place_in_push
+      from beside_written
+    ), told as (
+      select r.rowmill_push,
+        case
+          when rowmill.is_older(r.rowmill_version, r.rowmill_newest_version) then 'older'
+          when r.rowmill_key_is_written then 'accepted'
+          when rowmill.is_older(r.rowmill_version, t.rowmill_version) then 'older'
+          else 'unchanged' end as rowmill_outcome
+      from counted r
+      left join rowmill_data.%4$I t on $3 is not null and %9$s
+      where not r.rowmill_is_written and r.rowmill_place_in_push = 1
+    ), outcomes as (
+      select rowmill_push, rowmill_outcome, null as rowmill_place, null as rowmill_told from told
+      union all
+      select rowmill_push, 'refused', row_number() over (partition by rowmill_push order by rowmill_n),
+        json_build_object('row', rowmill_n - 1, 'key', left(rowmill_key, 200), 'reason', rowmill_problem)
+      from judged
+      where rowmill_problem is not null
     )
-    select (select count(*) from written), (select count(*) from newest), (select rows from older),
-      (select count(*) from judged where rowmill_problem is not null),
-      (select coalesce(json_agg(json_build_object('row', rowmill_n - 1, 'key', left(rowmill_key, 200), 'reason', rowmill_problem)), '[]')
-       from (select * from judged where rowmill_problem is not null order by rowmill_n limit 100) bad)
-    $q$, cells, key_text, keys, pipeline_name, same_key, names, updates, new_cells, old_cells)
-    into accepted, unchanged, older, refused, problems
-    using given, replica.generation, replica.version_field;
-  unchanged := unchanged - accepted - older;
+    select rowmill_push, count(*) filter (where rowmill_outcome = 'accepted')::integer,
+      count(*) filter (where rowmill_outcome = 'unchanged')::integer, count(*) filter (where rowmill_outcome = 'older')::integer,
+      count(*) filter (where rowmill_outcome = 'refused')::integer,
+      coalesce(json_agg(rowmill_told order by rowmill_place) filter (where rowmill_place <= 100), '[]')
+    from outcomes
+    group by rowmill_push
+    $q$, cells, key_text, keys, pipeline_name, names, updates, new_cells, old_cells, key_is_kept)
+    using given, replica.generation, replica.version_field, pushes;
 end
 $$;
 
@@ -767,11 +795,14 @@ begin
   list := case jsonb_typeof(list) when 'array' then list when 'null' then '[]' else jsonb_build_array(list) end;
   select p.accepted, p.unchanged, p.older, p.refused, p.problems
     into accepted, unchanged, older, refused, problems
-    from rowmill.push_rows(pipeline, array(select e::text::json from jsonb_array_elements(list) e)) p;
+    from rowmill.push_rows(pipeline, list::text::json, array_fill(0, array[jsonb_array_length(list)])) p;
+  if not found then
+    select 0, 0, 0, 0, '[]' into accepted, unchanged, older, refused, problems;
+  end if;
 end
 $$;
 
-revoke all on function rowmill.push_rows(text, json[]) from public;
+revoke all on function rowmill.push_rows(text, json, integer[]) from public;
 revoke all on function rowmill.push(text, jsonb) from public;
 revoke all on function rowmill.is_older(text, text) from public;
 

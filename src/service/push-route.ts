@@ -8,25 +8,28 @@ import { problem } from "../http/problem.js";
 import { bodyLines, readBytes } from "../http/read-body.js";
 import { cutRows, textProblem } from "../model/json/json-rows.js";
 import { isJsonObject } from "../model/json/json-scan.js";
-import { DatabaseError, isConflict } from "../postgres/database.js";
+import { JSON_DEPTH_MAX } from "../model/json/json-values.js";
+import { DatabaseError } from "../postgres/database.js";
 import * as pushes from "../store/replicas/pushes.js";
-import type { Digest, Pushed, RowProblem } from "../store/replicas/pushes.js";
+import type { Digest, Pushed } from "../store/replicas/pushes.js";
 import * as replicas from "../store/replicas/replicas.js";
 import { RETRY_AFTER_SECONDS, unknownPipeline } from "./refusals.js";
+import { GATHERED_BYTES_MAX, GATHERED_ROWS_MAX } from "./gathered-pushes.js";
 import type { Call, Desk } from "./routes.js";
+import { added, CHUNK_BYTES, CHUNK_ROWS, chunksOf, retrying, storeGood, type SentRow } from "./store-rows.js";
 
 /** Of a body that is not sent as lines. */
 export const BODY_BYTES_MAX = 64 * 1024 * 1024;
 /** A row has at most 4 MiB, as PostgreSQL spells it. */
 const LINE_BYTES_MAX = 5 * 1024 * 1024;
-/** Rows that go to the database in one statement. */
-const CHUNK_ROWS = 2_000;
-const CHUNK_BYTES = 4 * 1024 * 1024;
+/** What gzip unpacks of a byte, at most. */
+const GZIP_RATIO_MAX = 1_032;
 /** A smaller body costs less to compare with the table than to remember. */
 export const DIGEST_BYTES_MIN = 16 * 1024;
-const PROBLEMS_MAX = 100;
-/** Two pushes of the same keys, or a lock that `up` holds. */
-const CONFLICT_TRIES = 5;
+/** For a chunk of lines: nothing is read meanwhile, so its sender waits too. */
+const CHUNK_WAIT_MS = 30_000;
+/** As `rowmill.push_rows` says that there is no such pipeline. */
+const UNDEFINED_OBJECT = "42704";
 
 export interface Pushing {
   readonly pipeline: string;
@@ -37,14 +40,12 @@ export interface Pushing {
 }
 
 export async function takePush(desk: Desk, call: Call, pushing: Pushing): Promise<Response> {
-  const { pipeline } = pushing;
+  const { pipeline, waitMs } = pushing;
   const early = call.get("early")?.bytes ?? null;
   if (early !== null) return takeRead(desk, early, pushing);
-  if ((await replicas.replicaOf(desk.database, pipeline)) === null) return unknownPipeline(pipeline);
+  if (!(await isKnown(desk, pipeline))) return unknownPipeline(pipeline);
   const lines = isLines(call);
-  const sent = call.req.header("content-length");
-  const bytes = lines ? 2 * CHUNK_BYTES : sent === undefined ? BODY_BYTES_MAX : Number(sent);
-  const release = await desk.bodies.take(bytes, pushing.waitMs);
+  const release = lines ? await desk.streams.take(1, waitMs) : await desk.bodies.take(bytesOf(call), waitMs);
   if (release === null) return refuse(desk, pushing, tooBusy());
   try {
     return await (lines ? takeLines(desk, call, pushing) : takeBody(desk, call, pushing));
@@ -55,6 +56,21 @@ export async function takePush(desk: Desk, call: Call, pushing: Pushing): Promis
 
 export function isLines(call: Call): boolean {
   return /^application\/(?:x-ndjson|ndjson|jsonl|x-jsonlines)\b/i.test(call.req.header("content-type") ?? "");
+}
+
+/** Remembers what it found, since pipelines rarely go. */
+async function isKnown({ database, pipelines }: Desk, pipeline: string): Promise<boolean> {
+  if (pipelines.has(pipeline)) return true;
+  if ((await replicas.replicaOf(database, pipeline)) === null) return false;
+  pipelines.add(pipeline);
+  return true;
+}
+
+/** What the body may come to, unpacked. */
+function bytesOf(call: Call): number {
+  const sent = Number(call.req.header("content-length") ?? BODY_BYTES_MAX);
+  const isPacked = call.req.header("content-encoding") !== undefined;
+  return Math.min(BODY_BYTES_MAX, isPacked ? sent * GZIP_RATIO_MAX : sent);
 }
 
 interface Refusal {
@@ -101,7 +117,7 @@ async function takeBody(desk: Desk, call: Call, pushing: Pushing): Promise<Respo
 
 /** A body that was read before its token was looked up, and is not the last one. */
 async function takeRead(desk: Desk, bytes: Buffer, pushing: Pushing): Promise<Response> {
-  if ((await replicas.replicaOf(desk.database, pushing.pipeline)) === null) return unknownPipeline(pushing.pipeline);
+  if (!(await isKnown(desk, pushing.pipeline))) return unknownPipeline(pushing.pipeline);
   return takeBytes(desk, pushing, { bytes, digest: digestOf(bytes, pushing) });
 }
 
@@ -114,12 +130,16 @@ async function takeBytes(
   if (text === null) return refuse(desk, pushing, badBody("The body is not valid UTF-8.", null));
   const cut = cutRows(text);
   if ("problem" in cut) return refuse(desk, pushing, badBody(cut.problem, cut.at));
-  return answering(desk, pushing, () => storeAll(desk, pushing, cut.rows, digest));
+  const { rows } = cut;
+  const isSmall = digest === null && rows.length <= GATHERED_ROWS_MAX && bytes.length <= GATHERED_BYTES_MAX;
+  return answering(desk, pushing, () =>
+    isSmall ? storeSoon(desk, pushing, rows) : storeAll(desk, pushing, { rows, digest }),
+  );
 }
 
 /** The answer to a body that this token pushed last, when nothing changed since. */
 export function unchanged(rows: number): Response {
-  return Response.json(answerOf({ ...NOTHING, unchanged: rows }));
+  return Response.json(answerOf({ ...pushes.NOTHING, unchanged: rows }));
 }
 
 function badBody(detail: string, at: number | null): Refusal {
@@ -144,125 +164,104 @@ function textOf(bytes: Uint8Array): string | null {
   }
 }
 
-const NOTHING: Pushed = { accepted: 0, unchanged: 0, older: 0, refused: 0, problems: [] };
+/** In one transaction, perhaps with other pushes. */
+function storeSoon(desk: Desk, { pipeline, waitMs }: Pushing, rows: readonly string[]): Promise<Pushed | null> {
+  return storeGood(rows, textProblem, (good) => desk.gathered.push(pipeline, good, waitMs));
+}
+
+interface Body {
+  readonly rows: readonly string[];
+  readonly digest: Digest | null;
+}
 
 /** All rows in one transaction. */
-function storeAll(desk: Desk, { pipeline }: Pushing, rows: readonly string[], digest: Digest | null): Promise<Pushed> {
-  return retrying(() =>
+function storeAll(desk: Desk, { pipeline, waitMs }: Pushing, { rows, digest }: Body): Promise<Pushed | null> {
+  const store = () =>
     desk.database.transaction(async (tx) => {
       if (digest !== null) await pushes.lockForDigest(tx, pipeline);
-      let sum = NOTHING;
+      let sum = pushes.NOTHING;
       let from = 0;
       for (const chunk of chunksOf(rows)) {
-        sum = added(sum, await store(chunk, (good) => pushes.push(tx, pipeline, good)), from);
+        const pushed = await storeGood(chunk, textProblem, (good) => pushes.push(tx, pipeline, good));
+        sum = added(sum, pushed ?? pushes.NOTHING, from);
         from += chunk.length;
       }
       if (digest !== null) await pushes.keepDigest(tx, pipeline, { ...digest, rows: rows.length });
       return sum;
-    }),
-  );
+    });
+  return inTurn(desk, waitMs, () => retrying(store));
 }
 
-function* chunksOf(rows: readonly string[]): Generator<readonly string[]> {
-  let start = 0;
-  let length = 0;
-  for (let at = 0; at < rows.length; at++) {
-    const next = rows[at]?.length ?? 0;
-    if (at > start && (at - start === CHUNK_ROWS || length + next > CHUNK_BYTES)) {
-      yield rows.slice(start, at);
-      [start, length] = [at, 0];
-    }
-    length += next;
+/** Null: no connection to the database became free within this time. */
+async function inTurn<T>({ pushes: room }: Desk, waitMs: number, work: () => Promise<T>): Promise<T | null> {
+  const release = await room.take(1, waitMs);
+  if (release === null) return null;
+  try {
+    return await work();
+  } finally {
+    release();
   }
-  if (start < rows.length) yield rows.slice(start);
-}
-
-/** Without the rows whose text the database could not take, which are refused here. */
-async function store(rows: readonly string[], push: (good: readonly string[]) => Promise<Pushed>): Promise<Pushed> {
-  const bad: RowProblem[] = [];
-  const places: number[] = [];
-  rows.forEach((row, place) => {
-    const reason = textProblem(row);
-    if (reason === null) places.push(place);
-    else bad.push({ row: place, key: null, reason });
-  });
-  const pushed =
-    places.length === 0 ? NOTHING : await push(bad.length === 0 ? rows : places.map((at) => rows[at] ?? ""));
-  const problems = pushed.problems.map((one) => ({ ...one, row: places[one.row] ?? one.row }));
-  const all = [...bad, ...problems].toSorted((a, b) => a.row - b.row);
-  return { ...pushed, refused: pushed.refused + bad.length, problems: all };
-}
-
-function added(sum: Pushed, more: Pushed, from: number): Pushed {
-  const problems = more.problems.map((one) => ({ ...one, row: one.row + from }));
-  return {
-    accepted: sum.accepted + more.accepted,
-    unchanged: sum.unchanged + more.unchanged,
-    older: sum.older + more.older,
-    refused: sum.refused + more.refused,
-    problems: [...sum.problems, ...problems].slice(0, PROBLEMS_MAX),
-  };
 }
 
 /** Chunk by chunk, each in a transaction of its own: what was taken before a stream breaks stays. */
 async function takeLines(desk: Desk, call: Call, pushing: Pushing): Promise<Response> {
   const { pipeline } = pushing;
-  let sum = NOTHING;
+  let sum = pushes.NOTHING;
   let from = 0;
-  const take = async (lines: readonly (string | null)[]): Promise<void> => {
-    const pushed = await storeLines(lines, (good) => retrying(() => pushes.push(desk.database, pipeline, good)));
-    sum = added(sum, pushed, from);
-    from += lines.length;
-  };
+  const stop = (refusal: Refusal): Response =>
+    refuse(desk, pushing, { ...refusal, more: { ...refusal.more, taken: answerOf(sum) } });
   return answering(desk, pushing, async () => {
-    let held: (string | null)[] = [];
-    let bytes = 0;
     try {
-      for await (const line of bodyLines(call.req.raw, { bytesMax: null, lineBytesMax: LINE_BYTES_MAX })) {
-        const text = textOf(line);
-        // Empty lines are no rows.
-        if (text?.trim() === "") continue;
-        held.push(text);
-        bytes += line.length;
-        if (held.length < CHUNK_ROWS && bytes < CHUNK_BYTES) continue;
-        await take(held);
-        [held, bytes] = [[], 0];
+      for await (const lines of chunksOfLines(call.req.raw)) {
+        const pushed = await storeGood(lines, lineProblem, (good) =>
+          inTurn(desk, CHUNK_WAIT_MS, () => retrying(() => pushes.push(desk.database, pipeline, good))),
+        );
+        if (pushed === null) return stop(tooBusy());
+        sum = added(sum, pushed, from);
+        from += lines.length;
       }
-      if (held.length > 0) await take(held);
+      return sum;
     } catch (error) {
-      if (!(error instanceof BodyRefused)) throw error;
-      return refuse(desk, pushing, ofBody(error.refusal, { taken: answerOf(sum) }));
+      if (error instanceof BodyRefused) return stop(ofBody(error.refusal));
+      if (error instanceof DatabaseError && error.sqlState !== UNDEFINED_OBJECT)
+        return stop(unavailable(desk, pipeline, error));
+      throw error;
     }
-    return sum;
   });
 }
 
-/** Null: a line that is not UTF-8. */
-async function storeLines(
-  lines: readonly (string | null)[],
-  push: (good: readonly string[]) => Promise<Pushed>,
-): Promise<Pushed> {
-  const bad: RowProblem[] = [];
-  const places: number[] = [];
-  lines.forEach((line, row) => {
-    if (line === null) bad.push({ row, key: null, reason: "it is not valid UTF-8" });
-    else if (!isJsonObject(line.trim())) bad.push({ row, key: null, reason: "it is not a JSON object" });
-    else places.push(row);
-  });
-  const pushed = await store(
-    places.map((at) => lines[at] ?? ""),
-    push,
-  );
-  const problems = pushed.problems.map((one) => ({ ...one, row: places[one.row] ?? one.row }));
-  const all = [...bad, ...problems].toSorted((a, b) => a.row - b.row);
-  return { ...pushed, refused: pushed.refused + bad.length, problems: all };
+/** Without empty lines, which are no rows. @throws BodyRefused after the last whole line */
+async function* chunksOfLines(request: Request): AsyncGenerator<readonly SentRow[]> {
+  let held: SentRow[] = [];
+  let bytes = 0;
+  for await (const line of bodyLines(request, { bytesMax: null, lineBytesMax: LINE_BYTES_MAX })) {
+    const text = textOf(line)?.trim() ?? null;
+    if (text === "") continue;
+    held.push(text);
+    bytes += line.length;
+    if (held.length < CHUNK_ROWS && bytes < CHUNK_BYTES) continue;
+    yield held;
+    [held, bytes] = [[], 0];
+  }
+  if (held.length > 0) yield held;
 }
 
-async function answering(desk: Desk, pushing: Pushing, work: () => Promise<Pushed | Response>): Promise<Response> {
-  const release = await desk.pushes.take(1, pushing.waitMs);
-  if (release === null) return refuse(desk, pushing, tooBusy());
+function lineProblem(line: SentRow): string | null {
+  if (line === null) return "it is not valid UTF-8";
+  if (isJsonObject(line, JSON_DEPTH_MAX)) return textProblem(line);
+  return isJsonObject(line) ? "it is nested too deeply" : "it is not a JSON object";
+}
+
+/** Null: there was no room. */
+async function answering(
+  desk: Desk,
+  pushing: Pushing,
+  work: () => Promise<Pushed | Response | null>,
+): Promise<Response> {
+  const { pipeline } = pushing;
   try {
     const pushed = await work();
+    if (pushed === null) return refuse(desk, pushing, tooBusy());
     if (pushed instanceof Response) return pushed;
     noteRows(desk, pushing, pushed);
     // A caller that looks at nothing but the status must notice when none of its rows was taken.
@@ -270,13 +269,17 @@ async function answering(desk: Desk, pushing: Pushing, work: () => Promise<Pushe
     return Response.json(answerOf(pushed), { status: isAllRefused ? 422 : 200 });
   } catch (error) {
     if (!(error instanceof DatabaseError)) throw error;
-    desk.log.warn({ pipeline: pushing.pipeline, err: error }, "a push failed at the database");
-    const detail = "The database could not take the rows now. Send them again later.";
-    const headers = { "retry-after": String(RETRY_AFTER_SECONDS) };
-    return refuse(desk, pushing, { status: 503, code: "database_unavailable", detail, headers });
-  } finally {
-    release();
+    if (error.sqlState !== UNDEFINED_OBJECT) return refuse(desk, pushing, unavailable(desk, pipeline, error));
+    desk.pipelines.delete(pipeline);
+    return unknownPipeline(pipeline);
   }
+}
+
+function unavailable({ log }: Desk, pipeline: string, error: DatabaseError): Refusal {
+  log.warn({ pipeline, err: error }, "a push failed at the database");
+  const detail = "The database could not take the rows now. Send them again later.";
+  const headers = { "retry-after": String(RETRY_AFTER_SECONDS) };
+  return { status: 503, code: "database_unavailable", detail, headers };
 }
 
 /** A push has more refused rows than problems when there are many: the others count as the most frequent reason. */
@@ -296,14 +299,4 @@ function noteRows(desk: Desk, { pipeline }: Pushing, { problems, refused }: Push
 /** As the caller gets it. */
 function answerOf({ accepted, unchanged, older, refused, problems }: Pushed): object {
   return { accepted, unchanged, older, refused, problems };
-}
-
-async function retrying<T>(work: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await work();
-    } catch (error) {
-      if (tries === CONFLICT_TRIES || !isConflict(error)) throw error;
-    }
-  }
 }

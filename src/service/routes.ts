@@ -7,6 +7,7 @@ import type { Scope, Token } from "../store/tokens/tokens.js";
 import type { RouteWords } from "./openapi.js";
 import type { LateCalls } from "./deadline.js";
 import type { KnownTokens } from "./repeated-push.js";
+import type { GatheredPushes } from "./gathered-pushes.js";
 import type { RefusedPushes } from "./refused-pushes.js";
 import type { ResultsWatch } from "./results-watch.js";
 import type { Room } from "./room.js";
@@ -21,7 +22,9 @@ export interface ServiceParts {
 export interface Desk extends ServiceParts {
   /** Bytes of bodies in memory. */
   readonly bodies: Room;
-  /** Pushes in the database at once. */
+  /** Bodies that come line by line. */
+  readonly streams: Room;
+  /** Large pushes in the database at once. */
   readonly pushes: Room;
   /** Reads in the database at once. */
   readonly reads: Room;
@@ -29,6 +32,9 @@ export interface Desk extends ServiceParts {
   readonly waiters: Room;
   readonly watch: ResultsWatch;
   readonly tokens: TokenMemory;
+  readonly gathered: GatheredPushes;
+  /** Pipelines that were seen to take rows. */
+  readonly pipelines: Set<string>;
   readonly refused: RefusedPushes;
   readonly late: LateCalls;
   readonly known: KnownTokens;

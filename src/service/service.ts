@@ -7,6 +7,7 @@ import { Hono } from "hono";
 import { problem } from "../http/problem.js";
 import { admit } from "./access.js";
 import { answerInTime, LateCalls } from "./deadline.js";
+import { GatheredPushes } from "./gathered-pushes.js";
 import { isLines } from "./push-route.js";
 import { ofCircumstances } from "./refusals.js";
 import { RefusedPushes } from "./refused-pushes.js";
@@ -19,8 +20,10 @@ import { TokenMemory } from "./token-memory.js";
 
 /** Bytes of bodies in memory at once. */
 const BODY_BYTES_ROOM = 160 * 1024 * 1024;
-/** Connections to the database that pushes may hold, and reads; workers need the others. */
-const PUSHES_ROOM = 4;
+/** Bodies that come line by line, at once; each holds a chunk in memory. */
+const STREAMS_ROOM = 8;
+/** Connections to the database that large pushes may hold, and reads; workers need the others. */
+const PUSHES_ROOM = 2;
 const READS_ROOM = 2;
 /** Calls in line for any of these. */
 const WAITERS_MAX = 500;
@@ -39,11 +42,14 @@ export function createService(parts: ServiceParts): Service {
   const desk: Desk = {
     ...parts,
     bodies: new Room(BODY_BYTES_ROOM, WAITERS_MAX),
+    streams: new Room(STREAMS_ROOM, WAITERS_MAX),
     pushes: new Room(PUSHES_ROOM, WAITERS_MAX),
     reads: new Room(READS_ROOM, WAITERS_MAX),
     waiters: new Room(RESULT_WAITERS_ROOM, 0),
     watch: new ResultsWatch(parts.database, parts.log),
     tokens: new TokenMemory(parts.database),
+    gathered: new GatheredPushes(parts.database, WAITERS_MAX),
+    pipelines: new Set(),
     refused: new RefusedPushes(parts.database, parts.log),
     late: new LateCalls(),
     known: new KnownTokens(),

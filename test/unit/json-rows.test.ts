@@ -61,6 +61,7 @@ describe("Text that PostgreSQL cannot hold", () => {
     ['{"a":"\\ud83dx\\ude00"}', half],
     ['{"a":"\\ud83d\\ud83d\\ude00"}', half],
     ['{"a":"\\ud83d\\n"}', half],
+    ['{"a":"\\ud83d","b":"\\ud83d\\ude00"}', half],
   ])("is found in %s", (row, problem) => {
     expect(textProblem(row)).toBe(problem);
   });

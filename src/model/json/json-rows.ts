@@ -36,9 +36,8 @@ export function textProblem(row: string): string | null {
     const code = escape[1] === undefined ? null : Number.parseInt(escape[1], 16);
     const isLow = code !== null && code >= 0xdc00 && code <= 0xdfff;
     if (code === 0) return "its text has \\u0000, which PostgreSQL cannot hold";
-    if (isLow !== (highEndsAt === escape.index)) return HALF_PAIR;
+    if (isLow !== (highEndsAt === escape.index) || (!isLow && highEndsAt >= 0)) return HALF_PAIR;
     const isHigh = code !== null && code >= 0xd800 && code <= 0xdbff;
-    if (!isHigh && highEndsAt >= 0 && highEndsAt !== escape.index) return HALF_PAIR;
     highEndsAt = isHigh ? escapes.lastIndex : -1;
   }
   return highEndsAt < 0 ? null : HALF_PAIR;

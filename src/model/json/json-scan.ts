@@ -15,8 +15,8 @@ export function jsonObjectsIn(text: string, max: number): readonly string[] {
   return found;
 }
 
-export function isJsonObject(text: string): boolean {
-  return text.startsWith("{") && endOfValue(text, 0) === text.length;
+export function isJsonObject(text: string, depthMax = Infinity): boolean {
+  return text.startsWith("{") && endOfValue(text, 0, depthMax) === text.length;
 }
 
 /** The numbers of a valid JSON text as written, outside of its strings. */

@@ -23,13 +23,34 @@ export interface Pushed {
   readonly problems: readonly RowProblem[];
 }
 
+export const NOTHING: Pushed = { accepted: 0, unchanged: 0, older: 0, refused: 0, problems: [] };
+
 /** The JSON text of each row. All of them, or none if it throws. */
 export async function push(tx: Queryable, pipeline: string, rows: readonly string[]): Promise<Pushed> {
-  const pushed = await tx.first<Pushed>(sql`
-    select accepted, unchanged, older, refused, problems
-    from rowmill.push_rows(${pipeline}, ${[...rows]}::text[]::json[])`);
-  if (pushed === null) throw new Error("The database did not say what became of the pushed rows.");
-  return pushed;
+  const [pushed] = await pushTogether(tx, pipeline, [rows]);
+  return pushed ?? NOTHING;
+}
+
+/**
+ * Several pushes in one statement, one result per push in the same order: most of what a small one costs, it costs
+ * once. All of them, or none if it throws.
+ */
+export async function pushTogether(
+  tx: Queryable,
+  pipeline: string,
+  pushes: readonly (readonly string[])[],
+): Promise<Pushed[]> {
+  const list = `[${pushes.flat().join(",")}]`;
+  const numbers = pushes.flatMap((rows, push) => rows.map(() => push));
+  const told = await tx.rows<Pushed & { push: number }>(sql`
+    select push, accepted, unchanged, older, refused, problems
+    from rowmill.push_rows(${pipeline}, ${list}::json, ${numbers}::integer[])`);
+  const results = pushes.map(() => NOTHING);
+  for (const { push, ...pushed } of told) {
+    const from = pushes.slice(0, push).reduce((sum, rows) => sum + rows.length, 0);
+    results[push] = { ...pushed, problems: pushed.problems.map((one) => ({ ...one, row: one.row - from })) };
+  }
+  return results;
 }
 
 export interface Digest {
