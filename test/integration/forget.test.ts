@@ -210,4 +210,40 @@ describeDatabases("Erasing rows", (kind) => {
     await project.drain(worker);
     expect(await states()).toEqual([]);
   });
+
+  it("holds up no other row of its batch, whatever type the key has", async () => {
+    held = true;
+    await createNotes(project, [...plain(3), `This one speaks of ${SECRET}.`]);
+    const worker = await project.worker({ notes: notesPipeline() });
+    await project.round(worker);
+    await project.round(worker);
+    await forget(worker, ["4"]);
+    await project.run(sql`delete from public.notes where id = 4`);
+    expect(await traces(SECRET)).toEqual([]);
+    held = false;
+    project.gateway.release();
+    await project.drain(worker);
+    expect(await states()).toEqual([
+      { state: "gone", n: 1 },
+      { state: "succeeded", n: 3 },
+    ]);
+    expect(await project.rows(sql`select id from public.note_summaries order by id`)).toHaveLength(3);
+    expect(await project.rows(sql`select failures from rowmill.batches`)).toEqual([{ failures: 0 }]);
+  });
+
+  it("erases a failed row with its error", async () => {
+    await createNotes(project, [...plain(1), `This one is about a refusal.`]);
+    const worker = await project.worker({ notes: notesPipeline() });
+    await project.drain(worker);
+    await project.run(sql`
+      update rowmill.requests
+      set state = 'failed', error_code = 'invalid', error = ${SECRET}, answered_hash = null
+      where key = '2'`);
+    await project.run(sql`
+      insert into rowmill.counts (pipeline_id, succeeded, failed) select id, -1, 1 from rowmill.pipelines`);
+    await project.run(sql`delete from public.notes where id = 2`);
+    await forget(worker, ["2"]);
+    expect(await traces(SECRET)).toEqual([]);
+    await project.drain(worker);
+  });
 });

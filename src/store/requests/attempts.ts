@@ -212,7 +212,8 @@ export async function acceptMany(
         and r.batch operator(pg_catalog.=) ${hiddenNumber(batch.no)}
         and r.attempt operator(pg_catalog.=) x.attempt
         and pg_catalog.substring(r.content_hash, 1, ${bytes}::pg_catalog.int4) operator(pg_catalog.=) x.prefix
-        and r.content_hash operator(pg_catalog.=) case when x.id is not null then ${row.hash(sql`r.key`)} end
+        and r.content_hash operator(pg_catalog.=) case
+          when x.id is not null and not r.forgotten then ${row.hash(sql`r.key`)} end
         and not exists (select 1 from rowmill.kept_answers k where k.request_id operator(pg_catalog.=) r.id)
       returning r.id, r.key, r.tries, r.room, x.attempt, x.model, x.input, x.cached, x.output, x.cost),
     recorded as (

@@ -89,7 +89,10 @@ async function readChunk(
   outcomes: Outcomes,
 ): Promise<{ readonly held: keptAnswers.AnswerToKeep[]; readonly cases: ChunkCase[] }> {
   const { pipeline, batch } = turn;
-  const all = await inFlight.lockMany(tx, batch.no, [...outcomes.keys()]);
+  const locked = await inFlight.lockMany(tx, batch.no, [...outcomes.keys()]);
+  // The key of an erased row is no key of the tables.
+  const all = locked.filter(({ isForgotten }) => !isForgotten);
+  const forgotten = locked.filter(({ isForgotten }) => isForgotten);
   // Before the source is read: where it is the target too, no row can change between our read and our write.
   const { busy } = await pipeline.target.lockFree(
     tx,
@@ -102,13 +105,15 @@ async function readChunk(
     tx,
     free.map((request) => request.key),
   );
-  const cases = free.map((request) => ({
+  const cases: ChunkCase[] = free.map((request) => ({
     request,
     lines: outcomes.get(request.requestId) ?? [],
     row: rows.get(request.key),
     present: present.get(request.key),
     isUnread: unread.has(request.key),
   }));
+  const erased = { row: undefined, present: undefined, isUnread: false };
+  for (const request of forgotten) cases.push({ request, lines: outcomes.get(request.requestId) ?? [], ...erased });
   return { held: answersAbout(all.filter(isBusy), outcomes), cases };
 }
 

@@ -75,7 +75,8 @@ export function judgeChunk(
     }
     const judged = judgeAnswer(turn, one);
     if (judged === null) continue;
-    if ((row === undefined || present === undefined) && !how.goneBelieved) return "lookFirst";
+    const seemsGone = (row === undefined || present === undefined) && !request.isForgotten;
+    if (seemsGone && !how.goneBelieved) return "lookFirst";
     const refusal = judged.cells === null ? undefined : how.refusals.get(request.requestId);
     const decided = endingOf(turn, request, refusal === undefined ? judged.facts : refusedFacts(judged, refusal));
     const isAgain = present !== undefined && isAskedAgain(turn, { request, present, ending: decided });
