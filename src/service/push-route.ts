@@ -12,7 +12,10 @@ import { DatabaseError, isConflict } from "../postgres/database.js";
 import * as pushes from "../store/replicas/pushes.js";
 import type { Digest, Pushed, RowProblem } from "../store/replicas/pushes.js";
 import * as replicas from "../store/replicas/replicas.js";
+import * as tokens from "../store/tokens/tokens.js";
+import type { Token } from "../store/tokens/tokens.js";
 import { RETRY_AFTER_SECONDS, unknownPipeline } from "./refusals.js";
+import { revoked } from "./access.js";
 import type { Call, Desk } from "./routes.js";
 
 /** Of a body that is not sent as lines. */
@@ -25,11 +28,14 @@ const CHUNK_BYTES = 4 * 1024 * 1024;
 /** A smaller body costs less to compare with the table than to remember. */
 const DIGEST_BYTES_MIN = 16 * 1024;
 const PROBLEMS_MAX = 100;
+/** Between two looks whether the token of a stream was revoked. */
+const TOKEN_CHECK_MS = 1_000;
 /** Two pushes of the same keys, or a lock that `up` holds. */
 const CONFLICT_TRIES = 5;
 
 export interface Pushing {
   readonly pipeline: string;
+  readonly token: Token | null;
   /** The token that repeats itself; null: no digest is kept. */
   readonly repeatedBy: number | null;
   /** How long it waits for room. */
@@ -166,12 +172,20 @@ function added(sum: Pushed, more: Pushed, from: number): Pushed {
   };
 }
 
+class TokenRevoked extends Error {}
+
 /** Chunk by chunk, each in a transaction of its own: what was taken before a stream breaks stays. */
 async function takeLines(desk: Desk, call: Call, pushing: Pushing): Promise<Response> {
-  const { pipeline } = pushing;
+  const { pipeline, token } = pushing;
   let sum = NOTHING;
   let from = 0;
+  let checkedMs = performance.now();
   const take = async (lines: readonly (string | null)[]): Promise<void> => {
+    // Lines may come for hours.
+    if (token !== null && performance.now() - checkedMs >= TOKEN_CHECK_MS) {
+      if (!(await tokens.isValid(desk.database, token.id))) throw new TokenRevoked();
+      checkedMs = performance.now();
+    }
     const pushed = await storeLines(lines, (good) => retrying(() => pushes.push(desk.database, pipeline, good)));
     sum = added(sum, pushed, from);
     from += lines.length;
@@ -192,6 +206,7 @@ async function takeLines(desk: Desk, call: Call, pushing: Pushing): Promise<Resp
       }
       if (held.length > 0) await take(held);
     } catch (error) {
+      if (error instanceof TokenRevoked) return revoked();
       if (!(error instanceof BodyRefused)) throw error;
       return refuse(desk, pushing, ofBody(error.refusal, { taken: answerOf(sum) }));
     }
