@@ -40,6 +40,11 @@ function bearerOf(call: Call): string | undefined {
   return /^Bearer +(\S+) *$/i.exec(call.req.header("authorization") ?? "")?.[1];
 }
 
+/** Of a call that outlives its token. */
+export function revoked(): Response {
+  return unauthorized("The token was revoked.");
+}
+
 function unauthorized(detail: string): Response {
   return problem({ status: 401, code: "unauthorized", detail }, { "www-authenticate": "Bearer" });
 }

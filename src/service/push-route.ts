@@ -13,8 +13,11 @@ import { DatabaseError } from "../postgres/database.js";
 import * as pushes from "../store/replicas/pushes.js";
 import type { Digest, Pushed } from "../store/replicas/pushes.js";
 import * as replicas from "../store/replicas/replicas.js";
+import * as tokens from "../store/tokens/tokens.js";
+import type { Token } from "../store/tokens/tokens.js";
 import { RETRY_AFTER_SECONDS, unknownPipeline } from "./refusals.js";
 import { GATHERED_BYTES_MAX, GATHERED_ROWS_MAX } from "./gathered-pushes.js";
+import { revoked } from "./access.js";
 import type { Call, Desk } from "./routes.js";
 import { added, CHUNK_BYTES, CHUNK_ROWS, chunksOf, retrying, storeGood, type SentRow } from "./store-rows.js";
 
@@ -30,9 +33,12 @@ export const DIGEST_BYTES_MIN = 16 * 1024;
 const CHUNK_WAIT_MS = 30_000;
 /** As `rowmill.push_rows` says that there is no such pipeline. */
 const UNDEFINED_OBJECT = "42704";
+/** Between two looks whether the token of a stream was revoked. */
+const TOKEN_CHECK_MS = 1_000;
 
 export interface Pushing {
   readonly pipeline: string;
+  readonly token: Token | null;
   /** The token that repeats itself; null: no digest is kept. */
   readonly repeatedBy: number | null;
   /** How long it waits for room. */
@@ -205,7 +211,8 @@ async function inTurn<T>({ pushes: room }: Desk, waitMs: number, work: () => Pro
 
 /** Chunk by chunk, each in a transaction of its own: what was taken before a stream breaks stays. */
 async function takeLines(desk: Desk, call: Call, pushing: Pushing): Promise<Response> {
-  const { pipeline } = pushing;
+  const { pipeline, token } = pushing;
+  let checkedMs = performance.now();
   let sum = pushes.NOTHING;
   let from = 0;
   const stop = (refusal: Refusal): Response =>
@@ -213,6 +220,11 @@ async function takeLines(desk: Desk, call: Call, pushing: Pushing): Promise<Resp
   return answering(desk, pushing, async () => {
     try {
       for await (const lines of chunksOfLines(call.req.raw)) {
+        // Lines may come for hours.
+        if (token !== null && performance.now() - checkedMs >= TOKEN_CHECK_MS) {
+          if (!(await tokens.isValid(desk.database, token.id))) return revoked();
+          checkedMs = performance.now();
+        }
         const pushed = await storeGood(lines, lineProblem, (good) =>
           inTurn(desk, CHUNK_WAIT_MS, () => retrying(() => pushes.push(desk.database, pipeline, good))),
         );

@@ -21,6 +21,10 @@ export function tooBusy(detail: string): Response {
   return problem({ status: 429, code: "too_busy", detail }, AGAIN);
 }
 
+export function tooManyCalls(): Response {
+  return tooBusy("Too many calls are being answered. Send it again later.");
+}
+
 /** Null: it is not of the circumstances. Texts of the database may name its roles, so callers do not get them. */
 export function ofCircumstances(error: unknown): Response | null {
   if (error instanceof DatabaseError) {

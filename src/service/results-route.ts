@@ -7,11 +7,14 @@ import { setTimeout as pause } from "node:timers/promises";
 import { problem } from "../http/problem.js";
 import * as results from "../store/requests/results.js";
 import type { ListedResult, Position } from "../store/requests/results.js";
+import * as tokens from "../store/tokens/tokens.js";
+import type { Token } from "../store/tokens/tokens.js";
 import { readAnswers, type StoredAnswer } from "../targets/table/read-answers.js";
 import { jsonObject } from "./json-text.js";
 import { pushedPipeline, type PushedPipeline } from "./pushed-pipeline.js";
-import { tooBusy, unknownPipeline } from "./refusals.js";
-import { reading } from "./row-routes.js";
+import { revoked } from "./access.js";
+import { reading } from "./reading.js";
+import { tooBusy, tooManyCalls, unknownPipeline } from "./refusals.js";
 import type { Call, Desk } from "./routes.js";
 
 export const LIMIT_DEFAULT = 1_000;
@@ -29,16 +32,16 @@ interface Wanted {
   readonly waitMs: number;
 }
 
-export async function giveResults(desk: Desk, call: Call): Promise<Response> {
+export async function giveResults(desk: Desk, call: Call, token: Token | null): Promise<Response> {
   const name = call.req.param("name") ?? "";
   const wanted = wantedOf(call.req.query());
   if (wanted instanceof Response) return wanted;
   const pipeline = await reading(desk, (tx) => pushedPipeline(tx, name));
+  if (pipeline === "busy") return tooManyCalls();
   if (pipeline === null) return unknownPipeline(name);
-  const feed = { desk, pipeline };
+  const feed = { desk, pipeline, token };
   const first = await readPage(feed, wanted.after, wanted.limit);
-  if (first === "unknown") return unknownCursor();
-  if (first === "busy") return tooBusy("Too many calls are being answered. Send it again later.");
+  if (typeof first === "string") return NO_PAGE[first]();
   if (first.lines.length > 0 || wanted.waitMs === 0) return answerOf(feed, first, wanted.limit);
   const release = await desk.waiters.take(1, 0);
   if (release === null) return tooBusy("Too many calls wait for results. Send it again later, or without wait.");
@@ -90,7 +93,11 @@ function cursorOf({ no, place, atMicros }: Position): string {
 interface Feed {
   readonly desk: Desk;
   readonly pipeline: PushedPipeline;
+  /** Of the call, which may wait or read for long. */
+  readonly token: Token | null;
 }
+
+const NO_PAGE = { unknown: unknownCursor, busy: tooManyCalls, revoked } as const;
 
 interface Page {
   readonly lines: readonly string[];
@@ -99,21 +106,20 @@ interface Page {
 }
 
 async function readPage(
-  { desk, pipeline }: Feed,
+  { desk, pipeline, token }: Feed,
   after: Position | null,
   limit: number,
-): Promise<Page | "unknown" | "busy"> {
+): Promise<Page | keyof typeof NO_PAGE> {
   const { definition, answers } = pipeline;
-  const page = await reading(desk, async (tx) => {
+  return reading(desk, async (tx) => {
+    if (token !== null && !(await tokens.isValid(tx, token.id))) return "revoked";
     const listed = await results.page(tx, definition.pipelineId, { after, max: Math.min(limit, PAGE_LINES) });
     if (listed === "unknown") return listed;
     const keys = [...new Set(listed.flatMap(({ key }) => key ?? []))];
     const stored = keys.length === 0 ? null : await readAnswers(tx, answers, keys);
-    return listed.map((result) => ({ result, line: lineOf(result, stored?.get(result.key ?? "")) }));
+    const lines = listed.map((result) => lineOf(result, stored?.get(result.key ?? "")));
+    return { lines, last: listed.at(-1) ?? null };
   });
-  if (page === null) return "busy";
-  if (page === "unknown") return page;
-  return { lines: page.map(({ line }) => line), last: page.at(-1)?.result ?? null };
 }
 
 /** A row that is forgotten, or whose answer is gone, still has its line, so that the cursor moves on. */
@@ -137,8 +143,7 @@ async function waitFor(feed: Feed, wanted: Wanted & { readonly signal: AbortSign
     const waitMs = untilMs - performance.now();
     if (waitMs > 0) await watch.further(seen, { waitMs, signal: wanted.signal });
     const page = await readPage(feed, wanted.after, wanted.limit);
-    if (page === "unknown") return unknownCursor();
-    if (page === "busy") return tooBusy("Too many calls are being answered. Send it again later.");
+    if (typeof page === "string") return NO_PAGE[page]();
     const isOver = performance.now() >= untilMs || watch.isClosed || wanted.signal.aborted;
     if (page.lines.length > 0 || isOver) return answerOf(feed, page, wanted.limit);
   }
@@ -180,8 +185,8 @@ async function* piecesOf(feed: Feed, first: Page, limit: number): AsyncGenerator
 async function nextPage(feed: Feed, after: Position, left: number): Promise<Page> {
   for (let tries = 1; tries <= ROOM_TRIES_MAX; tries++) {
     const page = await readPage(feed, after, left);
-    if (page === "unknown") break;
-    if (page !== "busy") return page;
+    if (typeof page !== "string") return page;
+    if (page !== "busy") break;
     await pause(ROOM_PAUSE_MS);
   }
   throw new Error("The next results could not be read.");

@@ -26,8 +26,8 @@ export const ROUTES: readonly Route[] = [
     path: "/v1/pipelines/:name/rows",
     scope: "push",
     words: { operationId: "pushRows", about: "Takes rows. Answers once they are durable.", ...pushing },
-    answer: (desk, call) =>
-      takePush(desk, call, { pipeline: call.req.param("name") ?? "", repeatedBy: null, waitMs: PUSH_WAIT_MS }),
+    answer: (desk, call, token) =>
+      takePush(desk, call, { pipeline: call.req.param("name") ?? "", token, repeatedBy: null, waitMs: PUSH_WAIT_MS }),
   },
   {
     method: "GET",
@@ -84,7 +84,12 @@ export const ROUTES: readonly Route[] = [
       ...pushing,
     },
     answer: (desk, call, token) =>
-      takePush(desk, call, { pipeline: token?.pipeline ?? "", repeatedBy: token?.id ?? null, waitMs: INGEST_WAIT_MS }),
+      takePush(desk, call, {
+        pipeline: token?.pipeline ?? "",
+        token,
+        repeatedBy: token?.id ?? null,
+        waitMs: INGEST_WAIT_MS,
+      }),
   },
   {
     method: "GET",

@@ -6,34 +6,15 @@ import * as replicas from "../store/replicas/replicas.js";
 import { readAnswers } from "../targets/table/read-answers.js";
 import { jsonObject } from "./json-text.js";
 import { pushedPipeline } from "./pushed-pipeline.js";
-import { tooBusy, unknownPipeline, unknownRow } from "./refusals.js";
+import { reading, WAIT_FOR_ROOM_MS } from "./reading.js";
+import { tooBusy, tooManyCalls, unknownPipeline, unknownRow } from "./refusals.js";
 import type { Call, Desk } from "./routes.js";
 
-const READ_MS_MAX = 10_000;
-const LOCK_MS_MAX = 2_000;
-const WAIT_FOR_ROOM_MS = 3_000;
-
-/** Null: there is no room now. */
-export async function reading<T>(desk: Desk, work: (tx: Queryable) => Promise<T>): Promise<T | null> {
-  const release = await desk.reads.take(1, WAIT_FOR_ROOM_MS);
-  if (release === null) return null;
-  try {
-    return await desk.database.transaction(work, {
-      readOnly: true,
-      statementTimeoutMs: READ_MS_MAX,
-      lockTimeoutMs: LOCK_MS_MAX,
-    });
-  } finally {
-    release();
-  }
-}
-
-export function giveRow(desk: Desk, call: Call): Promise<Response> {
+export async function giveRow(desk: Desk, call: Call): Promise<Response> {
   const name = call.req.param("name") ?? "";
   const given = call.req.param("key") ?? "";
-  return reading(desk, (tx) => rowOf(tx, name, given)).then(
-    (row) => row ?? tooBusy("Too many calls are being answered. Send it again later."),
-  );
+  const row = await reading(desk, (tx) => rowOf(tx, name, given));
+  return row === "busy" ? tooManyCalls() : row;
 }
 
 async function rowOf(tx: Queryable, name: string, given: string): Promise<Response> {

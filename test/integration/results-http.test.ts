@@ -295,6 +295,21 @@ describeDatabases("Results over HTTP", (kind) => {
     expect((await feed(`?after=${before.at(-1)?.cursor}`)).map(({ key }) => key)).toEqual(["3"]);
   });
 
+  it("are not for a token that is revoked while its call waits", async () => {
+    const { id, text } = await tokens.create(project.database, { scope: "read", pipeline: null, note: null });
+    const waiting = fetch(`${service.base}/v1/pipelines/movies/results?wait=60`, {
+      headers: { authorization: `Bearer ${text}` },
+    });
+    // Let in before: last_used_at is written when a token is found.
+    await expect
+      .poll(() => project.rows(sql`select 1 from rowmill.tokens where last_used_at is not null`))
+      .toHaveLength(1);
+    await tokens.revoke(project.database, id);
+    await pushRows(films(0, 1));
+    await project.drain(worker);
+    expect((await waiting).status).toBe(401);
+  });
+
   it("are no longer for a token a second after it is revoked", async () => {
     const { id, text } = await tokens.create(project.database, { scope: "read", pipeline: null, note: null });
     const memory = new TokenMemory(project.database);

@@ -54,6 +54,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   "config/read": [...model, "postgres/failure.js", "index.js", "providers/adapters.js", "config/read/readers.js"],
   embedded: model,
   http: [],
+  service: [...ledger, "http/serve.js", "version.js"],
   gateway: ["model/errors.js", "http/serve.js"],
   store: postgres,
   "store/requests": postgres,

@@ -13,7 +13,8 @@ const words: Readonly<Record<string, RegExp>> = {
   "a tokenizer": /tiktoken|o200k|cl100k/gi,
   "an id of a file": /\b(?:input|output|error)_?file_?ids?\b/gi,
   "our metadata": /\browmill_(?:batch|deployment|pipeline|definition|attempt)\b/g,
-  "a path of an API": /\/v1\b|chat\/completions|\/(?:files|batches)\/\{/g,
+  // Rowmill's own paths are none of a vendor's.
+  "a path of an API": /\/v1\b(?!\/(?:pipelines\/|in\/|openapi\.json))|chat\/completions|\/(?:files|batches)\/\{/g,
   "a field of a request": /max_completion_tokens|response_format|\bjson_object\b|completion_window/g,
   "a code of an error":
     /insufficient_quota|token_limit_exceeded|model_not_found|rate_limit_exceeded|batch_expired|invalid_json_line|invalid_request_error/g,

@@ -64,6 +64,15 @@ export async function find(client: Queryable, text: string): Promise<Token | nul
   return token;
 }
 
+/** False: it was revoked since it was found. */
+export async function isValid(client: Reader, id: number): Promise<boolean> {
+  const valid = await client.value<boolean>(sql`
+    select true
+    from rowmill.tokens
+    where id = ${id} and revoked_at is null`);
+  return valid === true;
+}
+
 /** The newest first. */
 export async function list(client: Reader, max: number): Promise<ListedToken[]> {
   return client.rows<ListedToken>(sql`
