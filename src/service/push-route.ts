@@ -13,6 +13,7 @@ import { DatabaseError } from "../postgres/database.js";
 import * as pushes from "../store/replicas/pushes.js";
 import type { Digest, Pushed } from "../store/replicas/pushes.js";
 import * as replicas from "../store/replicas/replicas.js";
+import { DATABASE_UNAVAILABLE, RETRY_AFTER_SECONDS } from "./database-unavailable.js";
 import { GATHERED_BYTES_MAX, GATHERED_ROWS_MAX } from "./gathered-pushes.js";
 import type { Call, Desk } from "./routes.js";
 import { added, CHUNK_BYTES, CHUNK_ROWS, chunksOf, retrying, storeGood, type SentRow } from "./store-rows.js";
@@ -25,7 +26,6 @@ const LINE_BYTES_MAX = 5 * 1024 * 1024;
 const GZIP_RATIO_MAX = 1_032;
 /** A smaller body costs less to compare with the table than to remember. */
 const DIGEST_BYTES_MIN = 16 * 1024;
-const RETRY_AFTER_SECONDS = 1;
 /** For a chunk of lines: nothing is read meanwhile, so its sender waits too. */
 const CHUNK_WAIT_MS = 30_000;
 /** As `rowmill.push_rows` says that there is no such pipeline. */
@@ -94,7 +94,23 @@ function ofBody({ status, code, message, limit }: BodyRefusal, more: Readonly<Re
   return { status, code, detail: message, more: { ...(limit === null ? {} : { limit }), ...more } };
 }
 
+interface Body {
+  readonly rows: readonly string[];
+  readonly bytes: number;
+  /** Null: it is not remembered. */
+  readonly digest: Digest | null;
+}
+
 async function takeBody(desk: Desk, call: Call, pushing: Pushing): Promise<Response> {
+  const body = await readBody(desk, call, pushing);
+  if (body instanceof Response) return body;
+  const { rows, bytes, digest } = body;
+  const isSmall = digest === null && rows.length <= GATHERED_ROWS_MAX && bytes <= GATHERED_BYTES_MAX;
+  return answering(desk, pushing, () => (isSmall ? storeSoon(desk, pushing, rows) : storeAll(desk, pushing, body)));
+}
+
+/** Its bytes are let go before the rows are stored. */
+async function readBody(desk: Desk, call: Call, pushing: Pushing): Promise<Body | Response> {
   const read = await readBytes(call.req.raw, { bytesMax: BODY_BYTES_MAX });
   if ("refused" in read) return refuse(desk, pushing, ofBody(read.refused));
   const digest = digestOf(read.bytes, pushing);
@@ -106,11 +122,7 @@ async function takeBody(desk: Desk, call: Call, pushing: Pushing): Promise<Respo
   if (text === null) return refuse(desk, pushing, badBody("The body is not valid UTF-8.", null));
   const cut = cutRows(text);
   if ("problem" in cut) return refuse(desk, pushing, badBody(cut.problem, cut.at));
-  const { rows } = cut;
-  const isSmall = digest === null && rows.length <= GATHERED_ROWS_MAX && read.bytes.length <= GATHERED_BYTES_MAX;
-  return answering(desk, pushing, () =>
-    isSmall ? storeSoon(desk, pushing, rows) : storeAll(desk, pushing, { rows, digest }),
-  );
+  return { rows: cut.rows, bytes: read.bytes.length, digest };
 }
 
 function badBody(detail: string, at: number | null): Refusal {
@@ -134,11 +146,6 @@ function textOf(bytes: Uint8Array): string | null {
 /** In one transaction, perhaps with other pushes. */
 function storeSoon(desk: Desk, { pipeline, waitMs }: Pushing, rows: readonly string[]): Promise<Pushed | null> {
   return storeGood(rows, textProblem, (good) => desk.gathered.push(pipeline, good, waitMs));
-}
-
-interface Body {
-  readonly rows: readonly string[];
-  readonly digest: Digest | null;
 }
 
 /** All rows in one transaction. */
@@ -244,9 +251,7 @@ async function answering(
 
 function unavailable({ log }: Desk, pipeline: string, error: DatabaseError): Refusal {
   log.warn({ pipeline, err: error }, "a push failed at the database");
-  const detail = "The database could not take the rows now. Send them again later.";
-  const headers = { "retry-after": String(RETRY_AFTER_SECONDS) };
-  return { status: 503, code: "database_unavailable", detail, headers };
+  return DATABASE_UNAVAILABLE;
 }
 
 function noteRows(desk: Desk, { pipeline }: Pushing, { problems }: Pushed): void {

@@ -5,7 +5,9 @@
 import type { HttpBindings } from "@hono/node-server";
 import { Hono } from "hono";
 import { problem } from "../http/problem.js";
+import { DatabaseError } from "../postgres/database.js";
 import { admit } from "./access.js";
+import { databaseUnavailable } from "./database-unavailable.js";
 import { takePush } from "./push-route.js";
 import { GatheredPushes } from "./gathered-pushes.js";
 import { RefusedPushes } from "./refused-pushes.js";
@@ -71,6 +73,8 @@ export function createService(parts: ServiceParts): Service {
   app.notFound(() => problem({ status: 404, code: "unknown_path", detail: "There is no such path here." }));
   app.onError((error) => {
     parts.log.error({ err: error }, "a call failed");
+    // The token or the pipeline could not be looked up.
+    if (error instanceof DatabaseError) return databaseUnavailable();
     return problem({
       status: 500,
       code: "internal",
