@@ -9,6 +9,7 @@ import type { BenchOptions } from "./bench-options.js";
 import { startBenchServer, type BenchServer } from "./bench-server.js";
 import { floorFlatOut, pushFlatOut, pushSteadily, streamLines, type Acknowledged, type FlatOut } from "./push-load.js";
 import { withPushProject, type PushProject, type PushServer } from "./push-project.js";
+import { pushBodies, type Bodies } from "./push-bodies.js";
 import { amount, machine, printMachine, printTable, quotient } from "./report.js";
 
 const ROWS = 10;
@@ -17,12 +18,16 @@ const PER_SECOND_DEFAULT = 1_000;
 /** Of the pushes' seconds: the kill comes after this part. */
 const KILL_AFTER = 0.5;
 const LINES_BYTES = 1_000_000_000;
+const BODY_CLIENTS = 10;
+/** Below the limit of 64 MiB. */
+const BODY_BYTES = 60 * 1024 * 1024;
 
 interface Sizes {
   readonly perSecond: number;
   readonly seconds: number;
   readonly flatOutSeconds: number;
   readonly linesBytes: number;
+  readonly bodyBytes: number;
 }
 
 interface Steady {
@@ -45,6 +50,7 @@ export async function runPush(options: BenchOptions): Promise<void> {
     seconds: options.smoke ? 4 : 30,
     flatOutSeconds: options.smoke ? 2 : 10,
     linesBytes: options.smoke ? 5_000_000 : LINES_BYTES,
+    bodyBytes: options.smoke ? 1_000_000 : BODY_BYTES,
   };
   const server = await startBenchServer();
   try {
@@ -52,8 +58,10 @@ export async function runPush(options: BenchOptions): Promise<void> {
       const flatOut = await measureFlatOut(server, project, sizes);
       const steady = await measureSteady(project, sizes);
       const lines = await measureLines(server, project, sizes);
-      if (options.json) console.log(JSON.stringify({ machine: machine(), sizes, flatOut, steady, lines }));
-      else report(sizes, { flatOut, steady, lines });
+      const bodies = await measureBodies(project, sizes);
+      const measured = { flatOut, steady, lines, bodies };
+      if (options.json) console.log(JSON.stringify({ machine: machine(), sizes, ...measured }));
+      else report(sizes, measured);
     });
   } finally {
     await server.stop();
@@ -149,13 +157,31 @@ async function measureLines(server: BenchServer, project: PushProject, { linesBy
   return figures;
 }
 
+interface BodyFigures extends Bodies {
+  readonly peakBeforeBytes: number | null;
+  readonly peakBytes: number | null;
+}
+
+async function measureBodies(project: PushProject, { bodyBytes }: Sizes): Promise<BodyFigures> {
+  const up = await project.start();
+  const peakBeforeBytes = up.peakBytes();
+  const bodies = await pushBodies(project, { name: "bodies", clients: BODY_CLIENTS, bytes: bodyBytes });
+  const peakBytes = up.peakBytes();
+  await up.stop();
+  const { 200: taken = 0, 429: refused = 0 } = bodies.statuses;
+  if (taken === 0 || taken + refused !== BODY_CLIENTS || !bodies.saidWhen)
+    throw new Error(`Large bodies were answered with ${JSON.stringify(bodies)}.`);
+  return { ...bodies, peakBeforeBytes, peakBytes };
+}
+
 interface Measured {
   readonly flatOut: Awaited<ReturnType<typeof measureFlatOut>>;
   readonly steady: Steady;
   readonly lines: Awaited<ReturnType<typeof measureLines>>;
+  readonly bodies: BodyFigures;
 }
 
-function report({ perSecond, seconds }: Sizes, { flatOut, steady, lines }: Measured): void {
+function report({ perSecond, seconds, bodyBytes }: Sizes, { flatOut, steady, lines, bodies }: Measured): void {
   printMachine();
   const rate = ({ pushes, ms }: FlatOut) => (1_000 * pushes) / ms;
   const line = (name: string, cost: Cost) => [
@@ -186,4 +212,9 @@ function report({ perSecond, seconds }: Sizes, { flatOut, steady, lines }: Measu
   console.log(
     `  Node ${amount(lines.nodeUsPerRow, 1, 1)} µs a row, Postgres ${amount(lines.serverUsPerRow, 1, 1)} µs a row`,
   );
+  const { 200: taken = 0, 429: refused = 0 } = bodies.statuses;
+  console.log(
+    `\n${BODY_CLIENTS} lists of ${mb(bodyBytes)} at once: ${taken} taken, ${refused} told when to come again;`,
+  );
+  console.log(`  peak ${mb(bodies.peakBytes)}, ${mb(bodies.peakBeforeBytes)} before`);
 }

@@ -110,7 +110,27 @@ function ofBody({ status, code, message, limit }: BodyRefusal, more: Readonly<Re
   return { status, code, detail: message, more: { ...(limit === null ? {} : { limit }), ...more } };
 }
 
+interface Body {
+  readonly rows: readonly string[];
+  readonly bytes: number;
+  /** Null: it is not remembered. */
+  readonly digest: Digest | null;
+}
+
 async function takeBody(desk: Desk, call: Call, pushing: Pushing): Promise<Response> {
+  const body = await readBody(desk, call, pushing);
+  return body instanceof Response ? body : storeBody(desk, pushing, body);
+}
+
+/** A body that was read before its token was looked up, and is not the last one. */
+async function takeRead(desk: Desk, bytes: Buffer, pushing: Pushing): Promise<Response> {
+  if (!(await isKnown(desk, pushing.pipeline))) return unknownPipeline(pushing.pipeline);
+  const body = rowsOf(desk, pushing, { bytes, digest: digestOf(bytes, pushing) });
+  return body instanceof Response ? body : storeBody(desk, pushing, body);
+}
+
+/** Its bytes are let go before the rows are stored. */
+async function readBody(desk: Desk, call: Call, pushing: Pushing): Promise<Body | Response> {
   const read = await readBytes(call.req.raw, { bytesMax: BODY_BYTES_MAX });
   if ("refused" in read) return refuse(desk, pushing, ofBody(read.refused));
   const digest = digestOf(read.bytes, pushing);
@@ -118,29 +138,25 @@ async function takeBody(desk: Desk, call: Call, pushing: Pushing): Promise<Respo
     const rows = await pushes.sameAsLast(desk.database, pushing.pipeline, digest);
     if (rows !== null) return unchanged(rows);
   }
-  return takeBytes(desk, pushing, { bytes: read.bytes, digest });
+  return rowsOf(desk, pushing, { bytes: read.bytes, digest });
 }
 
-/** A body that was read before its token was looked up, and is not the last one. */
-async function takeRead(desk: Desk, bytes: Buffer, pushing: Pushing): Promise<Response> {
-  if (!(await isKnown(desk, pushing.pipeline))) return unknownPipeline(pushing.pipeline);
-  return takeBytes(desk, pushing, { bytes, digest: digestOf(bytes, pushing) });
-}
-
-async function takeBytes(
+function rowsOf(
   desk: Desk,
   pushing: Pushing,
   { bytes, digest }: { readonly bytes: Buffer; readonly digest: Digest | null },
-): Promise<Response> {
+): Body | Response {
   const text = textOf(bytes);
   if (text === null) return refuse(desk, pushing, badBody("The body is not valid UTF-8.", null));
   const cut = cutRows(text);
   if ("problem" in cut) return refuse(desk, pushing, badBody(cut.problem, cut.at));
-  const { rows } = cut;
-  const isSmall = digest === null && rows.length <= GATHERED_ROWS_MAX && bytes.length <= GATHERED_BYTES_MAX;
-  return answering(desk, pushing, () =>
-    isSmall ? storeSoon(desk, pushing, rows) : storeAll(desk, pushing, { rows, digest }),
-  );
+  return { rows: cut.rows, bytes: bytes.length, digest };
+}
+
+function storeBody(desk: Desk, pushing: Pushing, body: Body): Promise<Response> {
+  const { rows, bytes, digest } = body;
+  const isSmall = digest === null && rows.length <= GATHERED_ROWS_MAX && bytes <= GATHERED_BYTES_MAX;
+  return answering(desk, pushing, () => (isSmall ? storeSoon(desk, pushing, rows) : storeAll(desk, pushing, body)));
 }
 
 /** The answer to a body that this token pushed last, when nothing changed since. */
@@ -173,11 +189,6 @@ function textOf(bytes: Uint8Array): string | null {
 /** In one transaction, perhaps with other pushes. */
 function storeSoon(desk: Desk, { pipeline, waitMs }: Pushing, rows: readonly string[]): Promise<Pushed | null> {
   return storeGood(rows, textProblem, (good) => desk.gathered.push(pipeline, good, waitMs));
-}
-
-interface Body {
-  readonly rows: readonly string[];
-  readonly digest: Digest | null;
 }
 
 /** All rows in one transaction. */
@@ -289,7 +300,7 @@ async function answering(
 
 function unavailable({ log }: Desk, pipeline: string, error: DatabaseError): Refusal {
   log.warn({ pipeline, err: error }, "a push failed at the database");
-  const detail = "The database could not take the rows now. Send them again later.";
+  const detail = "The database could not be asked now. Send it again later.";
   const headers = { "retry-after": String(RETRY_AFTER_SECONDS) };
   return { status: 503, code: "database_unavailable", detail, headers };
 }
