@@ -203,7 +203,7 @@ describe("mistakes", () => {
     expect(error.code).toBe("config_invalid");
     expect(error.message.split("\n")).toEqual([
       "/project/rowmill.config.ts: 7 mistakes",
-      '  pipelins: unknown key (known here: database, pipelines); did you mean "pipelines"?',
+      '  pipelins: unknown key (known here: database, http, pipelines); did you mean "pipelines"?',
       '  pipelines.movies.when.maxwait: unknown key (known here: rows, maxWait); did you mean "maxWait"?',
       '  pipelines.movies.when.rows: found "1000" (text), expected a whole number from 1 to 1,000,000',
       "  pipelines.movies.budget.usd: found -1, expected a number above 0 to 1,000,000,000 (US dollars)",
@@ -336,7 +336,7 @@ describe("mistakes", () => {
   test.each([undefined, null, 7, [], "config", () => ({})])("in the config as a whole are named: %s", (definition) => {
     const { message, problems } = mistakesOf(() => validateConfig(definition, { ...origin, databaseUrl: "embedded" }));
     expect(problems).toHaveLength(1);
-    expect(message).toMatch(/the config itself: found .*, expected an object with the keys database, pipelines/);
+    expect(message).toMatch(/the config itself: found .*, expected an object with the keys database, http, pipelines/);
   });
 
   test("a config without pipelines is one", () => {
