@@ -50,6 +50,18 @@ export function tutorialSql(url: string): string {
     create trigger row_count_trigger after insert on imdb_dataset for each row execute function check_row_count();`;
 }
 
+/** The guide's trigger instead: one post for each statement, with its rows. */
+export function statementTrigger(url: string): string {
+  return `
+    create or replace function post_new_rows() returns trigger language plpgsql as $$ begin
+      perform http_post('${url}', (select json_agg(r) from new_rows r)::text, 'application/json');
+      return null;
+    end $$;
+    drop trigger row_count_trigger on imdb_dataset;
+    create trigger post_new_rows after insert on imdb_dataset
+      referencing new table as new_rows for each statement execute function post_new_rows();`;
+}
+
 /** The guide's repair: a line to run after a load, or from pg_cron. */
 export function repair(url: string): string {
   return `select http_post('${url}', (select json_agg(d) from imdb_dataset d)::text, 'application/json')`;
