@@ -690,7 +690,7 @@ declare
   key_is_kept text;
 begin
   -- Waits for `up` while it changes the table, and for a push that keeps its digest.
-  perform pg_advisory_xact_lock_shared(726974, hashtext(pipeline_name));
+  perform pg_advisory_xact_lock_shared(726976, hashtext(pipeline_name));
   select * into replica from rowmill.replicas r where r.pipeline = pipeline_name;
   if not found then
     raise exception 'Rowmill takes no rows for %: no such pipeline, or its source is not push()', quote_literal(pipeline_name)

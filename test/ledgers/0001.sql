@@ -120,6 +120,134 @@ begin
   end if;
   return null;
 end$$;
+CREATE FUNCTION rowmill.is_older(a text, b text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    RETURN CASE WHEN ((a IS NULL) OR (b IS NULL)) THEN NULL::boolean WHEN (a ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$'::text) THEN CASE WHEN (b ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$'::text) THEN ((a)::numeric < (b)::numeric) ELSE true END WHEN (b ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$'::text) THEN false ELSE ((a COLLATE "C") < (b COLLATE "C")) END;
+CREATE FUNCTION rowmill.push(pipeline text, rows jsonb, OUT accepted integer, OUT unchanged integer, OUT older integer, OUT refused integer, OUT problems json) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  list jsonb := case when jsonb_typeof(rows) = 'object' and rows ? 'data' then rows -> 'data' else rows end;
+begin
+  list := case jsonb_typeof(list) when 'array' then list when 'null' then '[]' else jsonb_build_array(list) end;
+  select p.accepted, p.unchanged, p.older, p.refused, p.problems
+    into accepted, unchanged, older, refused, problems
+    from rowmill.push_rows(pipeline, list::text::json, array_fill(0, array[jsonb_array_length(list)])) p;
+  if not found then
+    select 0, 0, 0, 0, '[]' into accepted, unchanged, older, refused, problems;
+  end if;
+end
+$$;
+CREATE FUNCTION rowmill.push_rows(pipeline_name text, given json, pushes integer[]) RETURNS TABLE(push integer, accepted integer, unchanged integer, older integer, refused integer, problems json)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  replica rowmill.replicas;
+  cells text;
+  names text;
+  updates text;
+  new_cells text;
+  old_cells text;
+  keys text;
+  key_text text;
+  key_is_kept text;
+begin
+  -- Waits for `up` while it changes the table, and for a push that keeps its digest.
+  perform pg_advisory_xact_lock_shared(726976, hashtext(pipeline_name));
+  select * into replica from rowmill.replicas r where r.pipeline = pipeline_name;
+  if not found then
+    raise exception 'Rowmill takes no rows for %: no such pipeline, or its source is not push()', quote_literal(pipeline_name)
+      using errcode = 'undefined_object';
+  end if;
+  delete from rowmill.push_digests d where d.pipeline = pipeline_name;
+  select string_agg(format('g.entry ->> %L as %I', c, c), ', '), string_agg(quote_ident(c), ', '),
+    string_agg(format('%1$I = excluded.%1$I', c), ', '), string_agg(format('excluded.%I', c), ', '),
+    string_agg(format('t.%I', c), ', ')
+    into cells, names, updates, new_cells, old_cells
+    from unnest(replica.columns) c;
+  select string_agg(quote_ident(k), ', '),
+    case when count(*) = 1 then min(quote_ident(k)) else format('json_build_array(%s)::text', string_agg(quote_ident(k), ', ')) end,
+    string_agg(format('t.%1$I = r.%1$I', k), ' and ')
+    into keys, key_text, key_is_kept
+    from unnest(replica.key) k;
+  return query execute format($q$
+    with read as (
+      select g.n as rowmill_n, $4[g.n::integer] as rowmill_push, octet_length(g.entry::text) as rowmill_bytes, %1$s,
+        case when $3 is not null then g.entry ->> $3 end as rowmill_version
+      from (
+        select e.n, case when json_typeof(e.entry) = 'object' then e.entry end as entry
+        from json_array_elements($1) with ordinality as e (entry, n)) g
+    ), judged as (
+      select *, %2$s as rowmill_key, rowmill_version ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$' as rowmill_is_number,
+        case
+          when rowmill_bytes is null then 'it is not a JSON object'
+          when rowmill_bytes > 4194304 then 'it is larger than 4 MiB'
+          when num_nulls(%3$s) > 0 then 'its key is missing or null'
+          when octet_length(%2$s) = 0 then 'its key is an empty text'
+          when octet_length(%2$s) > 1024 then 'its key has more than 1,024 bytes'
+          when $3 is not null and rowmill_version is null then 'its version is missing or null'
+          when octet_length(rowmill_version) > 128 then 'its version has more than 128 bytes' end as rowmill_problem
+      from read
+    ), ranked as (
+      select *, row_number() over newest_first as rowmill_place, first_value(rowmill_version) over newest_first as rowmill_newest_version
+      from judged
+      where rowmill_problem is null
+      window newest_first as (partition by %3$s order by rowmill_is_number,
+        case when rowmill_is_number then rowmill_version::numeric end desc,
+        case when not rowmill_is_number then rowmill_version collate "C" end desc, rowmill_n desc)
+    ), newest as (
+      select * from ranked where rowmill_place = 1
+    ), written as (
+      insert into rowmill_data.%4$I as t (%5$s, rowmill_generation, rowmill_version)
+      select %5$s, $2, rowmill_version
+      from newest
+      order by %3$s
+      on conflict (%3$s) do update
+      set %6$s, rowmill_generation = excluded.rowmill_generation, rowmill_version = excluded.rowmill_version, rowmill_pushed_at = now()
+      where ($3 is null or rowmill.is_older(excluded.rowmill_version, t.rowmill_version) is not true)
+        and row(%7$s, excluded.rowmill_generation, excluded.rowmill_version)
+          is distinct from row(%8$s, t.rowmill_generation, t.rowmill_version)
+      returning %3$s
+    ), beside_written as (
+      select %3$s, rowmill_push, rowmill_place, rowmill_version, rowmill_newest_version, false as rowmill_is_written from ranked
+      union all
+      select %3$s, null, 0, null, null, true from written
+    ), counted as (
+      -- A join with what was written would be planned for a single row.
+      select *, bool_or(rowmill_is_written) over (partition by %3$s) as rowmill_key_is_written,
+        row_number() over (partition by %3$s, rowmill_push order by rowmill_place) as rowmill_place_in_push
+      from beside_written
+    ), told as (
+      select r.rowmill_push,
+        case
+          when rowmill.is_older(r.rowmill_version, r.rowmill_newest_version) then 'older'
+          when r.rowmill_key_is_written then 'accepted'
+          when rowmill.is_older(r.rowmill_version, t.rowmill_version) then 'older'
+          else 'unchanged' end as rowmill_outcome
+      from counted r
+      left join rowmill_data.%4$I t on $3 is not null and %9$s
+      where not r.rowmill_is_written and r.rowmill_place_in_push = 1
+    ), outcomes as (
+      select rowmill_push, rowmill_outcome, null as rowmill_place, null as rowmill_told from told
+      union all
+      select rowmill_push, 'refused', row_number() over (partition by rowmill_push order by rowmill_n),
+        json_build_object('row', rowmill_n - 1, 'key', left(rowmill_key, 200), 'reason', rowmill_problem)
+      from judged
+      where rowmill_problem is not null
+    )
+    select rowmill_push, count(*) filter (where rowmill_outcome = 'accepted')::integer,
+      count(*) filter (where rowmill_outcome = 'unchanged')::integer, count(*) filter (where rowmill_outcome = 'older')::integer,
+      count(*) filter (where rowmill_outcome = 'refused')::integer,
+      coalesce(json_agg(rowmill_told order by rowmill_place) filter (where rowmill_place <= 100), '[]')
+    from outcomes
+    group by rowmill_push
+    $q$, cells, key_text, keys, pipeline_name, names, updates, new_cells, old_cells, key_is_kept)
+    using given, replica.generation, replica.version_field, pushes;
+end
+$_$;
 SET default_tablespace = '';
 SET default_table_access_method = heap;
 CREATE TABLE rowmill_worker._private_jobs (
@@ -546,6 +674,13 @@ CREATE TABLE rowmill.batches (
     CONSTRAINT uploading_has_spool CHECK (((state = ANY (ARRAY['planned'::text, 'settled'::text, 'rejected'::text, 'cancelled'::text])) OR ((lines > 0) AND (spool_bytes > 0) AND ((spool_sha256 IS NOT NULL) OR ((recovered OR (adopted_pattern IS NOT NULL)) AND (state = ANY (ARRAY['running'::text, 'collecting'::text])))))))
 )
 WITH (fillfactor='70');
+CREATE VIEW rowmill.batch_processing_details AS
+ SELECT (b.no)::bigint AS id,
+    COALESCE(b.submitted_at, b.planned_at) AS created_at,
+    b.provider_batch_id AS batch_job_id,
+    (b.settled_at IS NOT NULL) AS batch_job_status
+   FROM rowmill.batches b
+  WHERE (b.provider_batch_id IS NOT NULL);
 ALTER TABLE rowmill.batches ALTER COLUMN no ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME rowmill.batches_no_seq
     START WITH 1
@@ -704,6 +839,7 @@ CREATE TABLE rowmill.requests (
     demo boolean DEFAULT false NOT NULL,
     row_gone boolean DEFAULT false NOT NULL,
     alone boolean DEFAULT false NOT NULL,
+    forgotten boolean DEFAULT false NOT NULL,
     content_hash bytea,
     fingerprint bytea,
     answered_hash bytea,
@@ -763,6 +899,12 @@ UNION ALL
   WHERE ((p.uninstalled_at IS NULL) AND (NOT (EXISTS ( SELECT 1
            FROM rowmill.sweeps s
           WHERE ((s.pipeline_id = k.pipeline_id) AND (s.phase = 'idle'::text) AND (k.seen_at < s.started_at))))));
+CREATE TABLE rowmill.forgotten_rows (
+    pipeline_id integer NOT NULL,
+    key_sha256 bytea NOT NULL,
+    attempt integer NOT NULL,
+    forgotten_at timestamp with time zone DEFAULT now() NOT NULL
+);
 CREATE TABLE rowmill.kept_answers (
     request_id bigint NOT NULL,
     batch integer NOT NULL,
@@ -869,6 +1011,12 @@ CREATE VIEW rowmill.progress AS
           WHERE (batches.settled_at IS NULL)
           GROUP BY batches.pipeline_id) b ON ((b.pipeline_id = p.id)))
   WHERE (p.uninstalled_at IS NULL);
+CREATE TABLE rowmill.push_digests (
+    pipeline text NOT NULL,
+    token integer NOT NULL,
+    sha256 bytea NOT NULL,
+    rows integer NOT NULL
+);
 CREATE TABLE rowmill.queue (
     no bigint NOT NULL,
     pipeline_id integer NOT NULL,
@@ -889,8 +1037,63 @@ ALTER TABLE rowmill.queue ALTER COLUMN no ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+CREATE TABLE rowmill.refused_pushes (
+    pipeline text NOT NULL,
+    reason text NOT NULL,
+    pushes bigint DEFAULT 1 NOT NULL,
+    rows bigint DEFAULT 0 NOT NULL,
+    example text,
+    last_at timestamp with time zone DEFAULT now() NOT NULL
+);
+CREATE TABLE rowmill.replicas (
+    pipeline text NOT NULL,
+    key text[] NOT NULL,
+    columns text[] NOT NULL,
+    version_field text,
+    generation integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT replicas_key_check CHECK ((cardinality(key) > 0))
+);
 ALTER TABLE rowmill.requests ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME rowmill.requests_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE rowmill.result_chunks (
+    no bigint NOT NULL,
+    pipeline_id integer NOT NULL,
+    era integer DEFAULT 0 NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    ids bigint[] NOT NULL,
+    CONSTRAINT result_chunks_ids_check CHECK ((cardinality(ids) > 0))
+);
+ALTER TABLE ONLY rowmill.result_chunks ALTER COLUMN ids SET STORAGE EXTERNAL;
+ALTER TABLE rowmill.result_chunks ALTER COLUMN no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill.result_chunks_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE rowmill.tokens (
+    id integer NOT NULL,
+    sha256 bytea NOT NULL,
+    prefix text NOT NULL,
+    scope text NOT NULL,
+    pipeline text,
+    note text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_used_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT tokens_scope_check CHECK ((scope = ANY (ARRAY['push'::text, 'read'::text, 'operate'::text, 'admin'::text])))
+);
+ALTER TABLE rowmill.tokens ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill.tokens_id_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -1025,10 +1228,10 @@ ALTER TABLE rowmill_worker._private_tasks ALTER COLUMN id ADD GENERATED ALWAYS A
     NO MAXVALUE
     CACHE 1
 );
-INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-27 09:24:15.209635+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-27 09:24:15.209635+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-27 09:24:15.209635+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-27 09:24:16.467925+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-27 09:51:01.105953+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-27 09:51:01.105953+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-27 09:51:01.105953+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-27 09:51:02.752746+00', 'gpt-4o-mini', 1);
 INSERT INTO public.notes VALUES (1, 'A war film.');
 INSERT INTO public.notes VALUES (2, 'A love story.');
 INSERT INTO public.notes VALUES (3, 'Odd at first. [[demo:mismatch-once]]');
@@ -1037,80 +1240,82 @@ INSERT INTO public.notes VALUES (6, 'A comedy.');
 INSERT INTO public.notes VALUES (7, 'A ghost story.');
 INSERT INTO public.notes VALUES (8, 'A western.');
 INSERT INTO public.notes VALUES (9, 'A fairy tale.');
-INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-27 09:24:15.209635+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-27 09:24:15.209635+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-27 09:24:15.209635+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-27 09:24:15.209635+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-27 09:24:15.209635+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-27 09:24:16.467925+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, '150db8be-9908-4b46-b601-b5b28990203f', NULL, 'planned', 'flush', NULL, '2026-11-27 09:24:13.403295+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, '150db8be-9908-4b46-b601-b5b28990203f', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-27 09:24:13.648144+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, '150db8be-9908-4b46-b601-b5b28990203f', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 09:24:13.754066+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, '150db8be-9908-4b46-b601-b5b28990203f', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 09:24:13.801482+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, '150db8be-9908-4b46-b601-b5b28990203f', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 09:24:15.18165+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, '150db8be-9908-4b46-b601-b5b28990203f', 'collecting', 'settled', 'the results name every request', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-27 09:24:15.268959+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '353d922b-c3e3-4d7b-b835-3ece52601f3c', NULL, 'planned', 'flush', NULL, '2026-11-27 09:24:15.326286+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '353d922b-c3e3-4d7b-b835-3ece52601f3c', 'planned', 'uploading', '1 lines, 455 bytes', NULL, '2026-11-27 09:24:15.400992+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '353d922b-c3e3-4d7b-b835-3ece52601f3c', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 09:24:15.430725+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '353d922b-c3e3-4d7b-b835-3ece52601f3c', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 09:24:15.450968+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '353d922b-c3e3-4d7b-b835-3ece52601f3c', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 09:24:16.448867+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '353d922b-c3e3-4d7b-b835-3ece52601f3c', 'collecting', 'settled', 'the results name every request', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-27 09:24:16.476272+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, '1f4010c0-2a7a-4395-a9e8-a0a21febddaf', NULL, 'planned', 'threshold', NULL, '2026-11-27 09:24:22.474621+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, '1f4010c0-2a7a-4395-a9e8-a0a21febddaf', 'planned', 'uploading', '2 lines, 859 bytes', NULL, '2026-11-27 09:24:22.589819+00');
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('150db8be-9908-4b46-b601-b5b28990203f', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:35329/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 0, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '0e9329aa-9d69-479e-9a82-ecd7611f5066', NULL, false, false, '{"refs": {"error": "file-ae9f5878886587920c16b63f0515b762", "input": "file-5926ce0f56995f0133b360c1260a0ed7", "output": "file-c954216ee537977a97a7b9a989632142"}, "staged": "file-5926ce0f56995f0133b360c1260a0ed7", "baseline": null, "intendedAt": 1795771453.769289}', NULL, 1, false, 'batch_2fdef553f9fc9e71ce8b2c9027d0ba70', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, '2026-11-27 09:24:17.102856+00', NULL, 'bcbba772-d8f9-4435-9bbe-7c818c678116', '2026-11-27 09:24:35.273232+00', '3a31ceb3-72c2-475d-a33a-339b92de26b7', '2026-11-27 09:24:15.117912+00', 0, 0, NULL, NULL, 24, '2026-11-27 09:24:13.403295+00', '2026-11-27 09:24:13.801482+00', '2026-11-27 09:24:15.18165+00', '2026-11-27 09:24:15.268959+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0, NULL, NULL, false, NULL, 78750, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('353d922b-c3e3-4d7b-b835-3ece52601f3c', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:35329/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 0, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '0e9329aa-9d69-479e-9a82-ecd7611f5066', NULL, false, false, '{"refs": {"error": null, "input": "file-b4b0a1d92054ab24a7cd570f58ea94b2", "output": "file-d81b3bdcaec87c402baa754ced9a950b"}, "staged": "file-b4b0a1d92054ab24a7cd570f58ea94b2", "baseline": null, "intendedAt": 1795771455.443650}', NULL, 1, false, 'batch_35036b19730451d7907fdc6c05ac2090', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, '2026-11-27 09:24:17.144207+00', NULL, 'e4fc9504-64ef-4659-908a-56f126092a74', '2026-11-27 09:24:36.480554+00', '3a31ceb3-72c2-475d-a33a-339b92de26b7', '2026-11-27 09:24:16.418724+00', 0, 0, NULL, NULL, 24, '2026-11-27 09:24:15.326286+00', '2026-11-27 09:24:15.450968+00', '2026-11-27 09:24:16.448867+00', '2026-11-27 09:24:16.476272+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0, NULL, NULL, false, NULL, 6150, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('1f4010c0-2a7a-4395-a9e8-a0a21febddaf', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:35329/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 32, 2, 2, 0, 859, '8e2e8fa2919a0b05a0f85217f5445f67d398bf9733b01297319361d1c1fc8d36', 33450, 190, 'bf293212-e349-4319-90da-7f552c280d09', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 09:24:39.29739+00', 0, 2, 'could not list batches: no reply from http://127.0.0.1:35329/v1 (ECONNREFUSED)', '2026-11-27 09:24:26.219494+00', 24, '2026-11-27 09:24:22.474621+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, false, NULL, 12000, 0);
+INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-27 09:51:01.105953+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-27 09:51:01.105953+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-27 09:51:01.105953+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-27 09:51:01.105953+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-27 09:51:01.105953+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-27 09:51:02.752746+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, '437daeaf-2079-46b2-ba8d-97af87bac890', NULL, 'planned', 'flush', NULL, '2026-11-27 09:50:59.069484+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, '437daeaf-2079-46b2-ba8d-97af87bac890', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-27 09:50:59.473459+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, '437daeaf-2079-46b2-ba8d-97af87bac890', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 09:50:59.733194+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, '437daeaf-2079-46b2-ba8d-97af87bac890', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 09:50:59.801944+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, '437daeaf-2079-46b2-ba8d-97af87bac890', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 09:51:01.076913+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, '437daeaf-2079-46b2-ba8d-97af87bac890', 'collecting', 'settled', 'the results name every request', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-27 09:51:01.19156+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '30c489cc-41ad-46be-886c-7cfecb0708f4', NULL, 'planned', 'flush', NULL, '2026-11-27 09:51:01.302846+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'planned', 'uploading', '1 lines, 455 bytes', NULL, '2026-11-27 09:51:01.426619+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 09:51:01.591699+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 09:51:01.618281+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 09:51:02.736781+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'collecting', 'settled', 'the results name every request', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-27 09:51:02.772075+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, '896bb18b-9137-42b0-8591-8dc8eae64123', NULL, 'planned', 'threshold', NULL, '2026-11-27 09:51:08.459105+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, '896bb18b-9137-42b0-8591-8dc8eae64123', 'planned', 'uploading', '2 lines, 859 bytes', NULL, '2026-11-27 09:51:08.554839+00');
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('437daeaf-2079-46b2-ba8d-97af87bac890', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40845/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 0, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '93b9b63c-458c-4df6-aa62-7d63e114fa54', NULL, false, false, '{"refs": {"error": "file-0f652301d2ea57edb4c33e22ab6e4f8b", "input": "file-26f94ae459935cb73d617cb975604d65", "output": "file-15522dbfb2c5fcf51f01e1a3d592d1e8"}, "staged": "file-26f94ae459935cb73d617cb975604d65", "baseline": null, "intendedAt": 1795773059.766586}', NULL, 1, false, 'batch_2981af992650aaebb185ea260aee0faf', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, '2026-11-27 09:51:03.708573+00', NULL, '1af63546-eb87-48fc-8060-b0c2cf2f4b98', '2026-11-27 09:51:21.203177+00', '6ce6e720-f497-485e-a55a-988efa695332', '2026-11-27 09:51:01.042485+00', 0, 0, NULL, NULL, 24, '2026-11-27 09:50:59.069484+00', '2026-11-27 09:50:59.801944+00', '2026-11-27 09:51:01.076913+00', '2026-11-27 09:51:01.19156+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0, NULL, NULL, false, NULL, 78750, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('30c489cc-41ad-46be-886c-7cfecb0708f4', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40845/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 0, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '93b9b63c-458c-4df6-aa62-7d63e114fa54', NULL, false, false, '{"refs": {"error": null, "input": "file-c71e207a7c417e89976c0b325e59a8cb", "output": "file-d59606f2ac432dae234e031d1091de51"}, "staged": "file-c71e207a7c417e89976c0b325e59a8cb", "baseline": null, "intendedAt": 1795773061.602331}', NULL, 1, false, 'batch_66bfef2699906c2dba5b04f24cc36792', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, '2026-11-27 09:51:03.752463+00', NULL, '95a6391c-e9cd-444a-97df-909b8f61c56e', '2026-11-27 09:51:22.793748+00', '6ce6e720-f497-485e-a55a-988efa695332', '2026-11-27 09:51:02.710601+00', 0, 0, NULL, NULL, 24, '2026-11-27 09:51:01.302846+00', '2026-11-27 09:51:01.618281+00', '2026-11-27 09:51:02.736781+00', '2026-11-27 09:51:02.772075+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0, NULL, NULL, false, NULL, 6150, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('896bb18b-9137-42b0-8591-8dc8eae64123', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40845/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 32, 2, 2, 0, 859, '8e2e8fa2919a0b05a0f85217f5445f67d398bf9733b01297319361d1c1fc8d36', 33450, 190, '21a8fea7-6fd9-4d2f-be7f-38a66c2bf2cf', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 09:51:26.064515+00', 0, 2, 'could not list batches: no reply from http://127.0.0.1:40845/v1 (ECONNREFUSED)', '2026-11-27 09:51:12.027698+00', 24, '2026-11-27 09:51:08.459105+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, false, NULL, 12000, 0);
 INSERT INTO rowmill.counts VALUES (1, 2, 2, 3, 1, 0, 1);
-INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', 1, NULL, '2026-11-27 09:24:11.677235+00', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "endpoint": "/v1/chat/completions", "provider": "openai", "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}');
-INSERT INTO rowmill.deployment VALUES (true, 'a4c8a991-75ef-4b61-a586-75e2e14e7d6f', '7712779636736015870', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, '2026-11-27 09:24:11.120194+00');
+INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', 1, NULL, '2026-11-27 09:50:56.993833+00', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "endpoint": "/v1/chat/completions", "provider": "openai", "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}');
+INSERT INTO rowmill.deployment VALUES (true, 'f6adfef4-dcb9-40f3-8695-70cbce38df32', '7712786538445884299', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, '2026-11-27 09:50:56.671731+00');
 INSERT INTO rowmill.lines VALUES (3, 0, 1, '{6,7}');
-INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '649af87d442309a5a36297f37aa76587cc4a30feb1addd2f749bd2376ab32239', '2026-11-27 09:24:11.120194+00');
+INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '5423951372a82642698ae6f8e5645a25074ab89facfdf1ab1954a981ec17e1e9', '2026-11-27 09:50:56.671731+00');
 INSERT INTO rowmill.output_sizes VALUES ('notes', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 6.6, 8);
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-27 09:24:11.677235+00');
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-27 09:24:12.315891+00');
-INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:35329/v1||', '{"rows": 5, "tries": 3, "arrived": 0, "capNanoUsd": 563625, "inputTokens": 270, "liveNanoUsd": 157500, "outputTokens": 195, "likelyNanoUsd": 78750, "answersCounted": 0}', 0, 0, '"public"."notes"', 16384, 'c3c56106a246cb10f836f64783fa0de8', '763:763:', 'note_answers', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 09:24:11.677235+00');
-INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-27 09:24:31.077271+00', '2026-11-27 09:24:31.077271+00', DEFAULT, '{8,9}');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-27 09:24:31.077271+00', '2026-11-27 09:24:31.077271+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-27 09:24:31.077271+00', '2026-11-27 09:24:31.077271+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-27 09:24:11.774031+00', '2026-11-27 09:24:15.209635+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-27 09:24:11.774031+00', '2026-11-27 09:24:15.209635+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-27 09:24:11.774031+00', '2026-11-27 09:24:15.243254+00', NULL, 1, 1, 1, NULL, NULL, 0, 0, 'failed', NULL, true, false, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-27 09:24:11.774031+00', '2026-11-27 09:24:16.467925+00', NULL, 1, 2, 2, 2, NULL, 1, 0, 'succeeded', NULL, true, false, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-27 09:24:11.774031+00', '2026-11-27 09:24:17.934912+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'gone', 'succeeded', true, false, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-27 09:24:17.934912+00', '2026-11-27 09:24:22.564575+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-27 09:24:17.934912+00', '2026-11-27 09:24:22.564575+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
-INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-27 09:24:11.750477+00', '2026-11-27 09:24:11.812844+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-27 09:50:56.993833+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-27 09:50:57.738837+00');
+INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:40845/v1||', '{"rows": 5, "tries": 3, "arrived": 0, "capNanoUsd": 563625, "inputTokens": 270, "liveNanoUsd": 157500, "outputTokens": 195, "likelyNanoUsd": 78750, "answersCounted": 0}', 0, 0, '"public"."notes"', 16384, 'c8d5e3a1fce7f25443b99f5d48404fa7', '763:763:', 'note_answers', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 09:50:56.993833+00');
+INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-27 09:51:18.142859+00', '2026-11-27 09:51:18.142859+00', DEFAULT, '{8,9}');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-27 09:51:18.142859+00', '2026-11-27 09:51:18.142859+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-27 09:51:18.142859+00', '2026-11-27 09:51:18.142859+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:01.105953+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:01.105953+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:01.121234+00', NULL, 1, 1, 1, NULL, NULL, 0, 0, 'failed', NULL, true, false, false, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:02.752746+00', NULL, 1, 2, 2, 2, NULL, 1, 0, 'succeeded', NULL, true, false, false, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:04.454225+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'gone', 'succeeded', true, false, false, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-27 09:51:04.454225+00', '2026-11-27 09:51:08.521327+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-27 09:51:04.454225+00', '2026-11-27 09:51:08.521327+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
+INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-27 09:50:57.067193+00', '2026-11-27 09:50:57.111297+00');
 INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-27 09:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0, 0);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:150db8be-9908-4b46-b601-b5b28990203f', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:353d922b-c3e3-4d7b-b835-3ece52601f3c', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:1f4010c0-2a7a-4395-a9e8-a0a21febddaf', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "1f4010c0-2a7a-4395-a9e8-a0a21febddaf"}', 0, '2026-11-27 09:24:39.307619+00', 0, 25, NULL, '2026-11-27 09:24:22.474621+00', '2026-11-27 09:24:39.08765+00', 'batch:1f4010c0-2a7a-4395-a9e8-a0a21febddaf', NULL, NULL, 2, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:437daeaf-2079-46b2-ba8d-97af87bac890', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:30c489cc-41ad-46be-886c-7cfecb0708f4', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:896bb18b-9137-42b0-8591-8dc8eae64123', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "896bb18b-9137-42b0-8591-8dc8eae64123"}', 0, '2026-11-27 09:51:26.097139+00', 0, 25, NULL, '2026-11-27 09:51:08.459105+00', '2026-11-27 09:51:25.749101+00', 'batch:896bb18b-9137-42b0-8591-8dc8eae64123', NULL, NULL, 2, NULL, DEFAULT);
 INSERT INTO rowmill_worker._private_tasks OVERRIDING SYSTEM VALUE VALUES (1, 'batch');
-INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-27 09:24:11.404322+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-27 09:24:11.429165+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-27 09:24:11.435258+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-27 09:24:11.444574+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-27 09:24:11.451103+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-27 09:24:11.453499+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-27 09:24:11.457523+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-27 09:24:11.465368+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-27 09:24:11.470347+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-27 09:24:11.474856+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-27 09:24:11.476603+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-27 09:24:11.533706+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-27 09:24:11.539246+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-27 09:24:11.547246+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-27 09:24:11.552003+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-27 09:24:11.552976+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-27 09:24:11.555171+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-27 09:24:11.559996+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-27 09:24:11.570765+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-27 09:50:56.866146+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-27 09:50:56.871913+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-27 09:50:56.887723+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-27 09:50:56.890507+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-27 09:50:56.900727+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-27 09:50:56.902676+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-27 09:50:56.904619+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-27 09:50:56.905892+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-27 09:50:56.907366+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-27 09:50:56.908242+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-27 09:50:56.909038+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-27 09:50:56.92465+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-27 09:50:56.925971+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-27 09:50:56.931111+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-27 09:50:56.932727+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-27 09:50:56.935209+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-27 09:50:56.939362+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-27 09:50:56.944549+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-27 09:50:56.950725+00', true);
 SELECT pg_catalog.setval('rowmill.batch_events_id_seq', 14, true);
 SELECT pg_catalog.setval('rowmill.batches_no_seq', 3, true);
 SELECT pg_catalog.setval('rowmill.pipeline_events_id_seq', 2, true);
 SELECT pg_catalog.setval('rowmill.pipelines_id_seq', 3, true);
 SELECT pg_catalog.setval('rowmill.queue_no_seq', 4, true);
 SELECT pg_catalog.setval('rowmill.requests_id_seq', 9, true);
+SELECT pg_catalog.setval('rowmill.result_chunks_no_seq', 1, false);
+SELECT pg_catalog.setval('rowmill.tokens_id_seq', 1, false);
 SELECT pg_catalog.setval('rowmill.tries_no_seq', 1, false);
 SELECT pg_catalog.setval('rowmill_worker.job_queues_id_seq', 11, true);
 SELECT pg_catalog.setval('rowmill_worker.jobs_id_seq1', 11, true);
@@ -1139,6 +1344,8 @@ ALTER TABLE ONLY rowmill.deployment
     ADD CONSTRAINT deployment_pkey PRIMARY KEY (one);
 ALTER TABLE ONLY rowmill.duplicate_batches
     ADD CONSTRAINT duplicate_batches_pkey PRIMARY KEY (account, provider_batch_id);
+ALTER TABLE ONLY rowmill.forgotten_rows
+    ADD CONSTRAINT forgotten_rows_pkey PRIMARY KEY (pipeline_id, key_sha256);
 ALTER TABLE ONLY rowmill.kept_answers
     ADD CONSTRAINT kept_answers_pkey PRIMARY KEY (request_id);
 ALTER TABLE ONLY rowmill.learned_limits
@@ -1157,16 +1364,28 @@ ALTER TABLE ONLY rowmill.pipelines
     ADD CONSTRAINT pipelines_name_key UNIQUE (name);
 ALTER TABLE ONLY rowmill.pipelines
     ADD CONSTRAINT pipelines_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill.push_digests
+    ADD CONSTRAINT push_digests_pkey PRIMARY KEY (pipeline, token);
 ALTER TABLE ONLY rowmill.queue
     ADD CONSTRAINT queue_pkey PRIMARY KEY (no);
 ALTER TABLE ONLY rowmill.refused_keys
     ADD CONSTRAINT refused_keys_pkey PRIMARY KEY (pipeline_id, key_sha256);
+ALTER TABLE ONLY rowmill.refused_pushes
+    ADD CONSTRAINT refused_pushes_pkey PRIMARY KEY (pipeline, reason);
+ALTER TABLE ONLY rowmill.replicas
+    ADD CONSTRAINT replicas_pkey PRIMARY KEY (pipeline);
 ALTER TABLE ONLY rowmill.requests
     ADD CONSTRAINT requests_pipeline_id_key_key UNIQUE (pipeline_id, key);
 ALTER TABLE ONLY rowmill.requests
     ADD CONSTRAINT requests_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill.result_chunks
+    ADD CONSTRAINT result_chunks_pkey PRIMARY KEY (no);
 ALTER TABLE ONLY rowmill.sweeps
     ADD CONSTRAINT sweeps_pkey PRIMARY KEY (pipeline_id);
+ALTER TABLE ONLY rowmill.tokens
+    ADD CONSTRAINT tokens_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill.tokens
+    ADD CONSTRAINT tokens_sha256_key UNIQUE (sha256);
 ALTER TABLE ONLY rowmill.tries
     ADD CONSTRAINT tries_pkey PRIMARY KEY (no);
 ALTER TABLE ONLY rowmill.try_answers
@@ -1205,6 +1424,7 @@ CREATE INDEX named_lines_shared ON rowmill.named_lines USING btree (batch, custo
 CREATE INDEX queue_by_batch ON rowmill.queue USING btree (batch, no) WHERE (batch IS NOT NULL);
 CREATE INDEX queue_by_turn ON rowmill.queue USING btree (pipeline_id, not_before, no) WHERE (batch IS NULL);
 CREATE INDEX requests_of_demo ON rowmill.requests USING btree (pipeline_id, id) WHERE demo;
+CREATE INDEX result_chunks_in_order ON rowmill.result_chunks USING btree (pipeline_id, era, xid, no);
 CREATE INDEX tries_by_pipeline ON rowmill.tries USING btree (pipeline, no);
 CREATE INDEX try_answers_with_text ON rowmill.try_answers USING btree (asked_at) WHERE ((prompt IS NOT NULL) OR (answer IS NOT NULL));
 CREATE INDEX usage_by_hour ON rowmill.usage USING btree (hour);
@@ -1223,6 +1443,8 @@ ALTER TABLE ONLY rowmill.batches
     ADD CONSTRAINT batches_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id);
 ALTER TABLE ONLY rowmill.definitions
     ADD CONSTRAINT definitions_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
+ALTER TABLE ONLY rowmill.forgotten_rows
+    ADD CONSTRAINT forgotten_rows_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
 ALTER TABLE ONLY rowmill.pipeline_events
     ADD CONSTRAINT pipeline_events_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
 ALTER TABLE ONLY rowmill.refused_keys

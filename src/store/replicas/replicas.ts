@@ -34,7 +34,7 @@ import {
 export type { ReplicaShape };
 
 /** The same class as in `rowmill.push_rows`. */
-const PUSH_LOCK = 726_974;
+const PUSH_LOCK = 726_976;
 const LOCK_TIMEOUT_MS = 10_000;
 
 export interface Replica {
