@@ -1,8 +1,8 @@
 /** All routes of the service. The tests go through this list, and the OpenAPI description is made from it. */
 import { z } from "zod";
 import { describeRoutes, type RouteWords } from "./openapi.js";
-import { takePush } from "./push-route.js";
-import { giveResults, LIMIT_DEFAULT, LIMIT_MAX, WAIT_SECONDS_MAX } from "./results-route.js";
+import { takePush } from "./push/push-route.js";
+import { giveResults, LIMIT_DEFAULT, LIMIT_MAX, WAIT_SECONDS_MAX } from "./results/results-route.js";
 import { giveRow, removeRow } from "./row-routes.js";
 import type { Route } from "./routes.js";
 import { pushAnswer, pushBody, resultLine, rowAnswer } from "./schemas.js";

@@ -5,11 +5,11 @@ import type { Logger } from "pino";
 import type { Database } from "../postgres/database.js";
 import type { Scope, Token } from "../store/tokens/tokens.js";
 import type { RouteWords } from "./openapi.js";
-import type { LateCalls } from "./deadline.js";
-import type { KnownTokens } from "./repeated-push.js";
-import type { GatheredPushes } from "./gathered-pushes.js";
-import type { RefusedPushes } from "./refused-pushes.js";
-import type { ResultsWatch } from "./results-watch.js";
+import type { LateCalls } from "./push/deadline.js";
+import type { KnownTokens } from "./push/repeated-push.js";
+import type { GatheredPushes } from "./push/gathered-pushes.js";
+import type { RefusedPushes } from "./push/refused-pushes.js";
+import type { ResultsWatch } from "./results/results-watch.js";
 import type { Room } from "./room.js";
 import type { TokenMemory } from "./token-memory.js";
 

@@ -3,22 +3,22 @@
  * durable. A row that cannot be taken is refused alone, with its reason; a push that finds no room, with 429.
  */
 import { createHash } from "node:crypto";
-import { BodyRefused, type BodyRefusal } from "../http/body-refusal.js";
-import { problem } from "../http/problem.js";
-import { bodyLines, readBytes } from "../http/read-body.js";
-import { cutRows, textProblem } from "../model/json/json-rows.js";
-import { isJsonObject } from "../model/json/json-scan.js";
-import { JSON_DEPTH_MAX } from "../model/json/json-values.js";
-import { DatabaseError } from "../postgres/database.js";
-import * as pushes from "../store/replicas/pushes.js";
-import type { Digest, Pushed } from "../store/replicas/pushes.js";
-import * as replicas from "../store/replicas/replicas.js";
-import * as tokens from "../store/tokens/tokens.js";
-import type { Token } from "../store/tokens/tokens.js";
-import { RETRY_AFTER_SECONDS, unknownPipeline } from "./refusals.js";
+import { BodyRefused, type BodyRefusal } from "../../http/body-refusal.js";
+import { problem } from "../../http/problem.js";
+import { bodyLines, readBytes } from "../../http/read-body.js";
+import { cutRows, textProblem } from "../../model/json/json-rows.js";
+import { isJsonObject } from "../../model/json/json-scan.js";
+import { JSON_DEPTH_MAX } from "../../model/json/json-values.js";
+import { DatabaseError } from "../../postgres/database.js";
+import * as pushes from "../../store/replicas/pushes.js";
+import type { Digest, Pushed } from "../../store/replicas/pushes.js";
+import * as replicas from "../../store/replicas/replicas.js";
+import * as tokens from "../../store/tokens/tokens.js";
+import type { Token } from "../../store/tokens/tokens.js";
+import { RETRY_AFTER_SECONDS, unknownPipeline } from "../refusals.js";
 import { GATHERED_BYTES_MAX, GATHERED_ROWS_MAX } from "./gathered-pushes.js";
-import { revoked } from "./access.js";
-import type { Call, Desk } from "./routes.js";
+import { revoked } from "../access.js";
+import type { Call, Desk } from "../routes.js";
 import { added, CHUNK_BYTES, CHUNK_ROWS, chunksOf, retrying, storeGood, type SentRow } from "./store-rows.js";
 
 /** Of a body that is not sent as lines. */

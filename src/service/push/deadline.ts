@@ -2,7 +2,7 @@
  * Answers in time whatever the database does, for callers that give up after 5 seconds and then fail their user's
  * INSERT. The work continues and may still succeed; how much of it runs on without its caller is bounded.
  */
-import { problem } from "../http/problem.js";
+import { problem } from "../../http/problem.js";
 
 /** Callers such as http_post give up after 5 seconds, their connection included. */
 const ANSWER_MS_MAX = 3_500;

@@ -3,10 +3,10 @@
  * sends a thousand of them, while its user's INSERT waits. The body of a token that was valid a moment ago is read
  * first; then one statement looks up both the token and the digest. Anything else goes the ordinary way.
  */
-import { malformed } from "../http/body-refusal.js";
-import * as pushes from "../store/replicas/pushes.js";
+import { malformed } from "../../http/body-refusal.js";
+import * as pushes from "../../store/replicas/pushes.js";
 import { DIGEST_BYTES_MIN, refuseBody, sha256Of, unchanged } from "./push-route.js";
-import type { Call, Desk } from "./routes.js";
+import type { Call, Desk } from "../routes.js";
 
 const KNOWN_MS = 60_000;
 const KNOWN_MAX = 1_000;

@@ -1,8 +1,8 @@
 /** Collects what was refused and writes it every few seconds, so that a flood of bad calls costs little. */
 import type { Logger } from "pino";
-import type { Database } from "../postgres/database.js";
-import * as refusals from "../store/replicas/refused-pushes.js";
-import type { RefusedPush } from "../store/replicas/refused-pushes.js";
+import type { Database } from "../../postgres/database.js";
+import * as refusals from "../../store/replicas/refused-pushes.js";
+import type { RefusedPush } from "../../store/replicas/refused-pushes.js";
 
 const WRITE_EVERY_MS = 2_000;
 /** Pipelines times reasons that are held between two writes; further ones are counted as others. */

@@ -4,18 +4,18 @@
  * fails between. Pages are small and read when the caller has taken the one before.
  */
 import { setTimeout as pause } from "node:timers/promises";
-import { problem } from "../http/problem.js";
-import * as results from "../store/requests/results.js";
-import type { ListedResult, Position } from "../store/requests/results.js";
-import * as tokens from "../store/tokens/tokens.js";
-import type { Token } from "../store/tokens/tokens.js";
-import { readAnswers, type StoredAnswer } from "../targets/table/read-answers.js";
-import { jsonObject } from "./json-text.js";
-import { pushedPipeline, type PushedPipeline } from "./pushed-pipeline.js";
-import { revoked } from "./access.js";
-import { reading } from "./reading.js";
-import { tooBusy, tooManyCalls, unknownPipeline } from "./refusals.js";
-import type { Call, Desk } from "./routes.js";
+import { problem } from "../../http/problem.js";
+import * as results from "../../store/requests/results.js";
+import type { ListedResult, Position } from "../../store/requests/results.js";
+import * as tokens from "../../store/tokens/tokens.js";
+import type { Token } from "../../store/tokens/tokens.js";
+import { readAnswers, type StoredAnswer } from "../../targets/table/read-answers.js";
+import { jsonObject } from "../json-text.js";
+import { pushedPipeline, type PushedPipeline } from "../pushed-pipeline.js";
+import { revoked } from "../access.js";
+import { reading } from "../reading.js";
+import { tooBusy, tooManyCalls, unknownPipeline } from "../refusals.js";
+import type { Call, Desk } from "../routes.js";
 
 export const LIMIT_DEFAULT = 1_000;
 export const LIMIT_MAX = 10_000;

@@ -1,7 +1,7 @@
 /** Wakes calls that wait for results: one look at the database for all that wait for a pipeline. */
 import type { Logger } from "pino";
-import { DatabaseError, type Database } from "../postgres/database.js";
-import * as results from "../store/requests/results.js";
+import { DatabaseError, type Database } from "../../postgres/database.js";
+import * as results from "../../store/requests/results.js";
 
 const LOOK_EVERY_MS = 500;
 

@@ -1,7 +1,7 @@
 /** Rows on their way into the database: those that it could not take are refused here, the others go on. */
-import { isConflict } from "../postgres/database.js";
-import * as pushes from "../store/replicas/pushes.js";
-import type { Pushed, RowProblem } from "../store/replicas/pushes.js";
+import { isConflict } from "../../postgres/database.js";
+import * as pushes from "../../store/replicas/pushes.js";
+import type { Pushed, RowProblem } from "../../store/replicas/pushes.js";
 
 /** Rows that go to the database in one statement. */
 export const CHUNK_ROWS = 2_000;

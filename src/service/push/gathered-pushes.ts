@@ -3,10 +3,10 @@
  * costs, it costs once for all of them. Nothing is held back in order to gather more. A push is answered after the
  * commit, and fails with the transaction, so a crash loses nothing that was acknowledged.
  */
-import { isDataError, type Database } from "../postgres/database.js";
-import * as pushes from "../store/replicas/pushes.js";
-import type { Pushed } from "../store/replicas/pushes.js";
-import { Room } from "./room.js";
+import { isDataError, type Database } from "../../postgres/database.js";
+import * as pushes from "../../store/replicas/pushes.js";
+import type { Pushed } from "../../store/replicas/pushes.js";
+import { Room } from "../room.js";
 import { CHUNK_BYTES, CHUNK_ROWS, retrying } from "./store-rows.js";
 
 /** A larger one gains nothing, and would hold the others up. */
