@@ -372,6 +372,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor --audit${unlessServer
   holds        2. an attempt without a line of its own shares that of an equal request of its batch, at no cost
   holds        2. sharing a line saved what the line cost
   holds        3. a succeeded request has exactly one accepted answer for its content
+  holds        3. every answer to a pushed row is among the results, and every result is of a request
   holds        5. one provider batch belongs to one batch
   holds        5. no batch of ours is taken for a second one
   holds        6. an ended batch reserves nothing
