@@ -71,6 +71,7 @@ describe("Commands while up runs", { timeout: 90_000 }, () => {
       workers: [{ host: expect.any(String), pid: up.child.pid, startedAt: expect.any(String), configChangedAt: null }],
       overdue: [],
       waits: [],
+      refusedPushes: [],
       providers: [expect.objectContaining({ name: "openai", paidTwice: "Nothing." })],
       pipelines: [
         {

@@ -183,6 +183,7 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
       workers: [],
       overdue: [],
       waits: [],
+      refusedPushes: [],
       providers: [],
     });
     for (const command of ["status", "flush", "sweep"]) {
@@ -208,7 +209,7 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
     const ended = await runCli(["status", "--json"], { cwd: project.folder, env });
     expect(ended).toMatchObject({
       status: 0,
-      stdout: '{"pipelines":[],"batches":[],"workers":[],"overdue":[],"waits":[],"providers":[]}\n',
+      stdout: '{"pipelines":[],"batches":[],"workers":[],"overdue":[],"waits":[],"refusedPushes":[],"providers":[]}\n',
     });
     expect((await runCli(["uninstall"], { cwd: project.folder, env })).status).toBe(0);
     const keyless = { cwd: project.folder, env: { ...env, OPENAI_API_KEY: undefined } };

@@ -143,7 +143,15 @@ describe("rowmill uninstall", { timeout: 90_000 }, () => {
     await insertFilms(project, 1, 100);
     const left = sql`select nspname from pg_namespace where nspname like 'rowmill%'`;
     expect(await project.database.rows(left)).toEqual([]);
-    const nothing = { pipelines: [], batches: [], workers: [], overdue: [], providers: [], waits: [] };
+    const nothing = {
+      pipelines: [],
+      batches: [],
+      workers: [],
+      overdue: [],
+      providers: [],
+      waits: [],
+      refusedPushes: [],
+    };
     expect(await project.status()).toEqual(nothing);
   });
 
