@@ -1,4 +1,5 @@
 import { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { pipeline as stream } from "node:stream/promises";
 import pg from "pg";
 import { from as copyFrom } from "pg-copy-streams";
@@ -15,6 +16,8 @@ import { movieAnswer, quick } from "../support/movies-pipeline.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 import { pythonServerMissingBecause, startPythonServer } from "../support/python-server.js";
 import { HTTP_POST, repair, statementTrigger, TUTORIAL_TABLE, tutorialSql } from "../support/tutorial-sql.js";
+
+const REMEMBERED_MS = 1_500;
 
 const movies = pipeline({
   source: push({ key: "imdb_id", columns: ["Description"] }),
@@ -163,6 +166,8 @@ function throughItsTrigger(kind: Parameters<typeof startProject>[0], serverUrl: 
     expect(posts).toEqual({ 200: 1 });
     expect(await project.rows(sql`select 1 from rowmill_data.movies`)).toHaveLength(1_000);
     await tokens.revoke(project.database, 1);
+    // A token is remembered for a second.
+    await sleep(REMEMBERED_MS);
     await inChunks(films(), 1);
     expect(posts).toEqual({ 200: 1, 401: 1 });
     expect((await client.query("select 1 from imdb_dataset")).rowCount).toBe(1_000);
