@@ -107,5 +107,6 @@ describeDatabases(
       await expect.poll(async () => (await post(other)).status, { timeout: 10_000 }).toBe(401);
     });
   },
-  bookKeepers,
+  // Behind a network that may fail, and beside other sessions, which the embedded database does not have.
+  bookKeepers.filter((kind) => kind !== "embedded"),
 );
