@@ -239,7 +239,8 @@ describeDatabases("Results over HTTP", (kind) => {
     await project.check();
   });
 
-  it.skipIf(kind === "embedded")("hold back what was accepted after an older transaction that is open", async () => {
+  it("hold back what was accepted after an older transaction that is open", async ({ skip }) => {
+    skip(kind === "embedded", "the embedded database has one transaction at a time");
     await pushRows(films(0, 3));
     await project.drain(worker);
     const [first, second, third] = await project.rows<{ id: string }>(sql`select id from rowmill.requests order by id`);
