@@ -52,7 +52,7 @@ export class Room {
     };
   }
 
-  /** In the order of their coming, so that a large one is not passed by small ones for ever. */
+  /** In the order of their coming, so that a large one is not passed by small ones forever. */
   #admit(): void {
     for (const waiter of this.#waiting) {
       if (waiter.amount > this.#free) return;

@@ -3,6 +3,7 @@
  * are those that `up` runs, only read from the catalogue here: nothing is locked, and the rights that the script asks
  * for count as granted. What only a run shows (a role that is refused after all) the script cannot know.
  */
+import { outsideRoles } from "../../postgres/outside-roles.js";
 import { readFile } from "node:fs/promises";
 import { RowmillError } from "../../model/errors.js";
 import { oneLine, safeSql } from "../../model/words/one-line.js";
@@ -217,7 +218,7 @@ function replicaStatements(look: Look, pipeline: PipelineConfig): Promise<readon
   return readOnly(look, async (tx) => {
     if (source.push === null || !(await isReplicaMissing(tx, pipeline))) return null;
     const shape = shapeOf(source, source.push);
-    const outside = await replicaTables.outsideRoles(tx);
+    const outside = await outsideRoles(tx);
     return [
       replicaTables.SCHEMA_STATEMENT,
       ...replicaTables.creationStatements(name, shape, outside),

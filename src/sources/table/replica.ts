@@ -1,4 +1,5 @@
 /** The table of pushed rows as a source: before it is there, and what may be wrong with it. Only reads. */
+import { outsideRoles } from "../../postgres/outside-roles.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import { problem, warning, type Finding } from "../../model/words/finding.js";
 import { REPLICA_SCHEMA, replicaTable } from "../../model/replica-name.js";
@@ -33,7 +34,7 @@ export async function isReplicaMissing(client: Reader, { name, source }: Pipelin
 }
 
 /**
- * Who else reads or writes the only copy of pushed rows. Nothing where nobody does.
+ * Who else reads or writes the only copy of pushed rows. Nothing where no one does.
  * @throws RowmillError where the schema is another role's
  */
 export async function diagnoseReplica(client: Reader, { name, source }: PipelineConfig): Promise<readonly Finding[]> {
@@ -50,7 +51,7 @@ export async function diagnoseReplica(client: Reader, { name, source }: Pipeline
     where c.oid = to_regclass(${replicaTable(name)})`);
   if (seen === null) return [];
   const statements = replicaTables
-    .protectionStatements(name, await replicaTables.outsideRoles(client))
+    .protectionStatements(name, await outsideRoles(client))
     .map((statement) => `${statement};`);
   const outside = seen.granted.filter((role) => ["public", "anon", "authenticated"].includes(role));
   const others = seen.granted.filter((role) => !outside.includes(role));

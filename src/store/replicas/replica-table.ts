@@ -13,15 +13,7 @@ export interface ReplicaShape {
   readonly expires: boolean;
 }
 
-/** Roles of hosted databases whose users come from the Internet. */
-const OUTSIDE_ROLES = ["anon", "authenticated"];
-
 export const SCHEMA_STATEMENT = `create schema if not exists ${REPLICA_SCHEMA}`;
-
-export function outsideRoles(client: Reader): Promise<string[]> {
-  return client.column<string>(sql`
-    select rolname from pg_catalog.pg_roles where rolname = any(${OUTSIDE_ROLES}::text[])`);
-}
 
 export function columnsOf({ key, columns }: ReplicaShape): string[] {
   return [...new Set([...key, ...columns])];
@@ -54,7 +46,7 @@ export function indexStatements(pipeline: string, { key, expires }: ReplicaShape
   return [`create index if not exists "${pipeline} pushed_at" on ${replicaTable(pipeline)} (${columns})`];
 }
 
-/** As for a private target: nobody else reads or writes. Repeatable. */
+/** As for a private target: no one else reads or writes. Repeatable. */
 export function protectionStatements(pipeline: string, outside: readonly string[]): string[] {
   const table = replicaTable(pipeline);
   return [

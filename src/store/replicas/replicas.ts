@@ -15,6 +15,7 @@ import {
   type Queryable,
   type Reader,
 } from "../../postgres/database.js";
+import { outsideRoles } from "../../postgres/outside-roles.js";
 import { isTrustedOwner } from "../ledger/ledger-owners.js";
 import {
   additionStatements,
@@ -25,7 +26,6 @@ import {
   indexStatements,
   lookAtTable,
   otherKey,
-  outsideRoles,
   protectionStatements,
   SCHEMA_STATEMENT,
   type ReplicaShape,

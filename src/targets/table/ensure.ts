@@ -3,6 +3,7 @@
  * absent. A table that we make is private unless the config says otherwise: row-level security, no grants (seen: under
  * Supabase's default privileges a new table in `public` was writable by `anon`).
  */
+import { outsideRoles } from "../../postgres/outside-roles.js";
 import type { AnswerColumn } from "../../model/answer/answer-columns.js";
 import { RowmillError } from "../../model/errors.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
@@ -15,7 +16,7 @@ import {
   type Relation,
   type SourceTable,
 } from "../../sources/table/inspection.js";
-import { DatabaseError, quoteIdentifier, raw, sql, type Database, type Reader } from "../../postgres/database.js";
+import { DatabaseError, quoteIdentifier, raw, type Database, type Reader } from "../../postgres/database.js";
 import { fault, pairsOf, refusalOf, type Fault, type Judged } from "./fault.js";
 import { faultsOf, nameFaults, structuralFaults } from "./judge.js";
 import { narrowingFaults } from "./narrowing-faults.js";
@@ -36,8 +37,6 @@ import { tryAnswers } from "./try-answers.js";
 /** While a change waits for its lock, readers of the table wait behind it. */
 const LOCK_TIMEOUT_MS = 2_000;
 const LOOK_MS_MAX = 6_000;
-/** Supabase's roles of the outside world: they get no rights on a new table. */
-const OUTSIDE_ROLES = ["anon", "authenticated"] as const;
 
 type TargetConfig = PipelineConfig["target"];
 
@@ -163,7 +162,7 @@ async function planTarget(client: Reader, wanted: Wanted): Promise<Planned> {
   const relation = await findTarget(client, config, source);
   if (relation === null) {
     const { schema, qualified } = await newTarget(client, config);
-    const roles = config.access === "private" ? await presentOutsideRoles(client) : [];
+    const roles = config.access === "private" ? await outsideRoles(client) : [];
     const statements = creationStatements({ access: config.access, source, wanted: columns, qualified, roles });
     const none = { exists: false, asks: false, judged: null, table: null, signature: null };
     return { qualified, schema, statements, faults: names, ...none };
@@ -339,8 +338,4 @@ function refuseSchema(config: TargetConfig, schema: string): void {
     "target_unsupported",
     `target.table: ${config.table} is in the schema ${schema}, which is ${owner}. Name a table of yours.`,
   );
-}
-
-function presentOutsideRoles(client: Reader): Promise<string[]> {
-  return client.column(sql`select rolname from pg_catalog.pg_roles where rolname = any(${[...OUTSIDE_ROLES]}::text[])`);
 }

@@ -40,7 +40,7 @@ export interface Creation {
   readonly source: SourceTable;
   readonly wanted: readonly WantedColumn[];
   readonly qualified: string;
-  /** Those of `OUTSIDE_ROLES` that exist here. */
+  /** As `outsideRoles` found them. */
   readonly roles: readonly string[];
 }
 
