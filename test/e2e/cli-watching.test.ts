@@ -100,7 +100,7 @@ describe("Watching", { timeout: 120_000 }, () => {
     await until("the batch at the provider", async () => (await batch())?.state === "running");
     expect(await batch()).toMatchObject({ cancelWanted: false });
     expect((await project.run("status")).stdout).toMatch(
-      /^films [0-9a-f]{8}: (?:validating|in_progress) at openai(?:, 0 of 3 done)?; sent (?:now|\d+ s ago)$/m,
+      /^films [0-9a-f]{8}: (?:validating|in_progress) at openai(?:, 0 of 3 done)?; sent (?:just now|\d+ s ago)$/m,
     );
     // Under a pause of the account, the provider is not asked to cancel it.
     await project.database.run(

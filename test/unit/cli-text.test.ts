@@ -12,7 +12,15 @@ import { renderStory } from "../../src/cli/commands/inspect/show.js";
 import { renderStatus, type StatusFacts } from "../../src/cli/reports/status-text.js";
 import { layOut, wrap } from "../../src/cli/screen/lay-out.js";
 import { renderTable, type TableColumn } from "../../src/cli/screen/lay-out.js";
-import { counted, fit, formatCount, formatWait, readEstimate } from "../../src/cli/screen/text.js";
+import {
+  counted,
+  fit,
+  formatAgo,
+  formatCount,
+  formatDuration,
+  formatWait,
+  readEstimate,
+} from "../../src/cli/screen/text.js";
 import { RowmillError } from "../../src/model/errors.js";
 import type { AttemptStory } from "../../src/store/ledger/overview.js";
 
@@ -65,6 +73,17 @@ describe("Texts", () => {
     [3 * 86_400_000, "3 d"],
   ])("say %i ms as %s", (ms, text) => {
     expect(formatWait(ms)).toBe(text);
+  });
+
+  it.each([
+    [0, "1 s", "just now"],
+    [499, "1 s", "just now"],
+    [999, "1 s", "just now"],
+    [2_400, "2 s", "2 s ago"],
+    [600_000, "10 min", "10 min ago"],
+  ])("shows %s ms that have passed as %s, and as %s", (ms, duration, ago) => {
+    expect(formatDuration(ms)).toBe(duration);
+    expect(formatAgo(ms)).toBe(ago);
   });
 
   it("count things", () => {

@@ -4,12 +4,10 @@ import { proseLine } from "../../model/words/one-line.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import type { BatchEnding, BatchProgress } from "../../store/batches/batch-progress.js";
 import type { BatchOverview } from "../../store/ledger/overview.js";
-import { counted, fit, formatCount, formatWait, shortId } from "../screen/text.js";
+import { counted, fit, formatAgo, formatCount, formatDuration, formatWait, shortId } from "../screen/text.js";
 import { sharingText } from "./sharing-text.js";
 
 const TROUBLE_CHARACTERS = 300;
-/** A shorter time would read as "now". */
-const TOOK_SHOWN_MS = 1_000;
 const REASON_CHARACTERS = 160;
 
 /** `412/1,000`: by the provider's own counts while it has the batch, then by the answers that were written. */
@@ -29,25 +27,25 @@ export function shownState(batch: Pick<BatchOverview, "state" | "cancelWanted" |
 
 /** `12 min/18 min`: how long it has been at the provider or in its state, and how long others usually took. */
 export function timeOf({ sentMs, sinceMs, usualMs }: BatchProgress): string {
-  const elapsed = formatWait(sentMs ?? sinceMs);
-  return usualMs === null || sentMs === null ? elapsed : `${elapsed}/${formatWait(usualMs)}`;
+  const elapsed = formatDuration(sentMs ?? sinceMs);
+  return usualMs === null || sentMs === null ? elapsed : `${elapsed}/${formatDuration(usualMs)}`;
 }
 
 /** What is awaited, and since when. */
 export function progressText(batch: BatchProgress): string {
   const { pipeline, id, state, sinceMs, sentMs, requests, ended, cancelMs } = batch;
-  const cancel = cancelMs === null ? "" : `canceling for ${formatWait(cancelMs)}; `;
+  const cancel = cancelMs === null ? "" : `canceling for ${formatDuration(cancelMs)}; `;
   const name = `${pipeline} ${shortId(id)}: ${cancel}`;
   if (state === "collecting")
     return (
-      `${name}writing the answers for ${formatWait(sinceMs)}, ` +
+      `${name}writing the answers for ${formatDuration(sinceMs)}, ` +
       `${formatCount(ended)} of ${formatCount(requests)} done`
     );
   if (state !== "running" || sentMs === null) {
     const next = cancelMs !== null ? "" : state === "planned" ? ", waits to be rendered" : ", waits to be sent";
-    return `${name}${state} for ${formatWait(sinceMs)}${next}`;
+    return `${name}${state} for ${formatDuration(sinceMs)}${next}`;
   }
-  return proseLine(`${name}${atProvider(batch)}; sent ${formatWait(sentMs)} ago${usually(batch)}`);
+  return proseLine(`${name}${atProvider(batch)}; sent ${formatAgo(sentMs)}${usually(batch)}`);
 }
 
 function atProvider({ provider, providerStatus, providerCounts }: BatchProgress): string {
@@ -60,7 +58,7 @@ function atProvider({ provider, providerStatus, providerCounts }: BatchProgress)
 }
 
 function usually({ usualMs }: BatchProgress): string {
-  return usualMs === null ? "" : `; others usually took ${formatWait(usualMs)}`;
+  return usualMs === null ? "" : `; others usually took ${formatDuration(usualMs)}`;
 }
 
 /** Null: its last turn did not fail. */
@@ -68,7 +66,7 @@ export function troubleText(batch: BatchProgress): string | null {
   const { pipeline, id, state, trouble, failures, nextLookMs } = batch;
   if (trouble === null) return null;
   const tries = failures > 1 ? `${formatCount(failures)} tries in a row failed` : "The last try failed";
-  const since = failures > 1 ? `, for ${formatWait(trouble.sinceMs)}` : "";
+  const since = failures > 1 ? `, for ${formatDuration(trouble.sinceMs)}` : "";
   const why = asSentence(fit(trouble.message, TROUBLE_CHARACTERS));
   const next = nextLookMs < 500 ? "The next try is due." : `Next try in ${formatWait(nextLookMs)}.`;
   return proseLine(`${pipeline} ${shortId(id)} is ${state}. ${tries}${since}: ${why} ${next}`);
@@ -91,7 +89,7 @@ export function endingText(ending: BatchEnding): string {
   const price = costNanoUsd === null ? "price unknown" : formatUsd(costNanoUsd);
   const paid = shared === null ? price : `${price} (${shared})`;
   const counts = `${counted(succeeded, "row")} succeeded, ${formatCount(failed)} failed${again}`;
-  const took = formatWait(Math.max(TOOK_SHOWN_MS, tookMs));
+  const took = formatDuration(tookMs);
   const sign = failed > 0 ? "✗" : isCanceled ? "!" : "✓";
   const how = isCanceled ? "was canceled" : "is done";
   return proseLine(`${sign} ${name} ${how}: ${counts}; ${paid}; took ${took}`);

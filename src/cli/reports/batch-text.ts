@@ -4,7 +4,7 @@ import { proseLine } from "../../model/words/one-line.js";
 import type { BatchStory, ListedBatch, LoggedEvent, OutcomeCount } from "../../store/batches/batch-list.js";
 import { renderTable, type TableColumn } from "../screen/lay-out.js";
 import type { Terminal } from "../screen/terminal.js";
-import { counted, formatCount, formatTime, formatWait, shortId } from "../screen/text.js";
+import { counted, formatCount, formatTime, formatDuration, shortId } from "../screen/text.js";
 import { sharingJson, sharingText } from "./sharing-text.js";
 
 type Style = Pick<Terminal, "columns" | "bold" | "ago">;
@@ -40,7 +40,7 @@ export function batchTable(batches: readonly ListedBatch[], style: Style): strin
     stateWords(batch),
     ...[batch.requests, doneOf(batch), batch.failed, batch.returned].map(formatCount),
     batch.submittedAt === null ? "" : (style.ago(batch.submittedAt) ?? formatTime(batch.submittedAt)),
-    batch.submittedAt === null ? "" : formatWait(Math.max(1_000, batch.elapsedMs)),
+    batch.submittedAt === null ? "" : formatDuration(batch.elapsedMs),
     moneyWords(batch),
     batch.providerBatchId ?? "",
   ]);

@@ -4,7 +4,7 @@
  */
 import { undecidedWords } from "../screen/changed-rows.js";
 import { layOut } from "../screen/lay-out.js";
-import { counted, fit, formatCount, formatWait, shortId } from "../screen/text.js";
+import { counted, fit, formatCount, formatDuration, formatWait, shortId } from "../screen/text.js";
 import { pauseCommand } from "../../model/words/pause-text.js";
 import { refusedPushText } from "../../model/words/refused-push-text.js";
 import { proseLine } from "../../model/words/one-line.js";
@@ -111,7 +111,7 @@ function problemsOf(facts: StatusFacts): Problem[] {
       if (trouble === null) return [];
       const { message, sinceMs } = trouble;
       const tries =
-        failures > 1 ? `failed ${counted(failures, "time")} in ${formatWait(sinceMs)}` : "the last try failed";
+        failures > 1 ? `failed ${counted(failures, "time")} in ${formatDuration(sinceMs)}` : "the last try failed";
       const text = `${pipeline} ${shortId(id)}: ${tries}: ${message}`;
       return [{ sign: "!", text, command: status }];
     }),

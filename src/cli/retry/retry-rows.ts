@@ -15,7 +15,7 @@ import type { Cli } from "../cli.js";
 import type { Left, Retried } from "../reports/retry-text.js";
 import { askYesNo } from "../screen/ask.js";
 import type { Terminal } from "../screen/terminal.js";
-import { counted, describeEstimate, formatCount, formatWait, percentOf } from "../screen/text.js";
+import { counted, describeEstimate, formatCount, formatDuration, percentOf } from "../screen/text.js";
 import type { WhichRowsOptions } from "../which-rows.js";
 
 export interface RetryOptions extends WhichRowsOptions {
@@ -143,7 +143,7 @@ async function keptProgress(
       all === null
         ? `${counted(written, "kept answer")} written`
         : `${formatCount(written)} of ${counted(all, "kept answer")} written, ${percentOf(written, all)}`;
-    terminal.live([`${config.name}: ${shown} in ${formatWait(performance.now() - startedAtMs)}`]);
+    terminal.live([`${config.name}: ${shown} in ${formatDuration(performance.now() - startedAtMs)}`]);
   };
 }
 

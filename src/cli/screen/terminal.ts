@@ -4,7 +4,7 @@
  * neither begin a line nor steer the terminal. Lines are broken at spaces, and signs shown, on a terminal only.
  */
 import { oneLine, proseLine } from "../../model/words/one-line.js";
-import { formatWait } from "./text.js";
+import { formatAgo } from "./text.js";
 import { invocationOf, layOut, spellCommands } from "./lay-out.js";
 import { openFullScreen, type FullScreen } from "./live/full-screen.js";
 import { openLiveBoard, withSpinner, type LiveLine } from "./live/live-board.js";
@@ -104,7 +104,7 @@ export function openTerminal(): Terminal {
     during: (label, work) => (terminal.drawsOver && !terminal.quiet ? withSpinner(board, label, work) : work()),
     bold: (text) => styled("bold", text),
     dim: (text) => styled("dim", text),
-    ago: (at) => (stdout.isTTY ? agoText(Date.now() - at.getTime()) : null),
+    ago: (at) => (stdout.isTTY ? formatAgo(Date.now() - at.getTime()) : null),
     hide: (secret) => {
       // Errors may have escaped it already.
       if (secret.length >= SECRET_CHARACTERS_MIN) secrets.add(secret).add(oneLine(secret)).add(proseLine(secret));
@@ -118,10 +118,6 @@ function fullScreenOn(stream: NodeJS.WriteStream, shown: (line: string) => strin
   if (!stream.isTTY || process.env["TERM"] === "dumb") return null;
   const screen = openFullScreen(stream);
   return { ...screen, show: (draw) => screen.show((size) => draw(size).map(shown)) };
-}
-
-function agoText(ms: number): string {
-  return ms < 1_000 ? "just now" : `${formatWait(ms)} ago`;
 }
 
 /** A note as a record: its sign is the level. */

@@ -38,11 +38,20 @@ export function percentOf(done: number, total: number): string {
   return total === 0 ? "0%" : `${Math.floor((100 * done) / total)}%`;
 }
 
-/** `now`, `12 s`, `4 min`, `23 h`: as exact as is useful. */
+/** What is still to wait: `now`, `12 s`, `4 min`, `23 h`. */
 export function formatWait(ms: number): string {
-  if (ms < 500) return "now";
+  return ms < 500 ? "now" : formatDuration(ms);
+}
+
+/** How long something took or has taken, as exact as is useful: `1 s` (at least), `12 s`, `4 min`, `23 h`. */
+export function formatDuration(ms: number): string {
   const unit = UNITS.find((candidate) => ms >= 2 * candidate.ms);
   return unit === undefined ? `${Math.max(1, Math.round(ms / 1_000))} s` : `${Math.round(ms / unit.ms)} ${unit.name}`;
+}
+
+/** `just now`, `12 s ago`. */
+export function formatAgo(ms: number): string {
+  return ms < 1_000 ? "just now" : `${formatDuration(ms)} ago`;
 }
 
 /** `2026-11-22 15:04:05 UTC` */

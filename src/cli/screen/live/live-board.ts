@@ -3,7 +3,7 @@
  * rows, all of which are drawn over; after `fg` they are left alone, because a shell has written below them.
  */
 import { stripVTControlCharacters } from "node:util";
-import { fit, formatWait } from "../text.js";
+import { fit, formatDuration } from "../text.js";
 
 const ROW_UP_AND_ERASED = "\u001b[1A\u001b[2K";
 const COLUMNS_DEFAULT = 80;
@@ -87,7 +87,7 @@ export async function withSpinner<T>(
   const timer = setInterval(() => {
     const ms = performance.now() - startedAtMs;
     if (ms < SHOWN_AFTER_MS) return;
-    const elapsed = ms < ELAPSED_FROM_MS ? "" : ` ${formatWait(ms)}`;
+    const elapsed = ms < ELAPSED_FROM_MS ? "" : ` ${formatDuration(ms)}`;
     board.show([`${FRAMES[frame++ % FRAMES.length] ?? ""} ${label} …${elapsed}`]);
   }, FRAME_MS);
   try {

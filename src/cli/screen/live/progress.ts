@@ -5,7 +5,7 @@ import type { Due } from "../../../store/ledger/due.js";
 import type { WorkerContext } from "../../../worker/context.js";
 import { pauseText } from "../../../model/words/pause-text.js";
 import type { Terminal } from "../terminal.js";
-import { counted, fit, formatCount, formatWait, pausedText, percentOf } from "../text.js";
+import { counted, fit, formatCount, formatDuration, formatWait, pausedText, percentOf } from "../text.js";
 
 /** Between two counts while something happens: in a log; on a terminal counting may take a third of the time. */
 const PLAIN_EVERY_MS = 5_000;
@@ -115,7 +115,7 @@ export class WorkProgress {
 
   #share({ waiting, batched, succeeded, failed }: PipelineOverview): string {
     const done = succeeded + failed;
-    const elapsed = formatWait(performance.now() - this.#startedAtMs);
+    const elapsed = formatDuration(performance.now() - this.#startedAtMs);
     return ` | ${percentOf(done, waiting + batched + done)} after ${elapsed}`;
   }
 
@@ -169,7 +169,7 @@ export class SweepProgress {
     this.#pipeline = pipeline;
     this.#rows = rows;
     if (!this.#terminal.drawsOver || this.#terminal.quiet) return;
-    const elapsed = formatWait(performance.now() - this.#startedAtMs);
+    const elapsed = formatDuration(performance.now() - this.#startedAtMs);
     this.#terminal.live([`${pipeline}: ${counted(rows, "row")} compared … ${elapsed}`]);
   };
 
