@@ -20,6 +20,7 @@ export type ErrorCode =
   | "provider_unreachable"
   | "provider_refused"
   | "provider_account"
+  | "connector_failed"
   | "spool_failed"
   | "not_found"
   | "refused"

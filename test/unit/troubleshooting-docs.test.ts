@@ -23,6 +23,7 @@ const everyCode: Readonly<Record<ErrorCode, true>> = {
   provider_unreachable: true,
   provider_refused: true,
   provider_account: true,
+  connector_failed: true,
   spool_failed: true,
   not_found: true,
   refused: true,

@@ -1,0 +1,111 @@
+/**
+ * What a system elsewhere must answer to give rows or to take answers. Rowmill's own connectors use nothing else, and
+ * `defineSource` and `defineTarget` take the same from you.
+ */
+import type { AnswerColumn } from "./answer/answer-columns.js";
+import { RowmillError, type RowmillErrorOptions } from "./errors.js";
+import type { Json } from "./pipeline.js";
+
+/** A column's value as a source gives it. Rowmill keeps its text: of a `Date` in ISO 8601, of a list or object as JSON. */
+export type Cell = string | number | bigint | boolean | null | undefined | Date | Uint8Array | object;
+
+/** Some rows of a pass over a source, which is written together with its place and mark. */
+export interface Page {
+  /** At most PAGE_ROWS_MAX, and PAGE_BYTES_MAX of text. */
+  readonly rows: readonly { readonly [column: string]: Cell }[];
+  /** Where this pass goes on after a crash. Left out: it begins again. */
+  readonly place?: Json;
+  /** Where the next reading of changes begins. The pass's last one counts, when the pass is complete. */
+  readonly mark?: Json;
+}
+
+export const PAGE_ROWS_MAX = 5_000;
+export const PAGE_BYTES_MAX = 16 * 1024 * 1024;
+
+export interface ReadOptions {
+  /** The mark of an earlier pass: only what has changed since. Null: all rows. */
+  readonly since: Json;
+  /** The place where this pass was cut off. Null: from its beginning. */
+  readonly place: Json;
+  /** Aborted at the end of `up`, and when a page takes longer than PAGE_MS_MAX. */
+  readonly signal: AbortSignal;
+}
+
+export const PAGE_MS_MAX = 120_000;
+
+/** Rows that are read from a system elsewhere. */
+export interface SourceConnector {
+  /** For display: "postgres", "custom". */
+  readonly name: string;
+  rows(options: ReadOptions): AsyncIterable<Page>;
+}
+
+/** What a target elsewhere is told of a row: its answer now, or that it has none any more. */
+export type Change<Cells = Readonly<Record<string, Json>>> =
+  | { readonly key: string; readonly fence: string; readonly cells: Cells; readonly model: string }
+  | { readonly key: string; readonly fence: string; readonly deleted: true };
+
+/** What became of each change, by its key. One that is named nowhere is tried again. */
+export interface Written {
+  readonly written: readonly string[];
+  /** The target holds a newer fence; `fence`: which, where it can say so. */
+  readonly stale: readonly { readonly key: string; readonly fence: string | null }[];
+  /** The row that would be written to has changed since it was read. */
+  readonly changed: readonly string[];
+  /** Locked by someone else: tried again soon, and not counted as a failure. */
+  readonly busy: readonly string[];
+  /** The target refuses this row; `reason` is for display. */
+  readonly failed: readonly { readonly key: string; readonly reason: string }[];
+}
+
+/**
+ * `onceInEffect`: no one reads an older answer after a newer one, and a repeated delivery changes nothing.
+ * `atLeastOnce`: the receiver may see a change more than once, and has the fence to tell.
+ */
+export type DeliveryPromise = "onceInEffect" | "atLeastOnce";
+
+export interface DeliveryOptions {
+  readonly pipeline: string;
+  /** The same for the same changes, also after a crash. */
+  readonly id: string;
+  readonly signal: AbortSignal;
+}
+
+/** Answers that are delivered to a system elsewhere. */
+export interface TargetConnector {
+  /** For display: "webhook", "postgres", "custom". */
+  readonly name: string;
+  readonly promise: DeliveryPromise;
+  /** Of one `write`. */
+  readonly most: { readonly changes: number; readonly bytes: number };
+  /**
+   * Before the first write of a process, and after a failure: makes or checks what is written to.
+   * @throws ConnectorError
+   */
+  prepare(of: {
+    readonly pipeline: string;
+    readonly fields: readonly AnswerColumn[];
+    readonly signal: AbortSignal;
+  }): Promise<void>;
+  /** @throws ConnectorError where nothing can be said of single rows */
+  write(changes: readonly Change[], options: DeliveryOptions): Promise<Written>;
+}
+
+/** Of a source or target as a whole. */
+export class ConnectorError extends RowmillError {
+  override readonly name = "ConnectorError";
+  /** `again`: it is down or busy. `stop`: only a person can help, so the pipeline pauses with the message. */
+  readonly kind: "again" | "stop";
+  /** When it may be tried again, as it asked. Null: it did not say. */
+  readonly retryAfterMs: number | null;
+
+  constructor(
+    kind: "again" | "stop",
+    message: string,
+    { retryAfterMs = null, ...options }: RowmillErrorOptions & { readonly retryAfterMs?: number | null } = {},
+  ) {
+    super("connector_failed", message, options);
+    this.kind = kind;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
