@@ -50,7 +50,7 @@ create table rowmill.pipelines (
   change_previous_hash text,
   -- Answered rows that the present definition would ask something else, as the last sweep counted. Null: not yet.
   change_rows bigint,
-  pause_kind text check (pause_kind in ('person', 'budget', 'account', 'provider', 'source', 'target', 'deployment', 'answers')),
+  pause_kind text check (pause_kind in ('person', 'budget', 'account', 'provider', 'source', 'target', 'deployment', 'answers', 'deletions')),
   pause_reason text,
   paused_at timestamptz,
   -- Answers of before do not count: a person said since then that it is worth another try. Null: all count.
@@ -604,7 +604,46 @@ create table rowmill.replicas (
   version_field text,
   -- Grows with each added column. Rows of an earlier one lack that column, and do not count.
   generation integer not null default 1,
+  -- Rowmill reads the rows from elsewhere itself, so no one may push any.
+  synced boolean not null default false,
   created_at timestamptz not null default now()
+);
+
+-- How far the reading of rows from elsewhere is. One worker at a time reads, under a lease; each page is committed with its place.
+create table rowmill.syncs (
+  pipeline text primary key references rowmill.replicas on delete cascade,
+  -- `reading`: a pass is under way. `deleting`: rows that are gone there are deleted here.
+  phase text not null default 'idle' check (phase in ('idle', 'reading', 'deleting')),
+  -- The present pass: over all rows, or over what has changed since `mark`.
+  is_full boolean not null default true,
+  place json,
+  rows bigint not null default 0,
+  began_at timestamptz,
+  -- Where the next reading of changes begins, and what the present pass would make of it. Null: only full passes.
+  mark json,
+  next_mark json,
+  -- Of the last completed pass over all rows. Rows of another generation are read again by the next one.
+  full_began_at timestamptz,
+  full_ended_at timestamptz,
+  full_rows bigint,
+  full_generation integer,
+  ended_at timestamptz,
+  -- Rows that the last two passes over all rows did not meet, to be deleted if nothing wrote them since `gone_before`.
+  gone bigint not null default 0,
+  gone_before timestamptz,
+  -- So many that a person has to agree.
+  held boolean not null default false,
+  -- Hour since 1970 → rows that were found gone, of the last day.
+  gone_by_hour jsonb not null default '{}',
+  next_at timestamptz not null default now(),
+  -- Why the last attempt failed, and since when attempts do.
+  trouble text,
+  trouble_since timestamptz,
+  failures integer not null default 0,
+  lease_token uuid,
+  lease_until timestamptz,
+  -- Someone asked for a pass over all rows.
+  full_wanted boolean not null default false
 );
 
 -- What may be pushed and read over HTTP, by the hash of a secret that is shown once.
@@ -673,7 +712,7 @@ return case
 -- and of those the last. They may come from several pushes: `pushes` has a number for each row, and each number gets a row of the result.
 -- `older`: rows that would have replaced a newer version. `problems`: [{"row": its place in the list from 0, "key", "reason"}, …], at most
 -- 100 a push. Fails as a whole for text that PostgreSQL cannot hold (\u0000).
-create function rowmill.push_rows(pipeline_name text, given json, pushes integer[])
+create function rowmill.push_rows(pipeline_name text, given json, pushes integer[], by_sync boolean default false)
 returns table (push integer, accepted integer, unchanged integer, older integer, refused integer, problems json)
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -691,7 +730,7 @@ declare
 begin
   -- Waits for `up` while it changes the table, and for a push that keeps its digest.
   perform pg_advisory_xact_lock_shared(726976, hashtext(pipeline_name));
-  select * into replica from rowmill.replicas r where r.pipeline = pipeline_name;
+  select * into replica from rowmill.replicas r where r.pipeline = pipeline_name and r.synced = by_sync;
   if not found then
     raise exception 'Rowmill takes no rows for %: no such pipeline, or its source is not push()', quote_literal(pipeline_name)
       using errcode = 'undefined_object';
@@ -802,7 +841,7 @@ begin
 end
 $$;
 
-revoke all on function rowmill.push_rows(text, json, integer[]) from public;
+revoke all on function rowmill.push_rows(text, json, integer[], boolean) from public;
 revoke all on function rowmill.push(text, jsonb) from public;
 revoke all on function rowmill.is_older(text, text) from public;
 

@@ -3,6 +3,7 @@
  * with any version. Importing it does nothing: no file, no network, no environment.
  */
 export { z } from "zod";
+export { defineSource } from "./config/define-source.js";
 export { defineConfig, json, pipeline, push } from "./config/spec.js";
 export { LINES, ProviderError } from "./model/provider/provider.js";
 export { openai, type OpenAIConfig } from "./providers/adapters.js";
@@ -29,6 +30,9 @@ export type {
   TargetSpec,
   WhenSpec,
 } from "./config/spec.js";
+export type { SourceRows, SyncedSource, SyncedSpec } from "./config/define-source.js";
+export { ConnectorError } from "./model/connector.js";
+export type { Cell, Change, Page, ReadOptions, SourceConnector, TargetConnector, Written } from "./model/connector.js";
 export type { Duration } from "./model/duration.js";
 export type { AnswerOutcome, ModelRequest, Question, Said, TokenUsage } from "./model/provider/outcome.js";
 export type { BudgetPeriod, Json } from "./model/pipeline.js";

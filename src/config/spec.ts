@@ -6,6 +6,7 @@
  * whatever the order of the properties.
  */
 import type { BudgetPeriod } from "../model/pipeline.js";
+import type { SyncedSource } from "./define-source.js";
 import type { Duration } from "../model/duration.js";
 import type { Provider } from "../model/provider/provider.js";
 import type { ProviderChoice } from "../model/provider/provider-choice.js";
@@ -201,8 +202,11 @@ export interface PipelineSpec<Column extends string, Key extends string, Schema 
    * Default: the one that your environment variables name.
    */
   readonly provider?: ProviderChoice | Provider;
-  /** Where rows come from: a table of the database, or `push({ … })` for rows that are sent to Rowmill. */
-  readonly source: SourceSpec<Column, Key> | PushSource<Column, Key>;
+  /**
+   * Where rows come from: a table of the database, `push({ … })` for rows that are sent to Rowmill, or
+   * `defineSource({ … })` for rows that Rowmill reads from elsewhere.
+   */
+  readonly source: SourceSpec<Column, Key> | PushSource<Column, Key> | SyncedSource<Column, Key>;
   /** Start a batch after this many rows, or after this long, whichever comes first. Default: 1000 rows, 10 minutes. */
   readonly when?: WhenSpec;
   /** How large one batch may be. Default: the provider's limits. */

@@ -6,21 +6,18 @@ import type { AnswerColumn } from "./answer/answer-columns.js";
 import { RowmillError, type RowmillErrorOptions } from "./errors.js";
 import type { Json } from "./pipeline.js";
 
-/** A column's value as a source gives it. Rowmill keeps its text: of a `Date` in ISO 8601, of a list or object as JSON. */
+/** As a source gives a column's value. Rowmill keeps its text: of a `Date` in ISO 8601, of a list or object as JSON. */
 export type Cell = string | number | bigint | boolean | null | undefined | Date | Uint8Array | object;
 
 /** Some rows of a pass over a source, which is written together with its place and mark. */
 export interface Page {
-  /** At most PAGE_ROWS_MAX, and PAGE_BYTES_MAX of text. */
+  /** All of a page is in memory at once: some thousand rows, and some MiB. */
   readonly rows: readonly { readonly [column: string]: Cell }[];
   /** Where this pass goes on after a crash. Left out: it begins again. */
   readonly place?: Json;
   /** Where the next reading of changes begins. The pass's last one counts, when the pass is complete. */
   readonly mark?: Json;
 }
-
-export const PAGE_ROWS_MAX = 5_000;
-export const PAGE_BYTES_MAX = 16 * 1024 * 1024;
 
 export interface ReadOptions {
   /** The mark of an earlier pass: only what has changed since. Null: all rows. */

@@ -1,5 +1,6 @@
 /** A pipeline as the rest of the program sees it: parsed, complete, defaults filled in by `config/`. */
 import type { z } from "zod";
+import type { SourceConnector } from "./connector.js";
 import type { HttpAddress } from "./http-address.js";
 import type { FreeJson } from "./json/free-json.js";
 import type { ProviderChoice } from "./provider/provider-choice.js";
@@ -20,6 +21,23 @@ export interface OwnPrice {
   readonly output: number;
 }
 
+export interface ReplicaConfig {
+  /** The field by which an older push loses to a newer one. Null: the last push wins. */
+  readonly version: string | null;
+  /** How long an answered row is kept after its last change. Null: forever. */
+  readonly keepMs: number | null;
+  /** Rowmill reads the rows itself. Null: they are pushed. */
+  readonly sync: SyncConfig | null;
+}
+
+export interface SyncConfig {
+  readonly connector: SourceConnector;
+  /** From the end of a pass until the next one. */
+  readonly everyMs: number;
+  /** Only a pass over all rows notices deleted ones. */
+  readonly fullEveryMs: number;
+}
+
 export interface PipelineConfig {
   readonly name: string;
   readonly provider: ProviderChoice;
@@ -35,13 +53,8 @@ export interface PipelineConfig {
     readonly existing: "include" | "skip";
     /** What to do with the answer to a deleted row. */
     readonly onGone: "drop" | "keepAnswer";
-    /** Rows are pushed, and `table` is Rowmill's copy of them. Null: `table` is the user's own. */
-    readonly push: {
-      /** The field by which an older push loses to a newer one. Null: the last push wins. */
-      readonly version: string | null;
-      /** How long an answered row is kept after its last change. Null: forever. */
-      readonly keepMs: number | null;
-    } | null;
+    /** `table` is Rowmill's copy of rows that come from elsewhere. Null: it is the user's own. */
+    readonly replica: ReplicaConfig | null;
   };
   readonly when: { readonly rows: number; readonly maxWaitMs: number };
   /** Null: the provider's own limits only. */

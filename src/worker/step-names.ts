@@ -11,6 +11,13 @@ export const STEP_NAMES = {
   "sweep.chunk": "a chunk of the source or the ledger is compared, and the sweep's position written: one transaction",
   "sweep.demo": "provider: whether it is the demo model, where that model answered rows",
 
+  "sync.begin": "the lease of a source elsewhere is taken, and a pass begins or goes on: one transaction",
+  "sync.read": "elsewhere: the next rows are read",
+  "sync.write": "these rows are written to Rowmill's copy, with the pass's place: one transaction",
+  "sync.end": "a pass is complete, and the rows that it did not meet are noted: one transaction",
+  "sync.delete": "some rows that are gone elsewhere are deleted here: one transaction",
+  "sync.fail": "why a source elsewhere could not be read is written, and when the next attempt is",
+
   "plan.sample": "some waiting rows are read, to estimate what a request may need",
   "plan.estimate": "the estimate of a definition is written",
   "plan.approve": "a cheap definition is approved, or the approval for a local server is withdrawn",

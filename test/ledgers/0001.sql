@@ -140,7 +140,7 @@ begin
   end if;
 end
 $$;
-CREATE FUNCTION rowmill.push_rows(pipeline_name text, given json, pushes integer[]) RETURNS TABLE(push integer, accepted integer, unchanged integer, older integer, refused integer, problems json)
+CREATE FUNCTION rowmill.push_rows(pipeline_name text, given json, pushes integer[], by_sync boolean DEFAULT false) RETURNS TABLE(push integer, accepted integer, unchanged integer, older integer, refused integer, problems json)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -157,7 +157,7 @@ declare
 begin
   -- Waits for `up` while it changes the table, and for a push that keeps its digest.
   perform pg_advisory_xact_lock_shared(726976, hashtext(pipeline_name));
-  select * into replica from rowmill.replicas r where r.pipeline = pipeline_name;
+  select * into replica from rowmill.replicas r where r.pipeline = pipeline_name and r.synced = by_sync;
   if not found then
     raise exception 'Rowmill takes no rows for %: no such pipeline, or its source is not push()', quote_literal(pipeline_name)
       using errcode = 'undefined_object';
@@ -726,7 +726,7 @@ CREATE TABLE rowmill.pipelines (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT pause_has_reason CHECK ((((pause_kind IS NULL) = (pause_reason IS NULL)) AND ((pause_kind IS NULL) = (paused_at IS NULL)))),
     CONSTRAINT pipelines_change_decision_check CHECK ((change_decision = ANY (ARRAY['undecided'::text, 'reask'::text, 'newOnly'::text, 'keep'::text]))),
-    CONSTRAINT pipelines_pause_kind_check CHECK ((pause_kind = ANY (ARRAY['person'::text, 'budget'::text, 'account'::text, 'provider'::text, 'source'::text, 'target'::text, 'deployment'::text, 'answers'::text])))
+    CONSTRAINT pipelines_pause_kind_check CHECK ((pause_kind = ANY (ARRAY['person'::text, 'budget'::text, 'account'::text, 'provider'::text, 'source'::text, 'target'::text, 'deployment'::text, 'answers'::text, 'deletions'::text])))
 );
 CREATE TABLE rowmill.usage (
     pipeline_id integer NOT NULL,
@@ -1051,6 +1051,7 @@ CREATE TABLE rowmill.replicas (
     columns text[] NOT NULL,
     version_field text,
     generation integer DEFAULT 1 NOT NULL,
+    synced boolean DEFAULT false NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT replicas_key_check CHECK ((cardinality(key) > 0))
 );
@@ -1079,6 +1080,33 @@ ALTER TABLE rowmill.result_chunks ALTER COLUMN no ADD GENERATED ALWAYS AS IDENTI
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
+);
+CREATE TABLE rowmill.syncs (
+    pipeline text NOT NULL,
+    phase text DEFAULT 'idle'::text NOT NULL,
+    is_full boolean DEFAULT true NOT NULL,
+    place json,
+    rows bigint DEFAULT 0 NOT NULL,
+    began_at timestamp with time zone,
+    mark json,
+    next_mark json,
+    full_began_at timestamp with time zone,
+    full_ended_at timestamp with time zone,
+    full_rows bigint,
+    full_generation integer,
+    ended_at timestamp with time zone,
+    gone bigint DEFAULT 0 NOT NULL,
+    gone_before timestamp with time zone,
+    held boolean DEFAULT false NOT NULL,
+    gone_by_hour jsonb DEFAULT '{}'::jsonb NOT NULL,
+    next_at timestamp with time zone DEFAULT now() NOT NULL,
+    trouble text,
+    trouble_since timestamp with time zone,
+    failures integer DEFAULT 0 NOT NULL,
+    lease_token uuid,
+    lease_until timestamp with time zone,
+    full_wanted boolean DEFAULT false NOT NULL,
+    CONSTRAINT syncs_phase_check CHECK ((phase = ANY (ARRAY['idle'::text, 'reading'::text, 'deleting'::text])))
 );
 CREATE TABLE rowmill.tokens (
     id integer NOT NULL,
@@ -1228,10 +1256,10 @@ ALTER TABLE rowmill_worker._private_tasks ALTER COLUMN id ADD GENERATED ALWAYS A
     NO MAXVALUE
     CACHE 1
 );
-INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-27 09:51:01.105953+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-27 09:51:01.105953+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-27 09:51:01.105953+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-27 09:51:02.752746+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-27 12:01:03.279313+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-27 12:01:03.279313+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-27 12:01:03.279313+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-27 12:01:04.672167+00', 'gpt-4o-mini', 1);
 INSERT INTO public.notes VALUES (1, 'A war film.');
 INSERT INTO public.notes VALUES (2, 'A love story.');
 INSERT INTO public.notes VALUES (3, 'Odd at first. [[demo:mismatch-once]]');
@@ -1240,74 +1268,74 @@ INSERT INTO public.notes VALUES (6, 'A comedy.');
 INSERT INTO public.notes VALUES (7, 'A ghost story.');
 INSERT INTO public.notes VALUES (8, 'A western.');
 INSERT INTO public.notes VALUES (9, 'A fairy tale.');
-INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-27 09:51:01.105953+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-27 09:51:01.105953+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-27 09:51:01.105953+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-27 09:51:01.105953+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-27 09:51:01.105953+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-27 09:51:02.752746+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, '437daeaf-2079-46b2-ba8d-97af87bac890', NULL, 'planned', 'flush', NULL, '2026-11-27 09:50:59.069484+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, '437daeaf-2079-46b2-ba8d-97af87bac890', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-27 09:50:59.473459+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, '437daeaf-2079-46b2-ba8d-97af87bac890', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 09:50:59.733194+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, '437daeaf-2079-46b2-ba8d-97af87bac890', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 09:50:59.801944+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, '437daeaf-2079-46b2-ba8d-97af87bac890', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 09:51:01.076913+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, '437daeaf-2079-46b2-ba8d-97af87bac890', 'collecting', 'settled', 'the results name every request', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-27 09:51:01.19156+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '30c489cc-41ad-46be-886c-7cfecb0708f4', NULL, 'planned', 'flush', NULL, '2026-11-27 09:51:01.302846+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'planned', 'uploading', '1 lines, 455 bytes', NULL, '2026-11-27 09:51:01.426619+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 09:51:01.591699+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 09:51:01.618281+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 09:51:02.736781+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'collecting', 'settled', 'the results name every request', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-27 09:51:02.772075+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, '896bb18b-9137-42b0-8591-8dc8eae64123', NULL, 'planned', 'threshold', NULL, '2026-11-27 09:51:08.459105+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, '896bb18b-9137-42b0-8591-8dc8eae64123', 'planned', 'uploading', '2 lines, 859 bytes', NULL, '2026-11-27 09:51:08.554839+00');
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('437daeaf-2079-46b2-ba8d-97af87bac890', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40845/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 0, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '93b9b63c-458c-4df6-aa62-7d63e114fa54', NULL, false, false, '{"refs": {"error": "file-0f652301d2ea57edb4c33e22ab6e4f8b", "input": "file-26f94ae459935cb73d617cb975604d65", "output": "file-15522dbfb2c5fcf51f01e1a3d592d1e8"}, "staged": "file-26f94ae459935cb73d617cb975604d65", "baseline": null, "intendedAt": 1795773059.766586}', NULL, 1, false, 'batch_2981af992650aaebb185ea260aee0faf', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, '2026-11-27 09:51:03.708573+00', NULL, '1af63546-eb87-48fc-8060-b0c2cf2f4b98', '2026-11-27 09:51:21.203177+00', '6ce6e720-f497-485e-a55a-988efa695332', '2026-11-27 09:51:01.042485+00', 0, 0, NULL, NULL, 24, '2026-11-27 09:50:59.069484+00', '2026-11-27 09:50:59.801944+00', '2026-11-27 09:51:01.076913+00', '2026-11-27 09:51:01.19156+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0, NULL, NULL, false, NULL, 78750, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('30c489cc-41ad-46be-886c-7cfecb0708f4', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40845/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 0, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '93b9b63c-458c-4df6-aa62-7d63e114fa54', NULL, false, false, '{"refs": {"error": null, "input": "file-c71e207a7c417e89976c0b325e59a8cb", "output": "file-d59606f2ac432dae234e031d1091de51"}, "staged": "file-c71e207a7c417e89976c0b325e59a8cb", "baseline": null, "intendedAt": 1795773061.602331}', NULL, 1, false, 'batch_66bfef2699906c2dba5b04f24cc36792', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, '2026-11-27 09:51:03.752463+00', NULL, '95a6391c-e9cd-444a-97df-909b8f61c56e', '2026-11-27 09:51:22.793748+00', '6ce6e720-f497-485e-a55a-988efa695332', '2026-11-27 09:51:02.710601+00', 0, 0, NULL, NULL, 24, '2026-11-27 09:51:01.302846+00', '2026-11-27 09:51:01.618281+00', '2026-11-27 09:51:02.736781+00', '2026-11-27 09:51:02.772075+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0, NULL, NULL, false, NULL, 6150, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('896bb18b-9137-42b0-8591-8dc8eae64123', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40845/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 32, 2, 2, 0, 859, '8e2e8fa2919a0b05a0f85217f5445f67d398bf9733b01297319361d1c1fc8d36', 33450, 190, '21a8fea7-6fd9-4d2f-be7f-38a66c2bf2cf', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 09:51:26.064515+00', 0, 2, 'could not list batches: no reply from http://127.0.0.1:40845/v1 (ECONNREFUSED)', '2026-11-27 09:51:12.027698+00', 24, '2026-11-27 09:51:08.459105+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, false, NULL, 12000, 0);
+INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-27 12:01:03.279313+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-27 12:01:03.279313+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-27 12:01:03.279313+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-27 12:01:03.279313+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-27 12:01:03.279313+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-27 12:01:04.672167+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, '46513761-2b72-4ada-9179-77135c8e3d41', NULL, 'planned', 'flush', NULL, '2026-11-27 12:01:01.646231+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, '46513761-2b72-4ada-9179-77135c8e3d41', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-27 12:01:01.936888+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, '46513761-2b72-4ada-9179-77135c8e3d41', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 12:01:02.002641+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, '46513761-2b72-4ada-9179-77135c8e3d41', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 12:01:02.03427+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, '46513761-2b72-4ada-9179-77135c8e3d41', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 12:01:03.246347+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, '46513761-2b72-4ada-9179-77135c8e3d41', 'collecting', 'settled', 'the results name every request', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-27 12:01:03.347953+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, 'ea917a1d-e5e6-4dee-92a6-95ef9a20e570', NULL, 'planned', 'flush', NULL, '2026-11-27 12:01:03.433636+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, 'ea917a1d-e5e6-4dee-92a6-95ef9a20e570', 'planned', 'uploading', '1 lines, 455 bytes', NULL, '2026-11-27 12:01:03.484744+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, 'ea917a1d-e5e6-4dee-92a6-95ef9a20e570', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 12:01:03.519236+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, 'ea917a1d-e5e6-4dee-92a6-95ef9a20e570', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 12:01:03.533386+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, 'ea917a1d-e5e6-4dee-92a6-95ef9a20e570', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 12:01:04.657518+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, 'ea917a1d-e5e6-4dee-92a6-95ef9a20e570', 'collecting', 'settled', 'the results name every request', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-27 12:01:04.685875+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, '08aa799a-48e3-4449-9a82-0e750583e337', NULL, 'planned', 'threshold', NULL, '2026-11-27 12:01:09.431424+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, '08aa799a-48e3-4449-9a82-0e750583e337', 'planned', 'uploading', '2 lines, 859 bytes', NULL, '2026-11-27 12:01:09.494539+00');
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('46513761-2b72-4ada-9179-77135c8e3d41', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:36213/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 0, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, 'de77f934-a2df-499d-8c86-5b527e349709', NULL, false, false, '{"refs": {"error": "file-62d77cd7ddfeab631cdbcdfe557dd931", "input": "file-ecaebf3af5bbb8cea3ecbcf44b33d326", "output": "file-7c6609c16b789e63df46a8b43d66305f"}, "staged": "file-ecaebf3af5bbb8cea3ecbcf44b33d326", "baseline": null, "intendedAt": 1795780862.018897}', NULL, 1, false, 'batch_dad928ef4fe91376fe73fccbfab8be9d', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, '2026-11-27 12:01:05.694487+00', NULL, 'c0dfff4b-0294-416b-8adc-944f8a10cda3', '2026-11-27 12:01:23.35377+00', '87faf827-13ec-40e6-bcb2-91a867bf8aa6', '2026-11-27 12:01:03.22083+00', 0, 0, NULL, NULL, 24, '2026-11-27 12:01:01.646231+00', '2026-11-27 12:01:02.03427+00', '2026-11-27 12:01:03.246347+00', '2026-11-27 12:01:03.347953+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0, NULL, NULL, false, NULL, 78750, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('ea917a1d-e5e6-4dee-92a6-95ef9a20e570', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:36213/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 0, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, 'de77f934-a2df-499d-8c86-5b527e349709', NULL, false, false, '{"refs": {"error": null, "input": "file-c00430443114d0f1851b2717beb94bcb", "output": "file-012d6876375ee702f7f861c17491ea41"}, "staged": "file-c00430443114d0f1851b2717beb94bcb", "baseline": null, "intendedAt": 1795780863.526290}', NULL, 1, false, 'batch_58b737acb5c412d1f0166f2fbcbf732b', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, '2026-11-27 12:01:05.710288+00', NULL, '56390573-1a54-45f7-8394-395a1a6f596d', '2026-11-27 12:01:24.688916+00', '87faf827-13ec-40e6-bcb2-91a867bf8aa6', '2026-11-27 12:01:04.641471+00', 0, 0, NULL, NULL, 24, '2026-11-27 12:01:03.433636+00', '2026-11-27 12:01:03.533386+00', '2026-11-27 12:01:04.657518+00', '2026-11-27 12:01:04.685875+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0, NULL, NULL, false, NULL, 6150, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('08aa799a-48e3-4449-9a82-0e750583e337', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:36213/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 32, 2, 2, 0, 859, '8e2e8fa2919a0b05a0f85217f5445f67d398bf9733b01297319361d1c1fc8d36', 33450, 190, 'ead8d752-ac4a-433d-a2d5-3b9d41179c5a', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 12:01:26.255231+00', 0, 2, 'could not list batches: no reply from http://127.0.0.1:36213/v1 (ECONNREFUSED)', '2026-11-27 12:01:13.250685+00', 24, '2026-11-27 12:01:09.431424+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, false, NULL, 12000, 0);
 INSERT INTO rowmill.counts VALUES (1, 2, 2, 3, 1, 0, 1);
-INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', 1, NULL, '2026-11-27 09:50:56.993833+00', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "endpoint": "/v1/chat/completions", "provider": "openai", "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}');
-INSERT INTO rowmill.deployment VALUES (true, 'f6adfef4-dcb9-40f3-8695-70cbce38df32', '7712786538445884299', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, '2026-11-27 09:50:56.671731+00');
+INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', 1, NULL, '2026-11-27 12:01:01.21348+00', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "endpoint": "/v1/chat/completions", "provider": "openai", "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}');
+INSERT INTO rowmill.deployment VALUES (true, '500e8bea-52b1-47d9-8ee0-145007e84fd6', '7712820062114939315', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, '2026-11-27 12:01:01.03655+00');
 INSERT INTO rowmill.lines VALUES (3, 0, 1, '{6,7}');
-INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '5423951372a82642698ae6f8e5645a25074ab89facfdf1ab1954a981ec17e1e9', '2026-11-27 09:50:56.671731+00');
+INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '268ec6735efa2ddda6bf616e24880d70117c558d8105fa3d440f6b2488954228', '2026-11-27 12:01:01.03655+00');
 INSERT INTO rowmill.output_sizes VALUES ('notes', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 6.6, 8);
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-27 09:50:56.993833+00');
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-27 09:50:57.738837+00');
-INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:40845/v1||', '{"rows": 5, "tries": 3, "arrived": 0, "capNanoUsd": 563625, "inputTokens": 270, "liveNanoUsd": 157500, "outputTokens": 195, "likelyNanoUsd": 78750, "answersCounted": 0}', 0, 0, '"public"."notes"', 16384, 'c8d5e3a1fce7f25443b99f5d48404fa7', '763:763:', 'note_answers', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 09:50:56.993833+00');
-INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-27 09:51:18.142859+00', '2026-11-27 09:51:18.142859+00', DEFAULT, '{8,9}');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-27 09:51:18.142859+00', '2026-11-27 09:51:18.142859+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-27 09:51:18.142859+00', '2026-11-27 09:51:18.142859+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:01.105953+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:01.105953+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:01.121234+00', NULL, 1, 1, 1, NULL, NULL, 0, 0, 'failed', NULL, true, false, false, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:02.752746+00', NULL, 1, 2, 2, 2, NULL, 1, 0, 'succeeded', NULL, true, false, false, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:04.454225+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'gone', 'succeeded', true, false, false, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-27 09:51:04.454225+00', '2026-11-27 09:51:08.521327+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-27 09:51:04.454225+00', '2026-11-27 09:51:08.521327+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
-INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-27 09:50:57.067193+00', '2026-11-27 09:50:57.111297+00');
-INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-27 09:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0, 0);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:437daeaf-2079-46b2-ba8d-97af87bac890', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:30c489cc-41ad-46be-886c-7cfecb0708f4', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:896bb18b-9137-42b0-8591-8dc8eae64123', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "896bb18b-9137-42b0-8591-8dc8eae64123"}', 0, '2026-11-27 09:51:26.097139+00', 0, 25, NULL, '2026-11-27 09:51:08.459105+00', '2026-11-27 09:51:25.749101+00', 'batch:896bb18b-9137-42b0-8591-8dc8eae64123', NULL, NULL, 2, NULL, DEFAULT);
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-27 12:01:01.21348+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-27 12:01:01.52464+00');
+INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:36213/v1||', '{"rows": 5, "tries": 3, "arrived": 0, "capNanoUsd": 563625, "inputTokens": 270, "liveNanoUsd": 157500, "outputTokens": 195, "likelyNanoUsd": 78750, "answersCounted": 0}', 0, 0, '"public"."notes"', 16384, 'ca412913acfae7b8a923eb94a8699faf', '763:763:', 'note_answers', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 12:01:01.21348+00');
+INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-27 12:01:17.487401+00', '2026-11-27 12:01:17.487401+00', DEFAULT, '{8,9}');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-27 12:01:17.487401+00', '2026-11-27 12:01:17.487401+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-27 12:01:17.487401+00', '2026-11-27 12:01:17.487401+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-27 12:01:01.255243+00', '2026-11-27 12:01:03.279313+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-27 12:01:01.255243+00', '2026-11-27 12:01:03.279313+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-27 12:01:01.255243+00', '2026-11-27 12:01:03.295351+00', NULL, 1, 1, 1, NULL, NULL, 0, 0, 'failed', NULL, true, false, false, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-27 12:01:01.255243+00', '2026-11-27 12:01:04.672167+00', NULL, 1, 2, 2, 2, NULL, 1, 0, 'succeeded', NULL, true, false, false, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-27 12:01:01.255243+00', '2026-11-27 12:01:06.223496+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'gone', 'succeeded', true, false, false, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-27 12:01:06.223496+00', '2026-11-27 12:01:09.487096+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-27 12:01:06.223496+00', '2026-11-27 12:01:09.487096+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
+INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-27 12:01:01.247814+00', '2026-11-27 12:01:01.268197+00');
+INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-27 12:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0, 0);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:46513761-2b72-4ada-9179-77135c8e3d41', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:ea917a1d-e5e6-4dee-92a6-95ef9a20e570', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:08aa799a-48e3-4449-9a82-0e750583e337', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "08aa799a-48e3-4449-9a82-0e750583e337"}', 0, '2026-11-27 12:01:26.260128+00', 0, 25, NULL, '2026-11-27 12:01:09.431424+00', '2026-11-27 12:01:25.906222+00', 'batch:08aa799a-48e3-4449-9a82-0e750583e337', NULL, NULL, 2, NULL, DEFAULT);
 INSERT INTO rowmill_worker._private_tasks OVERRIDING SYSTEM VALUE VALUES (1, 'batch');
-INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-27 09:50:56.866146+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-27 09:50:56.871913+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-27 09:50:56.887723+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-27 09:50:56.890507+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-27 09:50:56.900727+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-27 09:50:56.902676+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-27 09:50:56.904619+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-27 09:50:56.905892+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-27 09:50:56.907366+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-27 09:50:56.908242+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-27 09:50:56.909038+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-27 09:50:56.92465+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-27 09:50:56.925971+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-27 09:50:56.931111+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-27 09:50:56.932727+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-27 09:50:56.935209+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-27 09:50:56.939362+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-27 09:50:56.944549+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-27 09:50:56.950725+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-27 12:01:01.129591+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-27 12:01:01.135733+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-27 12:01:01.143227+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-27 12:01:01.145455+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-27 12:01:01.14678+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-27 12:01:01.148354+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-27 12:01:01.150004+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-27 12:01:01.151353+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-27 12:01:01.15311+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-27 12:01:01.154029+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-27 12:01:01.154612+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-27 12:01:01.166838+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-27 12:01:01.168208+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-27 12:01:01.17219+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-27 12:01:01.173372+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-27 12:01:01.174183+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-27 12:01:01.179066+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-27 12:01:01.180569+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-27 12:01:01.181918+00', true);
 SELECT pg_catalog.setval('rowmill.batch_events_id_seq', 14, true);
 SELECT pg_catalog.setval('rowmill.batches_no_seq', 3, true);
 SELECT pg_catalog.setval('rowmill.pipeline_events_id_seq', 2, true);
@@ -1382,6 +1410,8 @@ ALTER TABLE ONLY rowmill.result_chunks
     ADD CONSTRAINT result_chunks_pkey PRIMARY KEY (no);
 ALTER TABLE ONLY rowmill.sweeps
     ADD CONSTRAINT sweeps_pkey PRIMARY KEY (pipeline_id);
+ALTER TABLE ONLY rowmill.syncs
+    ADD CONSTRAINT syncs_pkey PRIMARY KEY (pipeline);
 ALTER TABLE ONLY rowmill.tokens
     ADD CONSTRAINT tokens_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY rowmill.tokens
@@ -1451,6 +1481,8 @@ ALTER TABLE ONLY rowmill.refused_keys
     ADD CONSTRAINT refused_keys_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
 ALTER TABLE ONLY rowmill.sweeps
     ADD CONSTRAINT sweeps_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
+ALTER TABLE ONLY rowmill.syncs
+    ADD CONSTRAINT syncs_pipeline_fkey FOREIGN KEY (pipeline) REFERENCES rowmill.replicas(pipeline) ON DELETE CASCADE;
 ALTER TABLE ONLY rowmill.try_answers
     ADD CONSTRAINT try_answers_try_fkey FOREIGN KEY (try) REFERENCES rowmill.tries(no) ON DELETE CASCADE;
 ALTER TABLE public.note_answers ENABLE ROW LEVEL SECURITY;

@@ -15,7 +15,7 @@ export function smallPipeline(user: MessageSource, system: MessageSource | null 
       where: null,
       existing: "include",
       onGone: "drop",
-      push: null,
+      replica: null,
     },
     when: { rows: 1, maxWaitMs: 1 },
     batch: { requestsMax: null, bytesMax: null },

@@ -216,6 +216,7 @@ const holds: Record<HoldReason, Record<BatchPhase, boolean>> = {
   target: { unsent: true, sent: true, collecting: true },
   deployment: { unsent: true, sent: true, collecting: true },
   answers: { unsent: true, sent: false, collecting: false },
+  deletions: { unsent: true, sent: false, collecting: false },
   superseded: { unsent: true, sent: false, collecting: true },
   unapproved: { unsent: true, sent: false, collecting: false },
 };

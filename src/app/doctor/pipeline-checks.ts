@@ -84,7 +84,7 @@ async function checkUnconfigured(look: Look): Promise<readonly Finding[]> {
 }
 
 function isPushOf({ name, source }: PipelineConfig, pipeline: string): boolean {
-  return name === pipeline && source.push !== null;
+  return name === pipeline && source.replica !== null;
 }
 
 /** Renamed, removed, or of another source since. */

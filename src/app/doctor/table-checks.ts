@@ -43,7 +43,7 @@ export function eachTable(
     const table = look.tables.get(pipeline.name);
     if (table === undefined)
       return [
-        notChecked(`${pipeline.name}: ${pipeline.source.push === null ? "its source was not found" : MADE_FIRST}`),
+        notChecked(`${pipeline.name}: ${pipeline.source.replica === null ? "its source was not found" : MADE_FIRST}`),
       ];
     return work({ pipeline, table });
   });

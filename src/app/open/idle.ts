@@ -11,6 +11,7 @@ import * as counts from "../../store/requests/counts.js";
 import type { Queryable } from "../../postgres/database.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as refusedKeys from "../../store/requests/refused-keys.js";
+import * as syncs from "../../store/syncs/syncs.js";
 import * as sweeps from "../../store/requests/sweeps.js";
 import type { Pipeline, WorkerContext } from "../../worker/context.js";
 
@@ -64,7 +65,9 @@ async function pipelineState(
   const unswept =
     (await sweeps.isSweepPending(client, pipeline.id)) ||
     !(await sweeps.isSwept(client, pipeline.id, row.definitionHash));
-  const unseen = unswept || (await arrivals.countArrivals(client, pipeline.id)) > 0;
+  const isSynced = pipeline.config.source.replica?.sync != null;
+  const unread = isSynced && (await syncs.isDue(client, pipeline.config.name));
+  const unseen = unread || unswept || (await arrivals.countArrivals(client, pipeline.id)) > 0;
   const inFlight = await batches.countUnfinished(client, [pipeline.id]);
   const waiting = await waitingWithinLimit(client, pipeline);
   // Rowmill asks for approval after the sweep, which counts the rows.

@@ -216,8 +216,8 @@ async function wholePart(look: Look, pipeline: PipelineConfig, row: Registered):
 function replicaStatements(look: Look, pipeline: PipelineConfig): Promise<readonly string[] | null> {
   const { name, source } = pipeline;
   return readOnly(look, async (tx) => {
-    if (source.push === null || !(await isReplicaMissing(tx, pipeline))) return null;
-    const shape = shapeOf(source, source.push);
+    if (source.replica === null || !(await isReplicaMissing(tx, pipeline))) return null;
+    const shape = shapeOf(source, source.replica);
     const outside = await outsideRoles(tx);
     return [
       replicaTables.SCHEMA_STATEMENT,

@@ -6,7 +6,7 @@ import type { Environment } from "../../config/load/environment.js";
 import { sameTable } from "../../config/read/cross-checks.js";
 import { definitionHash } from "../../config/definition.js";
 import { prefixed, RowmillError } from "../../model/errors.js";
-import type { PipelineConfig, ProjectConfig } from "../../model/pipeline.js";
+import type { PipelineConfig, ProjectConfig, ReplicaConfig } from "../../model/pipeline.js";
 import { catalogueState } from "../../sources/table/catalogue-state.js";
 import { refuseChange, type TargetPlan } from "../../targets/table/ensure.js";
 import { DatabaseError, type Database } from "../../postgres/database.js";
@@ -88,7 +88,7 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
 
 async function examineLate(parts: ProjectParts, pipeline: PipelineConfig): Promise<Examined> {
   const { name, source } = pipeline;
-  if (source.push !== null) await replicas.ensureReplica(parts.database, name, shapeOf(source, source.push));
+  if (source.replica !== null) await replicas.ensureReplica(parts.database, name, shapeOf(source, source.replica));
   const seen = await examinePipeline(parts.database, pipeline);
   await settleChange(parts, pipeline, seen.plan);
   return seen;
@@ -96,9 +96,9 @@ async function examineLate(parts: ProjectParts, pipeline: PipelineConfig): Promi
 
 export function shapeOf(
   { key, columns }: PipelineConfig["source"],
-  { version, keepMs }: NonNullable<PipelineConfig["source"]["push"]>,
+  { version, keepMs, sync }: ReplicaConfig,
 ): replicas.ReplicaShape {
-  return { key, columns, version, expires: keepMs !== null };
+  return { key, columns, version, expires: keepMs !== null, synced: sync !== null };
 }
 
 /** @throws RowmillError `refused` */
@@ -121,7 +121,7 @@ export function withoutKey(environment: Environment): Environment {
 /** `up` makes its source: for pushed rows, or as another pipeline's target when that one is bound. */
 export function readsMadeTable(pipeline: PipelineConfig, all: readonly PipelineConfig[]): boolean {
   const isTarget = all.some((other) => other !== pipeline && sameTable(other.target.table, pipeline.source.table));
-  return isTarget || pipeline.source.push !== null;
+  return isTarget || pipeline.source.replica !== null;
 }
 
 /** Errors name the pipeline. */

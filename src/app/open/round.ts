@@ -7,6 +7,8 @@ import { runIntake } from "../../worker/rounds/intake.js";
 import { runJanitor } from "../../worker/rounds/janitor.js";
 import { runPlanner } from "../../worker/rounds/planner.js";
 import { runRescuer } from "../../worker/rounds/rescuer.js";
+import { guarded } from "../../worker/guard.js";
+import { syncPipeline } from "../../worker/rounds/sync.js";
 import { sweepChunk } from "../../worker/rounds/sweeper.js";
 
 const DUE_MAX = 1_000;
@@ -32,6 +34,8 @@ export async function runRound(
   { flush, signal }: { flush: boolean; signal: AbortSignal },
 ): Promise<void> {
   await runRescuer(context);
+  for (const pipeline of context.pipelines.values())
+    await guarded(context, pipeline, () => syncPipeline(context, pipeline, signal));
   await runIntake(context, signal);
   await sweepAll(context, signal);
   await runIntake(context, signal);

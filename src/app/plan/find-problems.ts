@@ -91,7 +91,7 @@ async function readsLaterTarget({ database, pipelines }: Place, config: Pipeline
   if (!readsMadeTable(config, pipelines)) return null;
   const relation = await readOnly(database, (tx) => relationNamed(tx, config.source.table));
   if (relation !== null) return null;
-  if (config.source.push !== null) return notChecked("No row was pushed yet: rowmill up makes the table for them.");
+  if (config.source.replica !== null) return notChecked("No row was pushed yet: rowmill up makes the table for them.");
   return notChecked(
     `Its source ${config.source.table} is the target of another pipeline, which rowmill up creates first.`,
   );

@@ -279,7 +279,7 @@ async function writeResults(
   trial.atTarget = false;
   const ids = fit.map(({ id }) => id);
   await unwritten.endKept(tx, pipeline.id, ids);
-  if (pipeline.config.source.push !== null) await resultList.record(tx, pipeline.id, ids);
+  if (pipeline.config.source.replica !== null) await resultList.record(tx, pipeline.id, ids);
   if (!target.isSource) return;
   trial.atTarget = true;
   await followOwnWrite(tx, pipeline, { keys: results.map(({ key }) => key), again: new Map(), trial });

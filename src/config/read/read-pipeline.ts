@@ -1,4 +1,5 @@
 /** Reads one pipeline: sections, bounds and defaults. What concerns several sections is in cross-checks.ts. */
+import type { SourceConnector } from "../../model/connector.js";
 import type { AnswerSpec, PipelineConfig, RowCells } from "../../model/pipeline.js";
 import { ADAPTERS } from "../../providers/adapters.js";
 import { checkAcrossSections } from "./cross-checks.js";
@@ -39,6 +40,11 @@ const RECONCILE_WINDOW_MS_DEFAULT = 120_000;
 const COUNT_MAX = 1_000_000;
 /** Of pushed rows. */
 const KEEP_MS = { min: 3_600_000, max: 3_650 * DAY };
+/** Between two readings of a source elsewhere: of what has changed, and of everything. */
+const EVERY_MS = { min: 1_000, max: 7 * DAY };
+const EVERY_MS_DEFAULT = 60_000;
+const FULL_EVERY_MS = { min: 1_000, max: 30 * DAY };
+const FULL_EVERY_MS_DEFAULT = DAY;
 const LIMIT_MAX = 1_000_000_000;
 const USD_MAX = 1_000_000_000;
 const BYTES = { min: 1_024, max: 1_000_000_000 };
@@ -78,7 +84,7 @@ function definitionOf(value: unknown): unknown {
 
 export function readPipeline(place: Place, name: string, language: ConfigLanguage): PipelineConfig {
   const at = section({ ...place, value: definitionOf(place.value) }, SECTIONS);
-  const source = isPush(at.source) ? readPush(at.source, name) : readSource(at.source);
+  const source = readAnySource(at.source, name);
   const columns = place.problems.clean(at.source.path) ? source.columns : null;
   const provider = optional(at.provider, (given) => readProvider(given, language), ADAPTERS[0].choice);
   const read = {
@@ -128,17 +134,58 @@ function readSource(place: Place): PipelineConfig["source"] {
     where: optional(at.where, readPredicate, null),
     existing: optional(at.existing, oneOf(["include", "skip"]), "include"),
     onGone: optional(at.onGone, oneOf(["drop", "keepAnswer"]), "drop"),
-    push: null,
+    replica: null,
   };
 }
 
-function isPush({ value }: Place): boolean {
-  return isPlainObject(value) && Object.hasOwn(value, "push");
+function readAnySource(place: Place, name: string): PipelineConfig["source"] {
+  const has = (key: string) => isPlainObject(place.value) && Object.hasOwn(place.value, key);
+  if (has("push")) return readPush(place, name);
+  return has("elsewhere") ? readSynced(place, name) : readSource(place);
+}
+
+function readSynced(place: Place, name: string): PipelineConfig["source"] {
+  const at = section(place, ["elsewhere", "key", "columns", "every", "fullEvery", "onGone"]);
+  const connector = at.elsewhere.value;
+  if (!isSourceConnector(connector)) {
+    refuse(at.elsewhere, "what defineSource({ … }) returns");
+    return readSource(place);
+  }
+  return {
+    ...readReplica(at, name),
+    replica: {
+      version: null,
+      keepMs: null,
+      sync: {
+        connector,
+        everyMs: optional(at.every, duration(EVERY_MS), EVERY_MS_DEFAULT),
+        fullEveryMs: optional(at.fullEvery, duration(FULL_EVERY_MS), FULL_EVERY_MS_DEFAULT),
+      },
+    },
+  };
+}
+
+function isSourceConnector(value: unknown): value is SourceConnector {
+  return isPlainObject(value) && typeof value["name"] === "string" && typeof value["rows"] === "function";
 }
 
 function readPush(place: Place, name: string): PipelineConfig["source"] {
   const at = section(place, ["push", "key", "columns", "version", "keep", "onGone"]);
   if (at.push.value !== true) refuse(at.push, "true");
+  return {
+    ...readReplica(at, name),
+    replica: {
+      version: optional(at.version, text("the name of a field"), null),
+      keepMs: at.keep.value === "forever" ? null : optional(at.keep, duration(KEEP_MS), null),
+      sync: null,
+    },
+  };
+}
+
+function readReplica(
+  at: Readonly<Record<"key" | "columns" | "onGone", Place>>,
+  name: string,
+): Omit<PipelineConfig["source"], "replica"> {
   return {
     kind: "table",
     table: replicaTable(name),
@@ -150,10 +197,6 @@ function readPush(place: Place, name: string): PipelineConfig["source"] {
     where: null,
     existing: "include",
     onGone: optional(at.onGone, oneOf(["drop", "keepAnswer"]), "drop"),
-    push: {
-      version: optional(at.version, text("the name of a field"), null),
-      keepMs: at.keep.value === "forever" ? null : optional(at.keep, duration(KEEP_MS), null),
-    },
   };
 }
 

@@ -17,6 +17,8 @@ export const HOLD_REASONS = [
   "deployment",
   /** Most of the last answers failed. */
   "answers",
+  /** So many rows vanished from a source elsewhere that a person has to agree. */
+  "deletions",
   /** Another `up` registered another definition: this worker's prompt and schema no longer count. */
   "superseded",
   /** The definition is not approved yet. */
@@ -36,6 +38,7 @@ export const HELD_PHASES: Readonly<Record<HoldReason, readonly BatchPhase[]>> = 
   target: ALL,
   deployment: ALL,
   answers: ["unsent"],
+  deletions: ["unsent"],
   // Only a worker with the present config has the `validate` that checks answers, and the prompt that asks again.
   superseded: ["unsent", "collecting"],
   unapproved: ["unsent"],

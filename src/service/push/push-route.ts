@@ -67,7 +67,7 @@ export function isLines(call: Call): boolean {
 /** Remembers what it found, since pipelines rarely go. */
 async function isKnown({ database, pipelines }: Desk, pipeline: string): Promise<boolean> {
   if (pipelines.has(pipeline)) return true;
-  if ((await replicas.replicaOf(database, pipeline)) === null) return false;
+  if ((await replicas.replicaOf(database, pipeline))?.synced !== false) return false;
   pipelines.add(pipeline);
   return true;
 }

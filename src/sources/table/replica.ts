@@ -30,7 +30,7 @@ export function plannedReplica({ name, source }: PipelineConfig): SourceTable {
 
 /** `up` makes it: it holds pushed rows, and no `up` ran yet. */
 export async function isReplicaMissing(client: Reader, { name, source }: PipelineConfig): Promise<boolean> {
-  return source.push !== null && !(await replicaTables.hasTable(client, name));
+  return source.replica !== null && !(await replicaTables.hasTable(client, name));
 }
 
 /**
@@ -38,7 +38,7 @@ export async function isReplicaMissing(client: Reader, { name, source }: Pipelin
  * @throws RowmillError where the schema is another role's
  */
 export async function diagnoseReplica(client: Reader, { name, source }: PipelineConfig): Promise<readonly Finding[]> {
-  if (source.push === null) return [];
+  if (source.replica === null) return [];
   await replicas.requireOwnSchema(client);
   const seen = await client.first<{ secured: boolean; granted: string[] }>(sql`
     select c.relrowsecurity as secured,

@@ -78,7 +78,7 @@ export async function removeTriggers(database: Database, pipelineId: number): Pr
 }
 
 export function triggerOptions(config: PipelineConfig, pipelineId: number): TriggerOptions {
-  return { pipelineId, wholeRow: config.source.where !== null || config.source.push !== null };
+  return { pipelineId, wholeRow: config.source.where !== null || config.source.replica !== null };
 }
 
 /** True: the next `up` makes none, and needs no right to do so. */

@@ -36,7 +36,7 @@ export async function waitingForPerson(client: Reader, pipelineId: number): Prom
     where b.pipeline_id = ${pipelineId}
       and b.state = 'submitting'
       and b.create_intent_at is null
-      and p.pause_kind not in ('person', 'budget', 'answers')
+      and p.pause_kind not in ('person', 'budget', 'answers', 'deletions')
     group by o.id, p.name`);
 }
 

@@ -10,7 +10,8 @@ import { sweepAgain } from "../requests/sweeps.js";
  * `person`: you ran `rowmill pause`. The others are Rowmill's, with what to do in their reason. `deployment`: the
  * ledger may be a copy, which overrides each pipeline's own pause.
  */
-export type PauseKind = "person" | "budget" | "account" | "provider" | "source" | "target" | "deployment" | "answers";
+export type PauseKind =
+  "person" | "budget" | "account" | "provider" | "source" | "target" | "deployment" | "answers" | "deletions";
 
 export interface Pause {
   readonly kind: PauseKind;

@@ -39,12 +39,13 @@ export async function pushTogether(
   tx: Queryable,
   pipeline: string,
   pushes: readonly (readonly string[])[],
+  { bySync = false }: { readonly bySync?: boolean } = {},
 ): Promise<Pushed[]> {
   const list = `[${pushes.flat().join(",")}]`;
   const numbers = pushes.flatMap((rows, push) => rows.map(() => push));
   const told = await tx.rows<Pushed & { push: number }>(sql`
     select push, accepted, unchanged, older, refused, problems
-    from rowmill.push_rows(${pipeline}, ${list}::json, ${numbers}::integer[])`);
+    from rowmill.push_rows(${pipeline}, ${list}::json, ${numbers}::integer[], ${bySync})`);
   const results = pushes.map(() => NOTHING);
   for (const { push, ...pushed } of told) {
     const from = pushes.slice(0, push).reduce((sum, rows) => sum + rows.length, 0);

@@ -11,6 +11,8 @@ export interface ReplicaShape {
   readonly version: string | null;
   /** Its rows are kept for a while only. */
   readonly expires: boolean;
+  /** Rowmill reads the rows from elsewhere itself, so no one may push any. */
+  readonly synced: boolean;
 }
 
 export const SCHEMA_STATEMENT = `create schema if not exists ${REPLICA_SCHEMA}`;
@@ -34,7 +36,11 @@ export function creationStatements(pipeline: string, shape: ReplicaShape, outsid
   const table = replicaTable(pipeline);
   return [
     `create table ${table} (\n  ${definitions.join(",\n  ")}\n)`,
-    `comment on table ${table} is 'Rows that were pushed to Rowmill: the only copy it has.'`,
+    `comment on table ${table} is '${
+      shape.synced
+        ? "Rows that Rowmill reads from elsewhere: its copy of them."
+        : "Rows that were pushed to Rowmill: the only copy it has."
+    }'`,
     ...protectionStatements(pipeline, outside),
   ];
 }

@@ -16,6 +16,7 @@ import {
   type Reader,
 } from "../../postgres/database.js";
 import { outsideRoles } from "../../postgres/outside-roles.js";
+import { dropStatements } from "../syncs/seen-rows.js";
 import { isTrustedOwner } from "../ledger/ledger-owners.js";
 import {
   additionStatements,
@@ -44,6 +45,8 @@ export interface Replica {
   readonly columns: readonly string[];
   readonly version: string | null;
   readonly generation: number;
+  /** Rowmill reads the rows from elsewhere itself. */
+  readonly synced: boolean;
 }
 
 /** Null: there is none, or no ledger. */
@@ -51,14 +54,14 @@ export async function replicaOf(client: Reader, pipeline: string): Promise<Repli
   const known = await client.value<boolean>(sql`select to_regclass('rowmill.replicas') is not null`);
   if (known !== true) return null;
   return client.first<Replica>(sql`
-    select pipeline, key, columns, version_field as version, generation
+    select pipeline, key, columns, version_field as version, generation, synced
     from rowmill.replicas
     where pipeline = ${pipeline}`);
 }
 
 export async function all(client: Reader): Promise<Replica[]> {
   return client.rows<Replica>(sql`
-    select pipeline, key, columns, version_field as version, generation
+    select pipeline, key, columns, version_field as version, generation, synced
     from rowmill.replicas
     order by pipeline`);
 }
@@ -154,6 +157,7 @@ export async function dropTable(database: Database, pipeline: string): Promise<v
       await tx.run(sql`delete from rowmill.replicas where pipeline = ${pipeline}`);
       await forgetDigests(tx, pipeline);
       await tx.run(sql`drop table if exists ${raw(REPLICA_SCHEMA)}.${identifier(pipeline)}`);
+      for (const statement of dropStatements(pipeline)) await tx.run(raw(statement));
     },
     { lockTimeoutMs: LOCK_TIMEOUT_MS },
   );
@@ -178,6 +182,7 @@ function isSame(known: Replica, shape: ReplicaShape): boolean {
   return (
     known.key.join("\n") === shape.key.join("\n") &&
     known.version === shape.version &&
+    known.synced === shape.synced &&
     shape.columns.every((column) => has.has(column))
   );
 }
@@ -196,19 +201,22 @@ async function makeTable(tx: Queryable, pipeline: string, shape: ReplicaShape): 
   for (const statement of statements) await tx.run(raw(statement));
   const { columns, generation } = made ?? { columns: columnsOf(shape), generation: 1 };
   await tx.run(sql`
-    insert into rowmill.replicas (pipeline, key, columns, version_field, generation)
-    values (${pipeline}, ${[...shape.key]}::text[], ${[...columns]}::text[], ${shape.version}, ${generation})`);
+    insert into rowmill.replicas (pipeline, key, columns, version_field, generation, synced)
+    values (${pipeline}, ${[...shape.key]}::text[], ${[...columns]}::text[], ${shape.version}, ${generation},
+      ${shape.synced})`);
 }
 
-async function changeTable(tx: Queryable, known: Replica, { key, columns, version }: ReplicaShape): Promise<void> {
+async function changeTable(tx: Queryable, known: Replica, shape: ReplicaShape): Promise<void> {
   const { pipeline } = known;
+  const { key, columns, version, synced } = shape;
   if (known.key.join("\n") !== key.join("\n")) throw otherKey(pipeline, known.key, key);
   const added = columns.filter((column) => !known.columns.includes(column));
   const generation = known.generation + (added.length > 0 ? 1 : 0);
   for (const statement of additionStatements(pipeline, { added, generation })) await tx.run(raw(statement));
   await tx.run(sql`
     update rowmill.replicas
-    set columns = columns || ${added}::text[], version_field = ${version}, generation = ${generation}
+    set columns = columns || ${added}::text[], version_field = ${version}, generation = ${generation},
+      synced = ${synced}
     where pipeline = ${pipeline}`);
 }
 

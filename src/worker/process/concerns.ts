@@ -16,6 +16,7 @@ import { planPipeline } from "../rounds/planner.js";
 import type { Queue } from "./queue.js";
 import { runRescuer } from "../rounds/rescuer.js";
 import { isSweepDue, sweepChunk } from "../rounds/sweeper.js";
+import { syncPipeline } from "../rounds/sync.js";
 
 const LOOK_EVERY_MS = 1_000;
 const INTAKE_REST_MS = 200;
@@ -23,6 +24,9 @@ const SWEEP_REST_MS = 1_000;
 /** The longest that a sweep waits for rows that keep arriving. */
 const ARRIVALS_MS_MAX = 60_000;
 const RESCUE_REST_MS = 1_000;
+const SYNC_REST_MS = 1_000;
+/** A person may want a pass sooner. */
+const SYNC_LOOK_MS_MAX = 10_000;
 const SOURCE_CHECK_EVERY_MS = 30_000;
 const COMPARE_EVERY_MS = 3_600_000;
 /** Between two clean-ups: after something happened, and when nothing did. */
@@ -75,6 +79,7 @@ export function concernsOf(context: WorkerContext, options: ConcernOptions): rea
       },
     },
     sourceCheck(context, signal),
+    ...[...context.pipelines.values()].flatMap((pipeline) => synced(context, pipeline, signal)),
   ];
 }
 
@@ -183,6 +188,27 @@ function sweeper(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal
       };
     },
   };
+}
+
+/** Only the ledger knows when a pass is due: another worker may have made it. */
+function synced(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal): Concern[] {
+  if (pipeline.config.source.replica?.sync == null) return [];
+  let notBeforeMs = 0;
+  return [
+    {
+      name: "sync",
+      restMs: SYNC_REST_MS,
+      regular: true,
+      work: (due) => {
+        const one = current(due, pipeline);
+        if (one === null || !mayLook(one) || performance.now() < notBeforeMs) return null;
+        return async () => {
+          const waitMs = await guarded(context, pipeline, () => syncPipeline(context, pipeline, signal));
+          notBeforeMs = performance.now() + Math.min(waitMs ?? 0, SYNC_LOOK_MS_MAX);
+        };
+      },
+    },
+  ];
 }
 
 function demoAnswers(context: WorkerContext, signal: AbortSignal): Concern {

@@ -14,7 +14,7 @@ const CHUNKS_MAX = 20;
 
 export async function expirePushedRows(context: WorkerContext, signal: AbortSignal): Promise<void> {
   for (const pipeline of context.pipelines.values()) {
-    const keepMs = pipeline.config.source.push?.keepMs ?? null;
+    const keepMs = pipeline.config.source.replica?.keepMs ?? null;
     if (keepMs === null) continue;
     for (let chunk = 0; chunk < CHUNKS_MAX; chunk++) {
       signal.throwIfAborted();

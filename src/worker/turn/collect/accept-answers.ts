@@ -128,7 +128,7 @@ function accept(
         const [isHeld, { plain }] = await Promise.all([held, target.lock(tx)]);
         if (!isHeld) return null;
         const { ids, keys, at } = await attempts.acceptMany(tx, batch, { answers, row: pipeline.source.inSql });
-        if (pipeline.config.source.push !== null) await results.record(tx, pipeline.id, ids);
+        if (pipeline.config.source.replica !== null) await results.record(tx, pipeline.id, ids);
         const written = ids.map((id, index) => {
           const { cells, answer } = good.get(id) ?? { cells: {}, answer: null };
           return { key: keys[index] ?? "", cells, model: answer?.model ?? batch.model, version: batch.version };

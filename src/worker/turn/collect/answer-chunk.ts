@@ -156,7 +156,7 @@ export async function writeAccepted(
   if (typeof target === "string" || won.length === 0) return;
   trial.requests = won.map(({ ending }) => ending.id);
   trial.keys = won.map(({ result }) => result.key);
-  if (pipeline.config.source.push !== null) await results.record(tx, pipeline.id, trial.requests);
+  if (pipeline.config.source.replica !== null) await results.record(tx, pipeline.id, trial.requests);
   await tx.run(sql`select set_config('statement_timeout', ${String(WRITE_TIMEOUT_MS)}, true)`);
   trial.atTarget = true;
   const missing = await target.write(

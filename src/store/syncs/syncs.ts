@@ -1,0 +1,289 @@
+/**
+ * How far the reading of a source elsewhere is. One worker at a time reads, under a lease; a page is committed with its
+ * place, so that a crash repeats at most one. A write of a lost lease changes nothing.
+ */
+import { randomUUID } from "node:crypto";
+import type { Json } from "../../model/pipeline.js";
+import { goneWith, needsPerson, nextPass, type ByHour } from "../../model/sync-pass.js";
+import { storableText } from "../../model/words/storable-text.js";
+import { sql, type Database, type Queryable, type Reader } from "../../postgres/database.js";
+import * as pushes from "../replicas/pushes.js";
+import { replicaOf } from "../replicas/replicas.js";
+import * as seenRows from "./seen-rows.js";
+
+/** Longer than the longest page takes. */
+const LEASE_MS = 180_000;
+const HOUR_MS = 3_600_000;
+
+export interface SyncLease {
+  readonly pipeline: string;
+  readonly token: string;
+}
+
+export interface Turn extends SyncLease {
+  readonly phase: "reading" | "deleting";
+  readonly isFull: boolean;
+  readonly place: Json;
+  readonly mark: Json;
+}
+
+interface SyncRow {
+  readonly phase: "idle" | "reading" | "deleting";
+  readonly isFull: boolean;
+  readonly place: Json;
+  readonly mark: Json;
+  readonly fullMs: number | null;
+  readonly fullGeneration: number | null;
+  readonly fullWanted: boolean;
+  readonly failures: number;
+  readonly waitMs: number;
+  readonly leaseMs: number;
+}
+
+/** Milliseconds until there may be something to do: its next pass, or the end of another worker's lease. */
+export interface NotYet {
+  readonly waitMs: number;
+}
+
+/** Takes the lease, and begins a pass if none is under way. */
+export async function begin(
+  database: Database,
+  pipeline: string,
+  { fullEveryMs }: { readonly fullEveryMs: number },
+): Promise<Turn | NotYet> {
+  return database.transaction(async (tx) => {
+    const replica = await replicaOf(tx, pipeline);
+    if (replica === null || !replica.synced) return { waitMs: LEASE_MS };
+    await tx.run(sql`insert into rowmill.syncs (pipeline) values (${pipeline}) on conflict do nothing`);
+    const row = await lockRow(tx, pipeline);
+    if (row === null) return { waitMs: 1_000 };
+    if (row.leaseMs > 0 || row.waitMs > 0) return { waitMs: Math.max(row.leaseMs, row.waitMs) };
+    const { phase, mark, fullMs, fullWanted } = row;
+    const isSameGeneration = row.fullGeneration === replica.generation;
+    const next = nextPass({ phase, hasMark: mark !== null, fullMs, isSameGeneration, fullWanted }, fullEveryMs);
+    const token = randomUUID();
+    await take(tx, pipeline, token);
+    if (next === "goOn" && phase !== "idle")
+      return { pipeline, token, phase, isFull: row.isFull, place: row.place, mark };
+    const isFull = next === "full";
+    await beginPass(tx, pipeline, isFull);
+    if (isFull) await seenRows.makeSeen(tx, replica);
+    return { pipeline, token, phase: "reading", isFull, place: null, mark };
+  });
+}
+
+function lockRow(tx: Queryable, pipeline: string): Promise<SyncRow | null> {
+  return tx.first<SyncRow>(sql`
+    select phase, is_full as "isFull", place, mark, full_wanted as "fullWanted", failures,
+      full_generation as "fullGeneration",
+      (extract(epoch from clock_timestamp() - full_began_at) * 1000)::float8 as "fullMs",
+      greatest(0, extract(epoch from next_at - clock_timestamp()) * 1000)::float8 as "waitMs",
+      greatest(0, coalesce(extract(epoch from lease_until - clock_timestamp()) * 1000, 0))::float8 as "leaseMs"
+    from rowmill.syncs
+    where pipeline = ${pipeline}
+    for update skip locked`);
+}
+
+async function take(tx: Queryable, pipeline: string, token: string): Promise<void> {
+  await tx.run(sql`
+    update rowmill.syncs
+    set lease_token = ${token}, lease_until = clock_timestamp() + make_interval(secs => ${LEASE_MS / 1_000})
+    where pipeline = ${pipeline}`);
+}
+
+async function beginPass(tx: Queryable, pipeline: string, isFull: boolean): Promise<void> {
+  await tx.run(sql`
+    update rowmill.syncs
+    set phase = 'reading', is_full = ${isFull}, place = null, next_mark = null, rows = 0, began_at = clock_timestamp(),
+      full_wanted = full_wanted and not ${isFull}::boolean
+    where pipeline = ${pipeline}`);
+}
+
+/** False: the lease is lost. Renews it. The row stays locked until the transaction ends. */
+async function holds(tx: Queryable, { pipeline, token }: SyncLease): Promise<boolean> {
+  const held = await tx.run(sql`
+    update rowmill.syncs
+    set lease_until = clock_timestamp() + make_interval(secs => ${LEASE_MS / 1_000})
+    where pipeline = ${pipeline} and lease_token = ${token}`);
+  return held > 0;
+}
+
+export interface PageWritten {
+  readonly accepted: number;
+  readonly refused: readonly pushes.RowProblem[];
+}
+
+/** `rows`: the JSON text of each. Null: the lease is lost. */
+export async function writeRows(tx: Queryable, turn: Turn, rows: readonly string[]): Promise<PageWritten | null> {
+  if (!(await holds(tx, turn))) return null;
+  const { pipeline } = turn;
+  const replica = await replicaOf(tx, pipeline);
+  if (replica === null) return null;
+  if (rows.length === 0) return { accepted: 0, refused: [] };
+  const [pushed = pushes.NOTHING] = await pushes.pushTogether(tx, pipeline, [rows], { bySync: true });
+  if (turn.isFull) await seenRows.note(tx, replica, rows);
+  else await seenRows.unmiss(tx, replica, rows);
+  await tx.run(sql`update rowmill.syncs set rows = rows + ${rows.length} where pipeline = ${pipeline}`);
+  return { accepted: pushed.accepted, refused: pushed.problems };
+}
+
+/** With the last rows of a page. */
+export async function setPlace(
+  tx: Queryable,
+  { pipeline }: SyncLease,
+  { place, mark }: { readonly place: Json; readonly mark: Json | undefined },
+): Promise<void> {
+  await tx.run(sql`
+    update rowmill.syncs
+    set place = ${place === null ? null : JSON.stringify(place)}::json,
+      next_mark = coalesce(${mark === undefined || mark === null ? null : JSON.stringify(mark)}::json, next_mark)
+    where pipeline = ${pipeline}`);
+}
+
+export interface PassEnd {
+  readonly rows: number;
+  /** Found gone by this pass. */
+  readonly gone: number;
+  readonly held: boolean;
+}
+
+/** The pass is complete. Null: the lease is lost. */
+export async function endPass(tx: Queryable, turn: Turn, everyMs: number): Promise<PassEnd | null> {
+  if (!(await holds(tx, turn))) return null;
+  const { pipeline, isFull } = turn;
+  const replica = await replicaOf(tx, pipeline);
+  if (replica === null) return null;
+  const rows = await tx.number(sql`select rows::float8 from rowmill.syncs where pipeline = ${pipeline}`);
+  if (!isFull) {
+    await tx.run(sql`
+      update rowmill.syncs
+      set phase = 'idle', mark = coalesce(next_mark, mark), ended_at = clock_timestamp(), ${rested(everyMs)}
+      where pipeline = ${pipeline}`);
+    return { rows, gone: 0, held: false };
+  }
+  const before = await tx.first<{ beganAt: string; firstBeganAt: string | null; byHour: ByHour; hour: number }>(sql`
+    select began_at::text as "beganAt", full_began_at::text as "firstBeganAt", gone_by_hour as "byHour",
+      floor(extract(epoch from clock_timestamp()) / ${HOUR_MS / 1_000})::float8 as hour
+    from rowmill.syncs
+    where pipeline = ${pipeline}`);
+  if (before === null) return null;
+  const { beganAt, firstBeganAt, hour } = before;
+  const { gone, present } = await seenRows.compare(tx, replica, { beganAt, firstBeganAt });
+  const byHour = goneWith(before.byHour, { hour, rows: gone });
+  const held = gone > 0 && needsPerson(byHour, present + gone);
+  await tx.run(sql`
+    update rowmill.syncs
+    set phase = ${gone > 0 && !held ? "deleting" : "idle"}, held = ${held}, gone = ${gone},
+      gone_before = ${firstBeganAt}::timestamptz,
+      gone_by_hour = ${JSON.stringify(held ? before.byHour : byHour)}::jsonb,
+      mark = coalesce(next_mark, mark), full_began_at = began_at, full_ended_at = clock_timestamp(),
+      full_rows = ${rows}, full_generation = ${replica.generation}, ended_at = clock_timestamp(), ${rested(everyMs)}
+    where pipeline = ${pipeline}`);
+  return { rows, gone, held };
+}
+
+/** No trouble, and a pause until the next pass; rows that are gone are deleted at once. */
+function rested(everyMs: number) {
+  return sql`place = null, next_mark = null, trouble = null, trouble_since = null, failures = 0,
+    next_at = clock_timestamp() + make_interval(secs => ${everyMs / 1_000})`;
+}
+
+/** Deletes some of the rows that are gone. False: none is left. Null: the lease is lost. */
+export async function deleteGone(tx: Queryable, turn: Turn, rowsMax: number): Promise<boolean | null> {
+  if (!(await holds(tx, turn))) return null;
+  const { pipeline } = turn;
+  const replica = await replicaOf(tx, pipeline);
+  if (replica === null) return null;
+  const before = await tx.value<string>(sql`select gone_before::text from rowmill.syncs where pipeline = ${pipeline}`);
+  const taken = await seenRows.deleteGone(tx, replica, { before, rowsMax });
+  if (taken > 0) return true;
+  await tx.run(sql`update rowmill.syncs set phase = 'idle', gone = 0 where pipeline = ${pipeline}`);
+  return false;
+}
+
+export async function release(database: Database, { pipeline, token }: SyncLease): Promise<void> {
+  await database.run(sql`
+    update rowmill.syncs
+    set lease_token = null, lease_until = null
+    where pipeline = ${pipeline} and lease_token = ${token}`);
+}
+
+/** Returns how many attempts in a row failed; null: the lease is lost. */
+export async function fail(
+  database: Database,
+  { pipeline, token }: SyncLease,
+  { trouble, waitMs }: { readonly trouble: string; readonly waitMs: number },
+): Promise<void> {
+  await database.run(sql`
+    update rowmill.syncs
+    set trouble = ${storableText(trouble)}, trouble_since = coalesce(trouble_since, clock_timestamp()),
+      failures = failures + 1, next_at = clock_timestamp() + make_interval(secs => ${waitMs / 1_000}),
+      lease_token = null, lease_until = null
+    where pipeline = ${pipeline} and lease_token = ${token}`);
+}
+
+export async function failuresOf(client: Reader, pipeline: string): Promise<number> {
+  return (await client.value<number>(sql`select failures from rowmill.syncs where pipeline = ${pipeline}`)) ?? 0;
+}
+
+/** A person wants a pass now. False: rows are not read from elsewhere, or never were. */
+export async function want(
+  database: Database,
+  pipeline: string,
+  { full }: { readonly full: boolean },
+): Promise<boolean> {
+  const changed = await database.run(sql`
+    update rowmill.syncs
+    set full_wanted = full_wanted or ${full}::boolean, next_at = clock_timestamp()
+    where pipeline = ${pipeline}`);
+  return changed > 0;
+}
+
+/** A person agrees that what is gone is deleted. Returns how many rows that were. */
+export async function acceptDeletions(database: Database, pipeline: string): Promise<number> {
+  return (
+    (await database.value<number>(sql`
+      update rowmill.syncs
+      set held = false, phase = 'deleting', gone_by_hour = '{}', next_at = clock_timestamp()
+      where pipeline = ${pipeline} and held and phase = 'idle'
+      returning gone::float8`)) ?? 0
+  );
+}
+
+/** A pass is under way, or its time has come. */
+export async function isDue(client: Reader, pipeline: string): Promise<boolean> {
+  const isIdle = await client.value<boolean>(sql`
+    select phase = 'idle' and next_at > clock_timestamp()
+    from rowmill.syncs
+    where pipeline = ${pipeline}`);
+  return isIdle !== true;
+}
+
+export interface SyncOverview {
+  readonly pipeline: string;
+  readonly phase: "idle" | "reading" | "deleting";
+  readonly isFull: boolean;
+  /** Of the pass that is under way. */
+  readonly rows: number;
+  /** Of the last completed pass over all rows; null: there was none. */
+  readonly fullRows: number | null;
+  readonly endedAt: Date | null;
+  readonly fullEndedAt: Date | null;
+  readonly nextMs: number;
+  readonly gone: number;
+  readonly held: boolean;
+  readonly trouble: string | null;
+  readonly troubleMs: number | null;
+  readonly failures: number;
+}
+
+export async function list(client: Reader): Promise<SyncOverview[]> {
+  return client.rows<SyncOverview>(sql`
+    select pipeline, phase, is_full as "isFull", rows::float8 as rows, full_rows::float8 as "fullRows",
+      ended_at as "endedAt", full_ended_at as "fullEndedAt",
+      greatest(0, extract(epoch from next_at - clock_timestamp()) * 1000)::float8 as "nextMs",
+      gone::float8 as gone, held, trouble,
+      (extract(epoch from clock_timestamp() - trouble_since) * 1000)::float8 as "troubleMs", failures
+    from rowmill.syncs
+    order by pipeline`);
+}

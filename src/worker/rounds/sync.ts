@@ -1,0 +1,200 @@
+/**
+ * Reads rows from a source elsewhere into Rowmill's copy, page by page: one transaction a page, with its place. From
+ * the copy on, everything works as for any table. A crash repeats at most one page.
+ */
+import { ConnectorError, PAGE_MS_MAX, type Page } from "../../model/connector.js";
+import { RowmillError } from "../../model/errors.js";
+import { backoffMs } from "../../model/batch/schedule.js";
+import type { SyncConfig } from "../../model/pipeline.js";
+import { isRefused, rowText } from "../../model/request/sync-row.js";
+import { thrownMessage } from "../../model/words/thrown-message.js";
+import { DatabaseError, type Queryable } from "../../postgres/database.js";
+import * as refusedPushes from "../../store/replicas/refused-pushes.js";
+import * as syncs from "../../store/syncs/syncs.js";
+import type { Pipeline, WorkerContext } from "../context.js";
+import { mayLook, pause } from "../guard.js";
+
+/** Rows that are written in one statement. */
+const CHUNK_ROWS = 1_000;
+const CHUNK_BYTES = 4 * 1024 * 1024;
+const DELETE_ROWS = 5_000;
+/** After a first failure, and at most. */
+const FAILED_MS_BASE = 5_000;
+const FAILED_MS_MAX = 600_000;
+/** What a connector gets to clean up after itself. */
+const RETURN_MS_MAX = 5_000;
+
+/** Makes the pass that is due, if any. Returns the milliseconds until there may be something to do. */
+export async function syncPipeline(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal): Promise<number> {
+  const { name, source } = pipeline.config;
+  const config = source.replica?.sync ?? null;
+  if (config === null) return Infinity;
+  if (!(await mayLook(context.read, pipeline))) return 0;
+  const turn = await context.step("sync.begin", () => syncs.begin(context.database, name, config));
+  if ("waitMs" in turn) return turn.waitMs;
+  try {
+    const deletes = turn.phase === "deleting" || (await readPass({ context, pipeline, config, turn }, signal));
+    if (deletes) await deleteGone(context, turn, signal);
+  } catch (error) {
+    // Of the ledger's own database; a connector throws its own errors.
+    if (signal.aborted || error instanceof DatabaseError) throw error;
+    await fail(context, pipeline, { turn, error });
+    return 0;
+  } finally {
+    // Already so where it failed.
+    await context.step("sync.end", () => syncs.release(context.database, turn));
+  }
+  return config.everyMs;
+}
+
+interface Pass {
+  readonly context: WorkerContext;
+  readonly pipeline: Pipeline;
+  readonly config: SyncConfig;
+  readonly turn: syncs.Turn;
+}
+
+/** True: rows that are gone there are to be deleted here. */
+async function readPass(pass: Pass, signal: AbortSignal): Promise<boolean> {
+  const { context, pipeline, config, turn } = pass;
+  if (!(await readPages(pass, signal))) return false;
+  const end = await context.step("sync.end", () =>
+    context.database.transaction((tx) => syncs.endPass(tx, turn, config.everyMs)),
+  );
+  if (end === null) return false;
+  const { name } = pipeline.config;
+  context.log.info({ pipeline: name, full: turn.isFull, rows: end.rows, gone: end.gone }, "rows were read");
+  if (!end.held) return end.gone > 0;
+  const reason =
+    `${end.gone.toLocaleString("en-US")} rows vanished from its source, more than a tenth within a day. If that is ` +
+    `right, delete them here too: rowmill sync ${name} --accept-deletions`;
+  await pause({ context, pipeline }, { kind: "deletions", reason });
+  return false;
+}
+
+/** False: the lease is lost. */
+async function readPages(pass: Pass, signal: AbortSignal): Promise<boolean> {
+  const { context, config, turn } = pass;
+  const stop = new AbortController();
+  const either = AbortSignal.any([signal, stop.signal]);
+  const { connector } = config;
+  const since = turn.isFull ? null : turn.mark;
+  const pages = connector.rows({ since, place: turn.place, signal: either })[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      const next = await context.step("sync.read", () => nextPage(pages, stop));
+      if (next.done === true) return true;
+      if (!(await writePage(pass, next.value))) return false;
+    }
+  } finally {
+    stop.abort();
+    // What it throws while it ends says nothing about the rows; a connector that does not end is left alone.
+    await Promise.race([Promise.resolve(pages.return?.()).catch(() => undefined), after(RETURN_MS_MAX)]);
+  }
+}
+
+async function nextPage(pages: AsyncIterator<Page>, stop: AbortController): Promise<IteratorResult<Page>> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      stop.abort();
+      const seconds = PAGE_MS_MAX / 1_000;
+      reject(new ConnectorError("again", `The source gave no rows for ${seconds} seconds, so the reading was ended.`));
+    }, PAGE_MS_MAX);
+  });
+  try {
+    return await Promise.race([pages.next(), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function after(ms: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, ms).unref());
+}
+
+/** Only its last rows carry the place, so that a crash before them reads the page again. False: the lease is lost. */
+async function writePage({ context, pipeline, turn }: Pass, page: Page): Promise<boolean> {
+  const { rows, place = null, mark } = page;
+  const { name, source } = pipeline.config;
+  const columns = [...new Set([...source.key, ...source.columns])];
+  let at = 0;
+  do {
+    const chunk = takeChunk(rows, { from: at, columns });
+    at = chunk.end;
+    const isLast = at >= rows.length;
+    const written = await context.step("sync.write", () =>
+      context.database.transaction(async (tx) => {
+        const done = await syncs.writeRows(tx, turn, chunk.good);
+        if (done === null) return null;
+        await noteRefused(tx, name, [...chunk.refused, ...done.refused]);
+        if (isLast) await syncs.setPlace(tx, turn, { place, mark });
+        return done;
+      }),
+    );
+    if (written === null) return false;
+  } while (at < rows.length);
+  return true;
+}
+
+interface Chunk {
+  readonly good: readonly string[];
+  readonly refused: readonly { readonly key: string | null; readonly reason: string }[];
+  readonly end: number;
+}
+
+function takeChunk(rows: Page["rows"], { from, columns }: { from: number; columns: readonly string[] }): Chunk {
+  const good: string[] = [];
+  const refused: { key: string | null; reason: string }[] = [];
+  let [at, length] = [from, 0];
+  for (; at < rows.length && at - from < CHUNK_ROWS && length < CHUNK_BYTES; at++) {
+    const text = rowText(rows[at] ?? {}, columns);
+    if (isRefused(text)) refused.push(text);
+    else {
+      good.push(text);
+      length += text.length;
+    }
+  }
+  return { good, refused, end: at };
+}
+
+async function noteRefused(tx: Queryable, pipeline: string, refused: Chunk["refused"]): Promise<void> {
+  if (refused.length === 0) return;
+  const byReason = new Map<string, { rows: number; example: string | null }>();
+  for (const { key, reason } of refused) {
+    const known = byReason.get(reason);
+    byReason.set(reason, { rows: (known?.rows ?? 0) + 1, example: known?.example ?? key });
+  }
+  await refusedPushes.record(
+    tx,
+    [...byReason].map(([reason, { rows, example }]) => ({ pipeline, reason, pushes: 1, rows, example })),
+  );
+}
+
+async function deleteGone(context: WorkerContext, turn: syncs.Turn, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    signal.throwIfAborted();
+    const more = await context.step("sync.delete", () =>
+      context.database.transaction((tx) => syncs.deleteGone(tx, turn, DELETE_ROWS)),
+    );
+    if (more !== true) return;
+  }
+}
+
+/** Waits longer after each failure; a connector that says that waiting cannot help pauses the pipeline. */
+async function fail(
+  context: WorkerContext,
+  pipeline: Pipeline,
+  { turn, error }: { readonly turn: syncs.Turn; readonly error: unknown },
+): Promise<void> {
+  const { name } = pipeline.config;
+  const trouble = error instanceof RowmillError ? error.message : thrownMessage(error);
+  const failures = await syncs.failuresOf(context.read, name);
+  const asked = error instanceof ConnectorError ? (error.retryAfterMs ?? 0) : 0;
+  const waitMs = Math.min(FAILED_MS_MAX, Math.max(asked, backoffMs(failures, FAILED_MS_BASE, context.random())));
+  await context.step("sync.fail", () => syncs.fail(context.database, turn, { trouble, waitMs }));
+  context.log.warn({ pipeline: name, err: error, waitMs }, "its source could not be read; trying again");
+  if (error instanceof ConnectorError && error.kind === "stop")
+    await pause({ context, pipeline }, { kind: "source", reason: trouble });
+}

@@ -1,0 +1,232 @@
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { ConnectorError, defineSource, pipeline, z } from "../../src/index.js";
+import { sql } from "../../src/postgres/database.js";
+import * as pipelines from "../../src/store/pipelines/pipelines.js";
+import * as syncs from "../../src/store/syncs/syncs.js";
+import { syncPipeline } from "../../src/worker/rounds/sync.js";
+import type { WorkerContext } from "../../src/worker/context.js";
+import { describeDatabases } from "../support/databases.js";
+import { startProject, type TestProject } from "../support/project.js";
+
+interface Film {
+  readonly id: string;
+  readonly title: string | null;
+  readonly changed: number;
+}
+
+/** A system elsewhere as a user may write one: rows by key, with the number of their last change. */
+class Shelf {
+  readonly films = new Map<string, Film>();
+  readonly readings: ("full" | "changes")[] = [];
+  pageRows = 10;
+  hasMarks = true;
+  /** Thrown before the page of this number, once. */
+  fault: { readonly page: number; readonly error: Error } | null = null;
+  #change = 0;
+
+  put(id: string, title: string | null): void {
+    this.#change += 1;
+    this.films.set(id, { id, title, changed: this.#change });
+  }
+
+  source = () =>
+    defineSource({
+      key: "id",
+      columns: ["title"],
+      every: "1s",
+      fullEvery: "1h",
+      rows: (options) => this.#rows(options),
+    });
+
+  async *#rows({ since, place }: { since: unknown; place: unknown }) {
+    if (place === null) this.readings.push(since === null ? "full" : "changes");
+    const films = [...this.films.values()]
+      .filter(({ changed }) => since === null || changed > Number(since))
+      .toSorted((a, b) => (a.id < b.id ? -1 : 1))
+      .filter(({ id }) => place === null || id > String(place));
+    for (let page = 0; page * this.pageRows < films.length; page++) {
+      if (this.fault?.page === page) {
+        const { error } = this.fault;
+        this.fault = null;
+        throw error;
+      }
+      const rows = films.slice(page * this.pageRows, (page + 1) * this.pageRows);
+      const marks = this.hasMarks ? { mark: this.#change } : {};
+      yield await Promise.resolve({ rows, place: rows.at(-1)?.id ?? null, ...marks });
+    }
+  }
+}
+
+const signal = new AbortController().signal;
+
+describeDatabases("Rows from elsewhere", (kind) => {
+  let project: TestProject;
+  let shelf: Shelf;
+  beforeEach(async () => {
+    project = await startProject(kind);
+    shelf = new Shelf();
+  });
+  afterEach(() => project.close());
+
+  const films = () => ({
+    films: pipeline({
+      source: shelf.source(),
+      polling: { min: "10ms", max: "10ms" },
+      request: { model: "gpt-4o-mini", user: "Sum up: {{ title }}", maxOutputTokens: 100 },
+      answer: z.object({ summary: z.string() }),
+      target: { table: "film_labels" },
+    }),
+  });
+  const copied = () =>
+    project.rows<{ id: string; title: string | null }>(sql`
+    select id, title from rowmill_data.films order by id`);
+  const answered = async () =>
+    (await project.rows<{ n: number }>(sql`select count(*)::int as n from public.film_labels`))[0]?.n;
+  /** The next pass now. */
+  const sync = async (worker: WorkerContext, { full = false } = {}) => {
+    await syncs.want(worker.database, "films", { full });
+    for (const one of worker.pipelines.values()) await syncPipeline(worker, one, signal);
+  };
+  const put = (count: number) => {
+    for (let n = 0; n < count; n++) shelf.put(String(n).padStart(5, "0"), `Film ${n}`);
+  };
+
+  it("are answered like those of a table, and a changed one again", async () => {
+    put(25);
+    const worker = await project.worker(films());
+    await project.drain(worker);
+    expect(await answered()).toBe(25);
+    shelf.put("00003", "Another title");
+    await sync(worker);
+    await project.drain(worker);
+    expect(shelf.readings.slice(0, 2)).toEqual(["full", "changes"]);
+    expect((await copied())[3]).toEqual({ id: "00003", title: "Another title" });
+    expect((await project.gateway.journal.summary()).executed).toBe(26);
+    await project.check();
+  });
+
+  it("go when two full passes did not meet them, and their answers with them", async () => {
+    put(25);
+    const worker = await project.worker(films());
+    await project.drain(worker);
+    shelf.films.delete("00007");
+    await sync(worker, { full: true });
+    expect(await copied()).toHaveLength(25);
+    await sync(worker);
+    expect(await copied()).toHaveLength(25);
+    await sync(worker, { full: true });
+    expect(await copied()).toHaveLength(24);
+    shelf.put("00007", "Back");
+    await sync(worker);
+    expect(await copied()).toHaveLength(25);
+    await project.drain(worker);
+    await project.check();
+  });
+
+  it("stay when one pass missed them and the next met them, or someone wrote them meanwhile", async () => {
+    put(25);
+    const worker = await project.worker(films());
+    await project.drain(worker);
+    const [gone, other] = [shelf.films.get("00001"), shelf.films.get("00002")];
+    shelf.films.delete("00001");
+    shelf.films.delete("00002");
+    await sync(worker, { full: true });
+    if (gone !== undefined) shelf.films.set("00001", gone);
+    // A change that is read between the passes shows that the row is there.
+    if (other !== undefined) shelf.put("00002", "Changed");
+    await sync(worker);
+    shelf.films.delete("00002");
+    await sync(worker, { full: true });
+    expect((await copied()).map(({ id }) => id)).toEqual(expect.arrayContaining(["00001", "00002"]));
+  });
+
+  it("wait for a person when more than a tenth of them vanish", async () => {
+    put(500);
+    const worker = await project.worker(films());
+    await project.drain(worker);
+    for (let n = 0; n < 120; n++) shelf.films.delete(String(n).padStart(5, "0"));
+    await sync(worker, { full: true });
+    await sync(worker, { full: true });
+    expect(await copied()).toHaveLength(500);
+    const [paused] = await pipelines.all(worker.database);
+    expect(paused).toMatchObject({ pauseKind: "deletions" });
+    expect(paused?.pauseReason).toContain("rowmill sync films --accept-deletions");
+    expect(await syncs.acceptDeletions(worker.database, "films")).toBe(120);
+    await sync(worker);
+    expect(await copied()).toHaveLength(380);
+  });
+
+  it("go on where a pass was cut off", async () => {
+    put(45);
+    const worker = await project.worker(films());
+    shelf.fault = { page: 2, error: new ConnectorError("again", "The shelf is closed.") };
+    await sync(worker);
+    expect(await copied()).toHaveLength(20);
+    const [row] = await syncs.list(worker.database);
+    expect(row).toMatchObject({ phase: "reading", trouble: "The shelf is closed.", failures: 1 });
+    await sync(worker);
+    expect(await copied()).toHaveLength(45);
+    expect(shelf.readings).toEqual(["full"]);
+    expect((await syncs.list(worker.database))[0]).toMatchObject({ phase: "idle", trouble: null, failures: 0 });
+  });
+
+  it("pause with the reason when only a person can help", async () => {
+    put(5);
+    const worker = await project.worker(films());
+    shelf.fault = { page: 0, error: new ConnectorError("stop", "The shelf's key is wrong.") };
+    await sync(worker);
+    const [paused] = await pipelines.all(worker.database);
+    expect(paused).toMatchObject({ pauseKind: "source", pauseReason: expect.stringContaining("The shelf's key") });
+  });
+
+  it("are refused alone where they have no key or cannot be stored", async () => {
+    put(3);
+    shelf.put("00004", "a\0b");
+    shelf.put("", "no key");
+    const worker = await project.worker(films());
+    await project.drain(worker);
+    expect(await copied()).toHaveLength(3);
+    const refused = await project.rows(sql`select reason, rows::int as rows from rowmill.refused_pushes order by 1`);
+    expect(refused).toHaveLength(2);
+  });
+
+  it("are written by one worker at a time: one that lost its lease changes nothing", async () => {
+    put(25);
+    const worker = await project.worker(films());
+    const turn = await syncs.begin(worker.database, "films", { fullEveryMs: 3_600_000 });
+    if ("waitMs" in turn) throw new Error("The lease was not free.");
+    const row = JSON.stringify({ id: "00001", title: "stale" });
+    await project.run(sql`update rowmill.syncs set lease_until = now() - interval '1 second'`);
+    await sync(worker);
+    const write = () => worker.database.transaction((tx) => syncs.writeRows(tx, turn, [row]));
+    expect(await write()).toBeNull();
+    expect((await copied())[1]).toEqual({ id: "00001", title: "Film 1" });
+  });
+
+  it("are all read again after a column was added", async () => {
+    put(12);
+    await project.drain(await project.worker(films()));
+    const wider = {
+      films: pipeline({
+        ...films().films,
+        source: defineSource({
+          key: "id",
+          every: "1s",
+          fullEvery: "1h",
+          columns: ["title", "changed"],
+          rows: shelf.source().elsewhere.rows,
+        }),
+        onChange: "reask",
+        polling: { min: "10ms", max: "10ms" },
+        request: { model: "gpt-4o-mini", user: "Sum up: {{ title }} {{ changed }}", maxOutputTokens: 100 },
+        answer: z.object({ summary: z.string() }),
+        target: { table: "film_labels" },
+      }),
+    };
+    const worker = await project.worker(wider);
+    await sync(worker);
+    expect(shelf.readings.at(-1)).toBe("full");
+    await project.drain(worker);
+    expect((await project.gateway.journal.summary()).executed).toBe(24);
+  });
+});
