@@ -27,6 +27,19 @@ const below = {
   sources: ["model/", "postgres/", "store/"],
   targets: ["model/", "postgres/", "sources/table/columns", "sources/table/inspection"],
   config: ["model/", "postgres/failure", "providers/adapters", "index"],
+  connectors: [
+    "model/",
+    "postgres/",
+    "sources/table/columns",
+    "sources/table/inspection",
+    "targets/table/ensure",
+    "targets/table/fenced-write",
+    "config/database/connection",
+    "config/load/environment",
+    "config/define-source",
+  ],
+  // Suites for connectors, also for those that you write.
+  testing: ["model/"],
   // Only app names concrete adapters.
   worker: ["model/", "postgres/", "store/", "sources/source", "sources/table/inspection", "targets/target", "version"],
   app: [
@@ -54,7 +67,7 @@ const below = {
     "version",
   ],
   // The library: what a config needs, and nothing that connects to anything.
-  index: ["config/", "model/", "providers/adapters"],
+  index: ["config/", "connectors/", "model/", "providers/adapters"],
   version: [],
 };
 /** Rooms in a room, which import one way too: none of these its neighbours that stand further right. */

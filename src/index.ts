@@ -5,6 +5,7 @@
 export { z } from "zod";
 export { defineSource } from "./config/define-source.js";
 export { defineConfig, json, pipeline, push } from "./config/spec.js";
+export { postgresSource as postgres, type PostgresSourceSpec } from "./connectors/postgres/source.js";
 export { LINES, ProviderError } from "./model/provider/provider.js";
 export { openai, type OpenAIConfig } from "./providers/adapters.js";
 export type {

@@ -1,0 +1,193 @@
+/**
+ * Reads a table of another PostgreSQL in pages, in the order of its key or of its cursor: each page is a short
+ * read-only transaction of its own, so that nothing is held open there. What commits behind the place that a pass has
+ * reached is met by the overlap of the next one, or by the next pass over all rows.
+ */
+import { connectionOptions, describeServer } from "../../config/database/connection.js";
+import { ConnectorError, type Page, type ReadOptions } from "../../model/connector.js";
+import { RowmillError } from "../../model/errors.js";
+import type { Json } from "../../model/pipeline.js";
+import {
+  DatabaseError,
+  isLastingRefusal,
+  join,
+  openDatabase,
+  quoteIdentifier,
+  raw,
+  sql,
+  type Queryable,
+  type Sql,
+} from "../../postgres/database.js";
+import { inspectTable, textOf, type SourceTable, type TableColumn } from "../../sources/table/inspection.js";
+import type { ReadTable } from "./source.js";
+
+const FIRST_ROWS = 100;
+const PAGE_ROWS_MAX = 2_000;
+/** Rows of the size of the largest so far come to this. */
+const PAGE_BYTES = 8 * 1024 * 1024;
+const TIMES = new Set(["date", "timestamp without time zone", "timestamp with time zone"]);
+const NUMBERS = new Set(["smallint", "integer", "bigint", "numeric"]);
+
+/** @throws ConnectorError */
+export async function* readPages(table: ReadTable, options: ReadOptions): AsyncGenerator<Page> {
+  const server = serverOf(table);
+  try {
+    yield* readFrom(server.database, table, options);
+  } catch (error) {
+    throw explained(error, server.name);
+  } finally {
+    await server.database.close();
+  }
+}
+
+function serverOf({ url, table }: ReadTable): { database: ReturnType<typeof openDatabase>; name: string } {
+  const address = { kind: "server", url } as const;
+  try {
+    if (url === "") throw new ConnectorError("stop", `postgres(): no url for the table ${table}. Set its variable.`);
+    const options = connectionOptions(address, { tls: { mode: null, rootCertFile: null } });
+    return { database: openDatabase(options, { poolMax: 1 }), name: describeServer(address) };
+  } catch (error) {
+    if (error instanceof RowmillError) throw error;
+    // The error may quote the URL, with its password.
+    throw new ConnectorError("stop", `postgres(): the url for the table ${table} is not a postgres:// URL.`);
+  }
+}
+
+function explained(error: unknown, server: string): unknown {
+  if (error instanceof ConnectorError || !(error instanceof RowmillError)) return error;
+  const isLasting = !(error instanceof DatabaseError) || isLastingRefusal(error);
+  return new ConnectorError(isLasting ? "stop" : "again", `${server}: ${error.message}`, {
+    cause: error,
+    hints: error.hints,
+  });
+}
+
+/** Where a pass stands: the cursor's text, in a pass over changes, and the parts of the key. */
+interface Place {
+  readonly cursor: string | null;
+  readonly key: readonly string[];
+}
+
+async function* readFrom(
+  database: ReturnType<typeof openDatabase>,
+  table: ReadTable,
+  { since, place: from, signal }: ReadOptions,
+): AsyncGenerator<Page> {
+  const found = await database.transaction((tx) => inspectTable(tx, shapeOf(table)), { readOnly: true });
+  const cursor = table.cursor === null ? null : cursorOf(found, table.cursor);
+  const isFull = since === null || cursor === null;
+  const reading: Reading = { found, table, cursor, start: isFull ? null : since };
+  let place = readPlace(from);
+  // Read before the first row: what commits meanwhile is met again.
+  let mark = isFull && cursor !== null && place === null ? await newestOf(database, reading) : null;
+  let rowsMax = FIRST_ROWS;
+  for (;;) {
+    signal.throwIfAborted();
+    const rows = await database.transaction((tx) => readPage(tx, reading, { place, rowsMax }), { readOnly: true });
+    const last = rows.at(-1);
+    if (last === undefined) {
+      if (mark !== null) yield { rows: [], mark };
+      return;
+    }
+    place = { cursor: last.cursor, key: last.key };
+    if (!isFull && last.cursor !== null) mark = last.cursor;
+    yield {
+      rows: rows.map(({ cells }) => cells),
+      place: { ...place, key: [...place.key] },
+      ...(mark === null ? {} : { mark }),
+    };
+    if (rows.length < rowsMax) return;
+    rowsMax = nextRows(rows);
+  }
+}
+
+/** The cursor is read as a column too. */
+function shapeOf({ table, key, columns, cursor }: ReadTable): Parameters<typeof inspectTable>[1] {
+  return { table, key, columns: [...new Set([...columns, ...(cursor === null ? [] : [cursor])])] };
+}
+
+function cursorOf({ columns, key }: SourceTable, name: string): TableColumn {
+  const column = [...columns, ...key].find((one) => one.name === name);
+  if (column !== undefined && (TIMES.has(column.type) || NUMBERS.has(column.type))) return column;
+  const type = column?.type ?? "nothing";
+  throw new ConnectorError("stop", `A cursor grows with each change: a time or a whole number. ${name} is ${type}.`);
+}
+
+interface Reading {
+  readonly found: SourceTable;
+  readonly table: ReadTable;
+  readonly cursor: TableColumn | null;
+  /** The mark from which changes are read. Null: all rows. */
+  readonly start: Json;
+}
+
+interface ReadRow {
+  readonly cells: Readonly<Record<string, string | null>>;
+  readonly cursor: string | null;
+  readonly key: readonly string[];
+}
+
+/** A value of the future would hide what comes before it. */
+async function newestOf(database: Queryable, { found, cursor }: Reading): Promise<string | null> {
+  if (cursor === null) return null;
+  const name = raw(`t.${quoteIdentifier(cursor.name)}`);
+  const newest = TIMES.has(cursor.type) ? sql`least(max(${name}), now()::${raw(cursor.castType)})` : sql`max(${name})`;
+  return database.value<string>(sql`select (${newest})::text from ${raw(found.from)} t`);
+}
+
+async function readPage(
+  tx: Queryable,
+  { found, table, cursor, start }: Reading,
+  { place, rowsMax }: { readonly place: Place | null; readonly rowsMax: number },
+): Promise<ReadRow[]> {
+  const key = found.key.map(({ name }) => raw(`t.${quoteIdentifier(name)}`));
+  const byCursor = cursor !== null && start !== null ? [raw(`t.${quoteIdentifier(cursor.name)}`)] : [];
+  const order = [...byCursor, ...key];
+  const conditions = [
+    ...key.map((part) => sql`${part} is not null`),
+    ...(table.where === null ? [] : [sql`(${raw(table.where)})`]),
+    ...(place === null ? [] : [after({ found, cursor }, order, place)]),
+    ...(place === null && cursor !== null && start !== null ? [from(cursor, table, start)] : []),
+  ];
+  const columns = [...new Map([...found.key, ...found.columns].map((one) => [one.name, one])).values()];
+  const cells = columns.map((column) => sql`${column.name}::text, ${raw(textOf("t", column))}`);
+  const rows = await tx.rows<{ cells: Record<string, string | null> }>(sql`
+    select json_build_object(${join(cells)}) as cells
+    from ${raw(found.from)} t
+    where ${join(conditions, " and ")}
+    order by ${join(order)}
+    limit ${rowsMax}`);
+  return rows.map((row) => ({
+    cells: row.cells,
+    cursor: byCursor.length === 0 || cursor === null ? null : (row.cells[cursor.name] ?? null),
+    key: found.key.map(({ name }) => row.cells[name] ?? ""),
+  }));
+}
+
+function after({ found, cursor }: Pick<Reading, "found" | "cursor">, order: readonly Sql[], place: Place): Sql {
+  const types = [...(order.length > found.key.length && cursor !== null ? [cursor] : []), ...found.key];
+  const texts = [...(order.length > found.key.length ? [place.cursor] : []), ...place.key];
+  const values = texts.map((text, index) => sql`${text}::text::${raw(types[index]?.castType ?? "text")}`);
+  return sql`(${join([...order])}) > (${join(values)})`;
+}
+
+function from(cursor: TableColumn, { overlapMs, overlapNumber }: ReadTable, start: Json): Sql {
+  const name = raw(`t.${quoteIdentifier(cursor.name)}`);
+  const mark = sql`${String(start)}::text::${raw(cursor.castType)}`;
+  const before = TIMES.has(cursor.type)
+    ? sql`make_interval(secs => ${overlapMs / 1_000})`
+    : sql`${overlapNumber}::integer`;
+  return sql`${name} >= (${mark} - ${before})::${raw(cursor.castType)}`;
+}
+
+function readPlace(place: Json): Place | null {
+  if (typeof place !== "object" || place === null || Array.isArray(place)) return null;
+  const { cursor = null, key } = place;
+  return Array.isArray(key) ? { cursor: cursor === null ? null : String(cursor), key: key.map(String) } : null;
+}
+
+function nextRows(rows: readonly ReadRow[]): number {
+  const sizes = rows.map(({ cells }) => Object.values(cells).reduce((sum, cell) => sum + (cell?.length ?? 0), 1));
+  const largest = sizes.reduce((most, size) => Math.max(most, size), 1);
+  return Math.max(1, Math.min(PAGE_ROWS_MAX, Math.floor(PAGE_BYTES / largest)));
+}

@@ -1,0 +1,212 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { connectionOptions } from "../../src/config/database/connection.js";
+import { readPages } from "../../src/connectors/postgres/read-pages.js";
+import { postgresSource, type ReadTable } from "../../src/connectors/postgres/source.js";
+import type { Page } from "../../src/model/connector.js";
+import { pipeline, z } from "../../src/index.js";
+import { openDatabase, raw, sql, type Database } from "../../src/postgres/database.js";
+import { createDatabase, databaseKinds, type TestDatabase } from "../support/databases.js";
+import { startProject } from "../support/project.js";
+
+const signal = new AbortController().signal;
+const servers = databaseKinds.filter((kind) => kind !== "embedded");
+
+describe.each(servers)("A table of another PostgreSQL on %s", (kind) => {
+  let elsewhere: TestDatabase;
+  let database: Database;
+  beforeAll(async () => {
+    elsewhere = await createDatabase(kind);
+    const address = { kind: "server", url: elsewhere.url } as const;
+    database = openDatabase(connectionOptions(address, { tls: { mode: "disable", rootCertFile: null } }));
+  });
+  afterAll(async () => {
+    await database.close();
+    await elsewhere.drop();
+  });
+  beforeEach(async () => {
+    await database.run(sql`
+      create table public.films (
+        shelf text not null, no bigint not null, title text, price numeric, added timestamptz default now(),
+        changed_at timestamptz not null default clock_timestamp(), changed_no bigserial,
+        primary key (shelf, no))`);
+    await database.run(sql`create index on public.films (changed_at, shelf, no)`);
+  });
+  afterEach(async () => {
+    await database.run(sql`drop table public.films`);
+  });
+
+  const table = (more: Partial<ReadTable> = {}): ReadTable => ({
+    url: `${elsewhere.url}${elsewhere.url.includes("?") ? "&" : "?"}sslmode=disable`,
+    table: "films",
+    key: ["shelf", "no"],
+    columns: ["title"],
+    where: null,
+    cursor: null,
+    overlapMs: 0,
+    overlapNumber: 0,
+    ...more,
+  });
+  const insert = (count: number, shelf = "a") =>
+    database.run(sql`
+      insert into public.films (shelf, no, title)
+      select ${shelf}, n, 'Film ' || n from generate_series(1, ${count}::int) n`);
+  const read = async (
+    from: ReadTable,
+    { since = null, place = null }: { since?: Page["mark"]; place?: Page["place"] } = {},
+  ) => {
+    const pages: Page[] = [];
+    for await (const page of readPages(from, { since: since ?? null, place: place ?? null, signal })) pages.push(page);
+    return {
+      pages,
+      rows: pages.flatMap(({ rows }) => rows),
+      mark: pages.findLast(({ mark }) => mark !== undefined)?.mark,
+    };
+  };
+
+  it("gives all rows in pages, each once", async () => {
+    await insert(2_500);
+    await insert(10, "b");
+    const { pages, rows } = await read(table());
+    expect(pages.length).toBeGreaterThan(2);
+    expect(rows).toHaveLength(2_510);
+    expect(new Set(rows.map(({ shelf, no }) => JSON.stringify([shelf, no]))).size).toBe(2_510);
+  });
+
+  it("goes on at the place of any page", async () => {
+    await insert(700);
+    const { pages, rows } = await read(table());
+    const [first] = pages;
+    const rest = await read(table(), { place: first?.place });
+    expect([...(first?.rows ?? []), ...rest.rows]).toEqual(rows);
+  });
+
+  it("gives the exact text of values", async () => {
+    await database.run(sql`
+      insert into public.films (shelf, no, title, price, added)
+      values (E'x''\\n"', 9007199254740993, null, 1.10, '2026-01-02 03:04:05.123456+00')`);
+    const { rows } = await read(table({ columns: ["title", "price", "added"] }));
+    expect(rows).toEqual([
+      {
+        shelf: "x'\n\"",
+        no: "9007199254740993",
+        title: null,
+        price: "1.10",
+        added: "2026-01-02 03:04:05.123456+00",
+      },
+    ]);
+  });
+
+  it.each([
+    ["a time", { cursor: "changed_at" }],
+    ["a number", { cursor: "changed_no" }],
+  ])("gives only what has changed since the mark of %s", async (_name, cursor) => {
+    await insert(300);
+    const { mark } = await read(table(cursor));
+    expect((await read(table(cursor), { since: mark })).rows.length).toBeLessThanOrEqual(300);
+    await insert(3, "new");
+    const changes = await read(table(cursor), { since: mark });
+    expect(changes.rows.filter(({ shelf }) => shelf === "new")).toHaveLength(3);
+    const next = await read(table(cursor), { since: changes.mark });
+    expect(next.rows.length).toBeLessThanOrEqual(1);
+  });
+
+  it("reads 20,000 rows of one cursor value by their keys, each once", async () => {
+    await database.run(sql`
+      insert into public.films (shelf, no, title, changed_at)
+      select 'a', n, 'Film', '2026-01-01' from generate_series(1, 20000) n`);
+    const { mark } = await read(table({ cursor: "changed_at" }));
+    const { rows } = await read(table({ cursor: "changed_at" }), { since: mark });
+    expect(new Set(rows.map(({ no }) => no)).size).toBe(20_000);
+  });
+
+  it("reads again, by the overlap, what commits later than its time says", async () => {
+    await insert(5);
+    const cursor = { cursor: "changed_at", overlapMs: 300_000 };
+    const { mark } = await read(table(cursor));
+    await database.run(sql`
+      insert into public.films (shelf, no, title, changed_at)
+      values ('late', 1, 'Late', clock_timestamp() - interval '1 minute')`);
+    const { rows } = await read(table(cursor), { since: mark });
+    expect(rows.filter(({ shelf }) => shelf === "late")).toHaveLength(1);
+    expect((await read(table({ ...cursor, overlapMs: 0 }), { since: mark })).rows).not.toContainEqual(
+      expect.objectContaining({ shelf: "late" }),
+    );
+  });
+
+  it("is not misled by a time of the future", async () => {
+    await database.run(sql`
+      insert into public.films (shelf, no, changed_at) values ('future', 1, now() + interval '1 year')`);
+    const { mark } = await read(table({ cursor: "changed_at" }));
+    await insert(2);
+    const { rows } = await read(table({ cursor: "changed_at" }), { since: mark });
+    expect(rows).toHaveLength(3);
+  });
+
+  it("keeps to its condition", async () => {
+    await insert(10);
+    await insert(10, "b");
+    expect((await read(table({ where: "shelf = 'b' and no < 4" }))).rows).toHaveLength(3);
+  });
+
+  it.each([
+    ["a table that is not there", { table: "filsm" }, "films"],
+    ["a column that is not there", { columns: ["titel"] }, "title"],
+    ["a cursor that is no time or number", { cursor: "title" }, "title is text"],
+    ["no url", { url: "" }, "no url"],
+  ])("says for a person what is wrong: %s", async (_name, wrong, said) => {
+    await expect(read(table(wrong))).rejects.toMatchObject({ kind: "stop", message: expect.stringContaining(said) });
+  });
+
+  it("is tried again where it cannot be reached, and shows no password", async () => {
+    const url = "postgres://user:sec-ret-word@127.0.0.1:9/none";
+    const failure = await read(table({ url })).catch((error: unknown) => error);
+    expect(failure).toMatchObject({ kind: "again", message: expect.stringContaining("127.0.0.1:9/none") });
+    expect(String(failure)).not.toContain("sec-ret-word");
+  });
+
+  it("is answered through Rowmill's copy, and follows changes, new keys and deletes", async () => {
+    await insert(40);
+    const project = await startProject(kind);
+    try {
+      const { url } = table();
+      const worker = await project.worker({
+        films: pipeline({
+          source: postgresSource({
+            url,
+            table: "films",
+            key: ["shelf", "no"],
+            columns: ["title"],
+            cursor: "changed_at",
+            every: "1s",
+            fullEvery: "1s",
+          }),
+          polling: { min: "10ms", max: "10ms" },
+          request: { model: "gpt-4o-mini", user: "Sum up: {{ title }}", maxOutputTokens: 100 },
+          answer: z.object({ summary: z.string() }),
+          target: { table: "film_labels" },
+        }),
+      });
+      const passes = async (count: number) => {
+        for (let pass = 0; pass < count; pass++) {
+          await project.run(sql`update rowmill.syncs set next_at = now(), full_wanted = true`);
+          await project.drain(worker);
+        }
+      };
+      const labels = async () =>
+        (await project.rows<{ n: number }>(sql`select count(*)::int as n from public.film_labels`))[0]?.n;
+      await project.drain(worker);
+      expect(await labels()).toBe(40);
+      await database.run(sql`update public.films set title = 'Other', changed_at = clock_timestamp() where no = 7`);
+      await database.run(sql`update public.films set no = 1000, changed_at = clock_timestamp() where no = 8`);
+      await database.run(raw("delete from public.films where no = 9"));
+      await passes(3);
+      const keys = await project.rows<{ no: string }>(sql`select no from rowmill_data.films`);
+      expect(keys.map(({ no }) => no)).toEqual(expect.arrayContaining(["7", "1000"]));
+      expect(keys).toHaveLength(39);
+      expect((await project.gateway.journal.summary()).executed).toBe(42);
+      await project.check();
+    } finally {
+      await project.close();
+    }
+  });
+});
