@@ -38,8 +38,6 @@ const below = {
     "config/load/environment",
     "config/define-source",
   ],
-  // Suites for connectors, also for those that you write.
-  testing: ["model/"],
   // Only app names concrete adapters.
   worker: ["model/", "postgres/", "store/", "sources/source", "sources/table/inspection", "targets/target", "version"],
   app: [

@@ -355,6 +355,7 @@ describe("A failure", () => {
 describe("The status", () => {
   const facts: StatusFacts = {
     place: "db:5432/app",
+    syncs: [],
     promises: [{ title: "OpenAI", short: "nothing is paid twice" }],
     pipelines: [
       {

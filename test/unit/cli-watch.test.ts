@@ -79,6 +79,7 @@ const none: WatchFacts = {
   overdue: [],
   waits: [],
   refusedPushes: [],
+  syncs: [],
   events: [],
   workers: [],
   promises: [],

@@ -60,6 +60,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   "store/requests": postgres,
   sources: ledger,
   targets: [...postgres, "sources/table/inspection.js"],
+  connectors: [...postgres, "sources/table/inspection.js", "config/database/connection.js"],
   providers: model,
   "providers/vendor": model,
   worker: stage,

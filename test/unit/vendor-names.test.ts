@@ -30,7 +30,7 @@ const exceptions: Readonly<Record<string, { readonly words: RegExp; readonly why
     words: /^openai$/,
     why: "the editor shows on hover how a config names its provider",
   },
-  "src/cli/command-list.ts": { words: /^OpenAI$/, why: "the command says which API src/gateway speaks" },
+  "src/cli/advanced-commands.ts": { words: /^OpenAI$/, why: "the command says which API src/gateway speaks" },
 };
 
 interface Found {

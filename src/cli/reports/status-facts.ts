@@ -12,6 +12,8 @@ import * as overview from "../../store/ledger/overview.js";
 import type { BatchOverview, LivingWorker, PipelineOverview } from "../../store/ledger/overview.js";
 import * as refusedPushes from "../../store/replicas/refused-pushes.js";
 import type { ListedRefusal } from "../../store/replicas/refused-pushes.js";
+import * as syncs from "../../store/syncs/syncs.js";
+import type { SyncOverview } from "../../store/syncs/syncs.js";
 import * as failures from "../../store/requests/failures.js";
 import type { FailureGroup } from "../../store/requests/failures.js";
 import { configOf, type Project } from "../project.js";
@@ -72,6 +74,7 @@ async function readCommon(
     held: (await stuckBatches.held(database, { max: HELD_SHOWN })).map((batch) => heldWords(project, batch)),
     overdue: await stuckBatches.overdue(database, { max: OVERDUE_SHOWN }),
     refusedPushes: await refusedPushes.listRecent(database, REFUSED_PUSHES_SHOWN),
+    syncs: await syncs.list(database),
     events: await overview.lastEvents(database, EVENTS_SHOWN),
     workers: await overview.livingWorkers(database),
     promises: promisesOf(project),
@@ -80,7 +83,16 @@ async function readCommon(
 
 export async function statusObject(project: Project, opened: OpenedDatabase | null): Promise<object> {
   if (opened === null)
-    return { pipelines: [], batches: [], workers: [], overdue: [], waits: [], refusedPushes: [], providers: [] };
+    return {
+      pipelines: [],
+      batches: [],
+      workers: [],
+      overdue: [],
+      waits: [],
+      refusedPushes: [],
+      syncs: [],
+      providers: [],
+    };
   const pipelines = await overview.pipelineOverviews(opened.database);
   const top = await topFailures(opened, pipelines);
   const batches = await overview.batchOverviews(opened.database, overview.BATCHES_SHOWN_MAX);
@@ -102,6 +114,7 @@ export async function statusObject(project: Project, opened: OpenedDatabase | nu
     overdue: overdue.map(overdueObject),
     waits: (await money.accountWaits(opened.database, WAITS_SHOWN)).map(waitObject),
     refusedPushes: (await refusedPushes.listRecent(opened.database, overview.BATCHES_SHOWN_MAX)).map(refusalObject),
+    syncs: (await syncs.list(opened.database)).map(syncObject),
     providers: promisesOf(project).map(({ name, title, found, fenced, paidTwice }) => ({
       name,
       title,
@@ -110,6 +123,14 @@ export async function statusObject(project: Project, opened: OpenedDatabase | nu
       paidTwice,
     })),
   };
+}
+
+function syncObject({ nextMs, troubleMs, ...sync }: SyncOverview): object {
+  return { ...sync, nextSeconds: seconds(nextMs), troubleSeconds: troubleMs === null ? null : seconds(troubleMs) };
+}
+
+function seconds(ms: number): number {
+  return Math.round(ms / 1_000);
 }
 
 /** By pipeline id; without an entry for those that have no failed row. */

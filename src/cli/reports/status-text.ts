@@ -2,6 +2,7 @@
 import { proseLine } from "../../model/words/one-line.js";
 import { asSentence } from "../../model/words/as-sentence.js";
 import { overdueText, type OverdueBatch } from "../../model/batch/overdue.js";
+import { syncText } from "./sync-text.js";
 import { refusedPushText } from "../../model/words/refused-push-text.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import type { heldText } from "../../model/provider/account.js";
@@ -12,6 +13,7 @@ import type {
   MoneyOverview,
   PipelineOverview,
 } from "../../store/ledger/overview.js";
+import type { SyncOverview } from "../../store/syncs/syncs.js";
 import type { ListedRefusal } from "../../store/replicas/refused-pushes.js";
 import type { UnnamedRows } from "../../store/requests/refused-keys.js";
 import type { FailureGroup } from "../../store/requests/failures.js";
@@ -41,6 +43,8 @@ export interface StatusFacts {
   readonly waits: readonly (AccountWait & { readonly place: string })[];
   /** Of the last 24 hours. */
   readonly refusedPushes: readonly ListedRefusal[];
+  /** Sources elsewhere, and how far their reading is. */
+  readonly syncs: readonly SyncOverview[];
   readonly events: readonly EventOverview[];
   readonly workers: readonly LivingWorker[];
   readonly promises: readonly { readonly title: string; readonly short: string }[];
@@ -58,6 +62,7 @@ export function renderStatus(facts: StatusFacts, style: Style): string[] {
     ...overdueLines(facts),
     ...presumedLines(facts),
     ...waitLines(facts),
+    ...syncLines(facts),
     ...refusedPushLines(facts),
     ...eventLines(facts, style),
     "",
@@ -211,6 +216,10 @@ function refusedPushLines({ refusedPushes }: StatusFacts): string[] {
     const last = `Last at ${formatTime(refusal.lastAt)}`;
     return ["", proseLine(`! ${who}: ${asSentence(fit(wrong, NOTE_CHARACTERS))} ${last}. ${asSentence(fix)}`)];
   });
+}
+
+function syncLines({ syncs }: StatusFacts): string[] {
+  return syncs.flatMap((sync) => ["", ...syncText(sync).map(proseLine)]);
 }
 
 function eventLines({ events }: StatusFacts, style: Style): string[] {

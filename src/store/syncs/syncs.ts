@@ -240,7 +240,7 @@ export async function want(
 }
 
 /** A person agrees that what is gone is deleted. Returns how many rows that were. */
-export async function acceptDeletions(database: Database, pipeline: string): Promise<number> {
+export async function acceptDeletions(database: Queryable, pipeline: string): Promise<number> {
   return (
     (await database.value<number>(sql`
       update rowmill.syncs

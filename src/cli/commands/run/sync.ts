@@ -1,0 +1,49 @@
+/** `rowmill sync`: wants a reading of a source elsewhere now, or lets what vanished there be deleted here. */
+import { RowmillError } from "../../../model/errors.js";
+import * as pipelines from "../../../store/pipelines/pipelines.js";
+import * as syncs from "../../../store/syncs/syncs.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { noteMissingWorker, registeredPipelines, withProjectLedger } from "../../project.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { counted } from "../../screen/text.js";
+
+interface SyncOptions extends ProjectOptions {
+  readonly full?: true;
+  readonly acceptDeletions?: true;
+}
+
+export async function runSync(cli: Cli, names: readonly string[], options: SyncOptions): Promise<number> {
+  return withProjectLedger(cli.terminal, options, async ({ database, project }) => {
+    const known = new Set((await syncs.list(database)).map(({ pipeline }) => pipeline));
+    const wanted = await registeredPipelines(database, names);
+    const [other] = wanted.filter(({ name }) => !known.has(name));
+    if (names.length > 0 && other !== undefined) throw notSynced(other.name);
+    const synced = wanted.filter(({ name }) => known.has(name));
+    if (synced.length === 0) throw notSynced(null);
+    for (const { id, name } of synced) {
+      if (options.acceptDeletions === true) {
+        const rows = await database.transaction(async (tx) => {
+          const gone = await syncs.acceptDeletions(tx, name);
+          if (gone > 0) await pipelines.resume(tx, id, "deletions");
+          return gone;
+        });
+        const text = rows === 0 ? "nothing waits to be deleted" : `${counted(rows, "row")} will be deleted here too`;
+        cli.terminal.print(`✓ ${name}: ${text}`);
+        continue;
+      }
+      await syncs.want(database, name, { full: options.full === true });
+      const what = options.full === true ? "all rows" : "its source";
+      cli.terminal.print(`✓ ${name}: ${what} will be read now`);
+    }
+    await noteMissingWorker(project, database);
+    return EXIT_STATUS.ok;
+  });
+}
+
+function notSynced(name: string | null): RowmillError {
+  const wrong =
+    name === null
+      ? "No pipeline's rows are read from elsewhere."
+      : `The rows of ${name} are not read from elsewhere, or no rowmill up has begun to.`;
+  return new RowmillError("usage", wrong, { hints: ["To compare a table of this database again: rowmill sweep"] });
+}
