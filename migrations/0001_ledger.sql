@@ -642,6 +642,7 @@ create table rowmill.syncs (
   failures integer not null default 0,
   lease_token uuid,
   lease_until timestamptz,
+  lease_worker uuid,
   -- Someone asked for a pass over all rows.
   full_wanted boolean not null default false
 );

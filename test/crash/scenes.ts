@@ -37,6 +37,8 @@ export interface Scene {
   readonly failed?: number;
   /** Rows that share the line of an equal one. Default: none. */
   readonly sharing?: number;
+  /** Rows that were answered and are no longer there; their answers stay. Default: none. */
+  readonly gone?: number;
   /** Rows that you drop with their batch. Default: none. */
   readonly dropped?: number;
 }
@@ -267,6 +269,15 @@ function aRowThatIsHeld(): Scene {
   };
 }
 
+/** The keys of rows from elsewhere are texts. */
+async function fiveNotesByText({ project }: CrashProject): Promise<void> {
+  await project.run(sql`create table public.notes (id text primary key, body text)`);
+  await project.run(sql`
+    insert into public.notes
+    select n::text, 'This is note number ' || n || ', plain and short.'
+    from generate_series(1, 5) n`);
+}
+
 /** They were answered, and did not change for an hour: their only copy goes, and their answers stay. */
 function pushedRowsWhoseTimeIsOver(): Scene {
   return {
@@ -275,11 +286,7 @@ function pushedRowsWhoseTimeIsOver(): Scene {
     pipeline: 'source: { push: true, key: "id", columns: ["body"], keep: "1h" },',
     prepare: async (crash) => {
       const { project } = crash;
-      await project.run(sql`create table public.notes (id text primary key, body text)`);
-      await project.run(sql`
-        insert into public.notes
-        select n::text, 'This is note number ' || n || ', plain and short.'
-        from generate_series(1, 5) n`);
+      await fiveNotesByText(crash);
       const worker = await crash.worker();
       await project.run(sql`select rowmill.push('notes', (select jsonb_agg(to_jsonb(n)) from public.notes n))`);
       await crash.recover();
@@ -289,7 +296,51 @@ function pushedRowsWhoseTimeIsOver(): Scene {
   };
 }
 
+/** Read over a second connection, as from another server. */
+const NOTES_ELSEWHERE = `source: postgres({
+    url: process.env.DATABASE_URL, table: "notes", key: "id", columns: ["body"], every: "1s" }),`;
+
+/** Two passes over all rows did not meet a row: the third deletes it. */
+function rowsThatVanished(): Scene {
+  return {
+    title: "rows that vanished elsewhere",
+    steps: ["sync.delete"],
+    pipeline: NOTES_ELSEWHERE,
+    askedBesides: 1,
+    gone: 1,
+    prepare: async (crash) => {
+      await fiveNotesByText(crash);
+      await crash.worker();
+      await crash.recover();
+      const { project } = crash;
+      await project.run(sql`delete from public.notes where id = '1'`);
+      await project.run(sql`update rowmill.syncs set full_wanted = true`);
+      await crash.recover();
+      await project.run(sql`update rowmill.syncs set full_wanted = true, next_at = now()`);
+    },
+  };
+}
+
 export const scenes: readonly Scene[] = [
+  {
+    title: "rows from elsewhere",
+    steps: ["sync.begin", "sync.read", "sync.write", "sync.end"],
+    pipeline: NOTES_ELSEWHERE,
+    prepare: async (crash) => {
+      await fiveNotesByText(crash);
+      await crash.worker();
+    },
+  },
+  rowsThatVanished(),
+  {
+    title: "a source elsewhere that is not there yet",
+    steps: ["sync.fail"],
+    pipeline: NOTES_ELSEWHERE,
+    prepare: async (crash) => {
+      await crash.worker();
+    },
+    fix: fiveNotesByText,
+  },
   pushedRowsWhoseTimeIsOver(),
   {
     title: "an ordinary run",

@@ -73,14 +73,14 @@ async function expectAllAnsweredOnce({ project }: CrashProject, scene: Scene): P
   await project.check();
   const [counted] = await project.rows<{ rows: number }>(sql`select count(*)::int as rows from public.notes`);
   const rows = counted?.rows ?? 0;
-  const { failed = 0, dropped = 0, askedTwice = 0, askedBesides = 0, sharing = 0 } = scene;
+  const { failed = 0, dropped = 0, askedTwice = 0, askedBesides = 0, sharing = 0, gone = 0 } = scene;
   const missing = failed + dropped;
   const others = { ...(failed === 0 ? {} : { failed }), ...(dropped === 0 ? {} : { cancelled: dropped }) };
   const found = await accounts(project);
   expect(found).toMatchObject({
     states: { ...others, ...(rows === missing ? {} : { succeeded: rows - missing }) },
     missing,
-    superfluous: 0,
+    superfluous: gone,
   });
   // A crash may come before what would have been asked twice.
   expect(found.askedTwice).toBeLessThanOrEqual(askedTwice);

@@ -136,6 +136,7 @@ export async function takeForDead(project: TestProject): Promise<void> {
     sql`update rowmill.batches set lease_until = now() - interval '1 second' where lease_until is not null`,
   );
   await project.run(sql`update rowmill.batches set next_at = now() where settled_at is null`);
+  await project.run(sql`update rowmill.syncs set lease_until = now() - interval '1 second', next_at = now()`);
 }
 
 function variablesOf(machine: Machine): Readonly<Record<string, string>> {
@@ -197,7 +198,7 @@ function plainConfigText(more: string, options: PlainOptions): string {
 }
 
 function configText(more: string): string {
-  return `import { defineConfig, pipeline, z } from "rowmill";
+  return `import { defineConfig, pipeline, postgres, z } from "rowmill";
 
 const notes = pipeline({
   source: { table: "notes", key: "id", columns: ["body"] },

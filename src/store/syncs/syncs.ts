@@ -45,24 +45,27 @@ export interface NotYet {
   readonly waitMs: number;
 }
 
-/** Takes the lease, and begins a pass if none is under way. */
+/**
+ * Takes the lease, and begins a pass if none is under way. A worker that does not know that it has the lease, since the
+ * reply was lost, takes it again: it makes one pass of a pipeline at a time.
+ */
 export async function begin(
   database: Database,
   pipeline: string,
-  { fullEveryMs }: { readonly fullEveryMs: number },
+  { fullEveryMs, workerId }: { readonly fullEveryMs: number; readonly workerId: string },
 ): Promise<Turn | NotYet> {
   return database.transaction(async (tx) => {
     const replica = await replicaOf(tx, pipeline);
     if (replica === null || !replica.synced) return { waitMs: LEASE_MS };
     await tx.run(sql`insert into rowmill.syncs (pipeline) values (${pipeline}) on conflict do nothing`);
-    const row = await lockRow(tx, pipeline);
+    const row = await lockRow(tx, pipeline, workerId);
     if (row === null) return { waitMs: 1_000 };
     if (row.leaseMs > 0 || row.waitMs > 0) return { waitMs: Math.max(row.leaseMs, row.waitMs) };
     const { phase, mark, fullMs, fullWanted } = row;
     const isSameGeneration = row.fullGeneration === replica.generation;
     const next = nextPass({ phase, hasMark: mark !== null, fullMs, isSameGeneration, fullWanted }, fullEveryMs);
     const token = randomUUID();
-    await take(tx, pipeline, token);
+    await take(tx, { pipeline, token }, workerId);
     if (next === "goOn" && phase !== "idle")
       return { pipeline, token, phase, isFull: row.isFull, place: row.place, mark };
     const isFull = next === "full";
@@ -72,22 +75,25 @@ export async function begin(
   });
 }
 
-function lockRow(tx: Queryable, pipeline: string): Promise<SyncRow | null> {
+function lockRow(tx: Queryable, pipeline: string, workerId: string): Promise<SyncRow | null> {
   return tx.first<SyncRow>(sql`
     select phase, is_full as "isFull", place, mark, full_wanted as "fullWanted", failures,
       full_generation as "fullGeneration",
       (extract(epoch from clock_timestamp() - full_began_at) * 1000)::float8 as "fullMs",
       greatest(0, extract(epoch from next_at - clock_timestamp()) * 1000)::float8 as "waitMs",
-      greatest(0, coalesce(extract(epoch from lease_until - clock_timestamp()) * 1000, 0))::float8 as "leaseMs"
+      case when lease_worker is distinct from ${workerId}::uuid
+        then greatest(0, coalesce(extract(epoch from lease_until - clock_timestamp()) * 1000, 0))
+        else 0 end::float8 as "leaseMs"
     from rowmill.syncs
     where pipeline = ${pipeline}
     for update skip locked`);
 }
 
-async function take(tx: Queryable, pipeline: string, token: string): Promise<void> {
+async function take(tx: Queryable, { pipeline, token }: SyncLease, workerId: string): Promise<void> {
   await tx.run(sql`
     update rowmill.syncs
-    set lease_token = ${token}, lease_until = clock_timestamp() + make_interval(secs => ${LEASE_MS / 1_000})
+    set lease_token = ${token}, lease_worker = ${workerId},
+      lease_until = clock_timestamp() + make_interval(secs => ${LEASE_MS / 1_000})
     where pipeline = ${pipeline}`);
 }
 
@@ -204,7 +210,7 @@ export async function deleteGone(tx: Queryable, turn: Turn, rowsMax: number): Pr
 export async function release(database: Database, { pipeline, token }: SyncLease): Promise<void> {
   await database.run(sql`
     update rowmill.syncs
-    set lease_token = null, lease_until = null
+    set lease_token = null, lease_until = null, lease_worker = null
     where pipeline = ${pipeline} and lease_token = ${token}`);
 }
 
@@ -218,7 +224,7 @@ export async function fail(
     update rowmill.syncs
     set trouble = ${storableText(trouble)}, trouble_since = coalesce(trouble_since, clock_timestamp()),
       failures = failures + 1, next_at = clock_timestamp() + make_interval(secs => ${waitMs / 1_000}),
-      lease_token = null, lease_until = null
+      lease_token = null, lease_until = null, lease_worker = null
     where pipeline = ${pipeline} and lease_token = ${token}`);
 }
 

@@ -30,7 +30,9 @@ export async function syncPipeline(context: WorkerContext, pipeline: Pipeline, s
   const config = source.replica?.sync ?? null;
   if (config === null) return Infinity;
   if (!(await mayLook(context.read, pipeline))) return 0;
-  const turn = await context.step("sync.begin", () => syncs.begin(context.database, name, config));
+  const turn = await context.step("sync.begin", () =>
+    syncs.begin(context.database, name, { ...config, workerId: context.workerId }),
+  );
   if ("waitMs" in turn) return turn.waitMs;
   try {
     const deletes = turn.phase === "deleting" || (await readPass({ context, pipeline, config, turn }, signal));
