@@ -52,7 +52,8 @@ async function horizonOf(client: Reader, pipelineId: number): Promise<string> {
       where l.granted and (l.locktype = 'advisory' or (l.locktype = 'transactionid' and l.mode = 'ExclusiveLock'))),
     next as (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as xid),
     open as (
-      select n.xid - ((n.xid - x.xid) & 4294967295) as xid
+      -- The number nearest to the next one: open transactions may be above it as well as below.
+      select n.xid + ((x.xid - n.xid + 2147483648) & 4294967295) - 2147483648 as xid
       from next n
       cross join held w
       join held x on x.pid = w.pid and x.locktype = 'transactionid'
