@@ -6,6 +6,7 @@ import { openDatabase, sql, type Database } from "../../src/postgres/database.js
 import { resultLine, rowAnswer } from "../../src/service/schemas.js";
 import { TokenMemory } from "../../src/service/token-memory.js";
 import * as tokens from "../../src/store/tokens/tokens.js";
+import * as forgetting from "../../src/store/requests/forgetting.js";
 import * as results from "../../src/store/requests/results.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { describeDatabases } from "../support/databases.js";
@@ -320,6 +321,17 @@ describeDatabases("Results over HTTP", (kind) => {
     await pushRows(films(3, 1));
     await project.drain(restored);
     expect((await feed(`?after=${before.at(-1)?.cursor}`)).map(({ key }) => key)).toEqual(["3"]);
+  });
+
+  it("name no row that was erased, and keep its line", async () => {
+    await pushRows(films(0, 3));
+    await project.drain(worker);
+    const [first, ...others] = await feed();
+    const pipelineId = await moviesId();
+    const erased = await project.database.transaction((tx) => forgetting.eraseMany(tx, pipelineId, [first?.key ?? ""]));
+    expect(erased).toBe(1);
+    const { cursor } = first ?? {};
+    expect(await feed()).toEqual([expect.objectContaining({ cursor, key: null, answer: null }), ...others]);
   });
 
   it("are not for a token that is revoked while its call waits", async () => {

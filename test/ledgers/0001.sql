@@ -131,7 +131,8 @@ CREATE FUNCTION rowmill.push(pipeline text, rows jsonb, OUT accepted integer, OU
 declare
   list jsonb := case when jsonb_typeof(rows) = 'object' and rows ? 'data' then rows -> 'data' else rows end;
 begin
-  list := case jsonb_typeof(list) when 'array' then list when 'null' then '[]' else jsonb_build_array(list) end;
+  -- A json_agg over no rows is null.
+  list := case coalesce(jsonb_typeof(list), 'null') when 'array' then list when 'null' then '[]' else jsonb_build_array(list) end;
   select p.accepted, p.unchanged, p.older, p.refused, p.problems
     into accepted, unchanged, older, refused, problems
     from rowmill.push_rows(pipeline, list::text::json, array_fill(0, array[jsonb_array_length(list)])) p;
@@ -192,14 +193,18 @@ begin
           when octet_length(rowmill_version) > 128 then 'its version has more than 128 bytes' end as rowmill_problem
       from read
     ), ranked as (
-      select *, row_number() over newest_first as rowmill_place, first_value(rowmill_version) over newest_first as rowmill_newest_version
+      select *, row_number() over newest_first as rowmill_place, first_value(rowmill_version) over newest_first as rowmill_newest_version,
+        case when $3 is not null then (
+          select g.version
+          from rowmill.gone_versions g
+          where g.pipeline = $5 and g.key_sha256 = sha256(convert_to(rowmill_key, 'UTF8'))) end as rowmill_gone_version
       from judged
       where rowmill_problem is null
       window newest_first as (partition by %3$s order by rowmill_is_number,
         case when rowmill_is_number then rowmill_version::numeric end desc,
         case when not rowmill_is_number then rowmill_version collate "C" end desc, rowmill_n desc)
     ), newest as (
-      select * from ranked where rowmill_place = 1
+      select * from ranked where rowmill_place = 1 and rowmill.is_older(rowmill_version, rowmill_gone_version) is not true
     ), written as (
       insert into rowmill_data.%4$I as t (%5$s, rowmill_generation, rowmill_version)
       select %5$s, $2, rowmill_version
@@ -211,10 +216,15 @@ begin
         and row(%7$s, excluded.rowmill_generation, excluded.rowmill_version)
           is distinct from row(%8$s, t.rowmill_generation, t.rowmill_version)
       returning %3$s
+    ), back as (
+      delete from rowmill.gone_versions g
+      using written w
+      where $3 is not null and g.pipeline = $5 and g.key_sha256 = sha256(convert_to(%2$s, 'UTF8'))
     ), beside_written as (
-      select %3$s, rowmill_push, rowmill_place, rowmill_version, rowmill_newest_version, false as rowmill_is_written from ranked
+      select %3$s, rowmill_push, rowmill_place, rowmill_version, rowmill_newest_version, rowmill_gone_version, false as rowmill_is_written
+      from ranked
       union all
-      select %3$s, null, 0, null, null, true from written
+      select %3$s, null, 0, null, null, null, true from written
     ), counted as (
       -- A join with what was written would be planned for a single row.
       select *, bool_or(rowmill_is_written) over (partition by %3$s) as rowmill_key_is_written,
@@ -225,7 +235,7 @@ begin
         case
           when rowmill.is_older(r.rowmill_version, r.rowmill_newest_version) then 'older'
           when r.rowmill_key_is_written then 'accepted'
-          when rowmill.is_older(r.rowmill_version, t.rowmill_version) then 'older'
+          when rowmill.is_older(r.rowmill_version, coalesce(t.rowmill_version, r.rowmill_gone_version)) then 'older'
           else 'unchanged' end as rowmill_outcome
       from counted r
       left join rowmill_data.%4$I t on $3 is not null and %9$s
@@ -245,7 +255,7 @@ begin
     from outcomes
     group by rowmill_push
     $q$, cells, key_text, keys, pipeline_name, names, updates, new_cells, old_cells, key_is_kept)
-    using given, replica.generation, replica.version_field, pushes;
+    using given, replica.generation, replica.version_field, pushes, pipeline_name;
 end
 $_$;
 SET default_tablespace = '';
@@ -905,6 +915,11 @@ CREATE TABLE rowmill.forgotten_rows (
     attempt integer NOT NULL,
     forgotten_at timestamp with time zone DEFAULT now() NOT NULL
 );
+CREATE TABLE rowmill.gone_versions (
+    pipeline text NOT NULL,
+    key_sha256 bytea NOT NULL,
+    version text NOT NULL
+);
 CREATE TABLE rowmill.kept_answers (
     request_id bigint NOT NULL,
     batch integer NOT NULL,
@@ -1015,7 +1030,7 @@ CREATE TABLE rowmill.push_digests (
     pipeline text NOT NULL,
     token integer NOT NULL,
     sha256 bytea NOT NULL,
-    rows integer NOT NULL
+    told json NOT NULL
 );
 CREATE TABLE rowmill.queue (
     no bigint NOT NULL,
@@ -1228,10 +1243,10 @@ ALTER TABLE rowmill_worker._private_tasks ALTER COLUMN id ADD GENERATED ALWAYS A
     NO MAXVALUE
     CACHE 1
 );
-INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-27 09:51:01.105953+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-27 09:51:01.105953+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-27 09:51:01.105953+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-27 09:51:02.752746+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-27 12:06:11.098886+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-27 12:06:11.098886+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-27 12:06:11.098886+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-27 12:06:12.488333+00', 'gpt-4o-mini', 1);
 INSERT INTO public.notes VALUES (1, 'A war film.');
 INSERT INTO public.notes VALUES (2, 'A love story.');
 INSERT INTO public.notes VALUES (3, 'Odd at first. [[demo:mismatch-once]]');
@@ -1240,74 +1255,74 @@ INSERT INTO public.notes VALUES (6, 'A comedy.');
 INSERT INTO public.notes VALUES (7, 'A ghost story.');
 INSERT INTO public.notes VALUES (8, 'A western.');
 INSERT INTO public.notes VALUES (9, 'A fairy tale.');
-INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-27 09:51:01.105953+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-27 09:51:01.105953+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-27 09:51:01.105953+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-27 09:51:01.105953+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-27 09:51:01.105953+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-27 09:51:02.752746+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, '437daeaf-2079-46b2-ba8d-97af87bac890', NULL, 'planned', 'flush', NULL, '2026-11-27 09:50:59.069484+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, '437daeaf-2079-46b2-ba8d-97af87bac890', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-27 09:50:59.473459+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, '437daeaf-2079-46b2-ba8d-97af87bac890', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 09:50:59.733194+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, '437daeaf-2079-46b2-ba8d-97af87bac890', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 09:50:59.801944+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, '437daeaf-2079-46b2-ba8d-97af87bac890', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 09:51:01.076913+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, '437daeaf-2079-46b2-ba8d-97af87bac890', 'collecting', 'settled', 'the results name every request', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-27 09:51:01.19156+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '30c489cc-41ad-46be-886c-7cfecb0708f4', NULL, 'planned', 'flush', NULL, '2026-11-27 09:51:01.302846+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'planned', 'uploading', '1 lines, 455 bytes', NULL, '2026-11-27 09:51:01.426619+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 09:51:01.591699+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 09:51:01.618281+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 09:51:02.736781+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'collecting', 'settled', 'the results name every request', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-27 09:51:02.772075+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, '896bb18b-9137-42b0-8591-8dc8eae64123', NULL, 'planned', 'threshold', NULL, '2026-11-27 09:51:08.459105+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, '896bb18b-9137-42b0-8591-8dc8eae64123', 'planned', 'uploading', '2 lines, 859 bytes', NULL, '2026-11-27 09:51:08.554839+00');
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('437daeaf-2079-46b2-ba8d-97af87bac890', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40845/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 0, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '93b9b63c-458c-4df6-aa62-7d63e114fa54', NULL, false, false, '{"refs": {"error": "file-0f652301d2ea57edb4c33e22ab6e4f8b", "input": "file-26f94ae459935cb73d617cb975604d65", "output": "file-15522dbfb2c5fcf51f01e1a3d592d1e8"}, "staged": "file-26f94ae459935cb73d617cb975604d65", "baseline": null, "intendedAt": 1795773059.766586}', NULL, 1, false, 'batch_2981af992650aaebb185ea260aee0faf', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, '2026-11-27 09:51:03.708573+00', NULL, '1af63546-eb87-48fc-8060-b0c2cf2f4b98', '2026-11-27 09:51:21.203177+00', '6ce6e720-f497-485e-a55a-988efa695332', '2026-11-27 09:51:01.042485+00', 0, 0, NULL, NULL, 24, '2026-11-27 09:50:59.069484+00', '2026-11-27 09:50:59.801944+00', '2026-11-27 09:51:01.076913+00', '2026-11-27 09:51:01.19156+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0, NULL, NULL, false, NULL, 78750, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('30c489cc-41ad-46be-886c-7cfecb0708f4', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40845/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 0, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '93b9b63c-458c-4df6-aa62-7d63e114fa54', NULL, false, false, '{"refs": {"error": null, "input": "file-c71e207a7c417e89976c0b325e59a8cb", "output": "file-d59606f2ac432dae234e031d1091de51"}, "staged": "file-c71e207a7c417e89976c0b325e59a8cb", "baseline": null, "intendedAt": 1795773061.602331}', NULL, 1, false, 'batch_66bfef2699906c2dba5b04f24cc36792', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, '2026-11-27 09:51:03.752463+00', NULL, '95a6391c-e9cd-444a-97df-909b8f61c56e', '2026-11-27 09:51:22.793748+00', '6ce6e720-f497-485e-a55a-988efa695332', '2026-11-27 09:51:02.710601+00', 0, 0, NULL, NULL, 24, '2026-11-27 09:51:01.302846+00', '2026-11-27 09:51:01.618281+00', '2026-11-27 09:51:02.736781+00', '2026-11-27 09:51:02.772075+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0, NULL, NULL, false, NULL, 6150, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('896bb18b-9137-42b0-8591-8dc8eae64123', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40845/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 32, 2, 2, 0, 859, '8e2e8fa2919a0b05a0f85217f5445f67d398bf9733b01297319361d1c1fc8d36', 33450, 190, '21a8fea7-6fd9-4d2f-be7f-38a66c2bf2cf', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 09:51:26.064515+00', 0, 2, 'could not list batches: no reply from http://127.0.0.1:40845/v1 (ECONNREFUSED)', '2026-11-27 09:51:12.027698+00', 24, '2026-11-27 09:51:08.459105+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, false, NULL, 12000, 0);
+INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-27 12:06:11.098886+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-27 12:06:11.098886+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-27 12:06:11.098886+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-27 12:06:11.098886+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-27 12:06:11.098886+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-27 12:06:12.488333+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, 'bec3649d-d6ac-4aa6-adf0-d8eb96b1bdfa', NULL, 'planned', 'flush', NULL, '2026-11-27 12:06:09.296763+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, 'bec3649d-d6ac-4aa6-adf0-d8eb96b1bdfa', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-27 12:06:09.794857+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, 'bec3649d-d6ac-4aa6-adf0-d8eb96b1bdfa', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 12:06:09.873537+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, 'bec3649d-d6ac-4aa6-adf0-d8eb96b1bdfa', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 12:06:09.914079+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, 'bec3649d-d6ac-4aa6-adf0-d8eb96b1bdfa', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 12:06:11.052073+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, 'bec3649d-d6ac-4aa6-adf0-d8eb96b1bdfa', 'collecting', 'settled', 'the results name every request', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-27 12:06:11.117374+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, 'beda6fda-198c-4850-9aab-bc3a9c4f5c91', NULL, 'planned', 'flush', NULL, '2026-11-27 12:06:11.270176+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, 'beda6fda-198c-4850-9aab-bc3a9c4f5c91', 'planned', 'uploading', '1 lines, 455 bytes', NULL, '2026-11-27 12:06:11.350595+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, 'beda6fda-198c-4850-9aab-bc3a9c4f5c91', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 12:06:11.385842+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, 'beda6fda-198c-4850-9aab-bc3a9c4f5c91', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 12:06:11.398596+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, 'beda6fda-198c-4850-9aab-bc3a9c4f5c91', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 12:06:12.476118+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, 'beda6fda-198c-4850-9aab-bc3a9c4f5c91', 'collecting', 'settled', 'the results name every request', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-27 12:06:12.495311+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, 'd8658e43-b92e-44d5-bd56-58a3f81c0674', NULL, 'planned', 'threshold', NULL, '2026-11-27 12:06:17.913162+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, 'd8658e43-b92e-44d5-bd56-58a3f81c0674', 'planned', 'uploading', '2 lines, 859 bytes', NULL, '2026-11-27 12:06:18.283986+00');
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('bec3649d-d6ac-4aa6-adf0-d8eb96b1bdfa', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:45585/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 0, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, 'b8bc0448-5a4c-4577-b849-5d7c39674466', NULL, false, false, '{"refs": {"error": "file-4113be3ae401d0075b71397ee3e008b4", "input": "file-ff3e3a4881479b230e45efabfb4301fa", "output": "file-1278b29bcd9f55f148c530c2dc2c9530"}, "staged": "file-ff3e3a4881479b230e45efabfb4301fa", "baseline": null, "intendedAt": 1795781169.890913}', NULL, 1, false, 'batch_e4e55822de3e08e76d251579be5441d5', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, '2026-11-27 12:06:13.389143+00', NULL, 'b3aeff96-d53c-40fd-83f8-3de985bb992e', '2026-11-27 12:06:31.124967+00', 'fd9a1da0-d720-41f6-bd69-18def005efc7', '2026-11-27 12:06:11.023316+00', 0, 0, NULL, NULL, 24, '2026-11-27 12:06:09.296763+00', '2026-11-27 12:06:09.914079+00', '2026-11-27 12:06:11.052073+00', '2026-11-27 12:06:11.117374+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0, NULL, NULL, false, NULL, 78750, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('beda6fda-198c-4850-9aab-bc3a9c4f5c91', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:45585/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 0, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, 'b8bc0448-5a4c-4577-b849-5d7c39674466', NULL, false, false, '{"refs": {"error": null, "input": "file-5af760af94a3d628c0b79cfc9df05cf0", "output": "file-aa48f1b4c1e02a0e30210040f332ab47"}, "staged": "file-5af760af94a3d628c0b79cfc9df05cf0", "baseline": null, "intendedAt": 1795781171.392176}', NULL, 1, false, 'batch_3f8741cbc701a1d47e2c889fe0e1b170', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, '2026-11-27 12:06:13.40404+00', NULL, '0d1f0a30-af19-4bd2-80ae-10ea25109749', '2026-11-27 12:06:32.497863+00', 'fd9a1da0-d720-41f6-bd69-18def005efc7', '2026-11-27 12:06:12.459077+00', 0, 0, NULL, NULL, 24, '2026-11-27 12:06:11.270176+00', '2026-11-27 12:06:11.398596+00', '2026-11-27 12:06:12.476118+00', '2026-11-27 12:06:12.495311+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0, NULL, NULL, false, NULL, 6150, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('d8658e43-b92e-44d5-bd56-58a3f81c0674', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:45585/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 32, 2, 2, 0, 859, '8e2e8fa2919a0b05a0f85217f5445f67d398bf9733b01297319361d1c1fc8d36', 33450, 190, '18d76f8d-216a-4afa-98ac-4d7bfc9be387', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 12:06:35.536346+00', 0, 2, 'could not list batches: no reply from http://127.0.0.1:45585/v1 (ECONNREFUSED)', '2026-11-27 12:06:21.67644+00', 24, '2026-11-27 12:06:17.913162+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, false, NULL, 12000, 0);
 INSERT INTO rowmill.counts VALUES (1, 2, 2, 3, 1, 0, 1);
-INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', 1, NULL, '2026-11-27 09:50:56.993833+00', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "endpoint": "/v1/chat/completions", "provider": "openai", "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}');
-INSERT INTO rowmill.deployment VALUES (true, 'f6adfef4-dcb9-40f3-8695-70cbce38df32', '7712786538445884299', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, '2026-11-27 09:50:56.671731+00');
+INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', 1, NULL, '2026-11-27 12:06:08.133628+00', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "endpoint": "/v1/chat/completions", "provider": "openai", "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}');
+INSERT INTO rowmill.deployment VALUES (true, '98256e4f-498c-4d4a-8932-0a720407c47c', '7712821374169543706', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, '2026-11-27 12:06:07.482878+00');
 INSERT INTO rowmill.lines VALUES (3, 0, 1, '{6,7}');
-INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '5423951372a82642698ae6f8e5645a25074ab89facfdf1ab1954a981ec17e1e9', '2026-11-27 09:50:56.671731+00');
+INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '6cbec1c82c2f13e4e5903b2e8b67a00aba14673f34d03d0c16f969cd9d6fe72b', '2026-11-27 12:06:07.482878+00');
 INSERT INTO rowmill.output_sizes VALUES ('notes', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 6.6, 8);
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-27 09:50:56.993833+00');
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-27 09:50:57.738837+00');
-INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:40845/v1||', '{"rows": 5, "tries": 3, "arrived": 0, "capNanoUsd": 563625, "inputTokens": 270, "liveNanoUsd": 157500, "outputTokens": 195, "likelyNanoUsd": 78750, "answersCounted": 0}', 0, 0, '"public"."notes"', 16384, 'c8d5e3a1fce7f25443b99f5d48404fa7', '763:763:', 'note_answers', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 09:50:56.993833+00');
-INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-27 09:51:18.142859+00', '2026-11-27 09:51:18.142859+00', DEFAULT, '{8,9}');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-27 09:51:18.142859+00', '2026-11-27 09:51:18.142859+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-27 09:51:18.142859+00', '2026-11-27 09:51:18.142859+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:01.105953+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:01.105953+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:01.121234+00', NULL, 1, 1, 1, NULL, NULL, 0, 0, 'failed', NULL, true, false, false, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:02.752746+00', NULL, 1, 2, 2, 2, NULL, 1, 0, 'succeeded', NULL, true, false, false, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:04.454225+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'gone', 'succeeded', true, false, false, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-27 09:51:04.454225+00', '2026-11-27 09:51:08.521327+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-27 09:51:04.454225+00', '2026-11-27 09:51:08.521327+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
-INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-27 09:50:57.067193+00', '2026-11-27 09:50:57.111297+00');
-INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-27 09:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0, 0);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:437daeaf-2079-46b2-ba8d-97af87bac890', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:30c489cc-41ad-46be-886c-7cfecb0708f4', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:896bb18b-9137-42b0-8591-8dc8eae64123', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "896bb18b-9137-42b0-8591-8dc8eae64123"}', 0, '2026-11-27 09:51:26.097139+00', 0, 25, NULL, '2026-11-27 09:51:08.459105+00', '2026-11-27 09:51:25.749101+00', 'batch:896bb18b-9137-42b0-8591-8dc8eae64123', NULL, NULL, 2, NULL, DEFAULT);
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-27 12:06:08.133628+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-27 12:06:08.957447+00');
+INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:45585/v1||', '{"rows": 5, "tries": 3, "arrived": 0, "capNanoUsd": 563625, "inputTokens": 270, "liveNanoUsd": 157500, "outputTokens": 195, "likelyNanoUsd": 78750, "answersCounted": 0}', 0, 0, '"public"."notes"', 16384, '4d2cbf98fe8fa625f3db690d929c0255', '763:763:', 'note_answers', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 12:06:08.133628+00');
+INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-27 12:06:26.620622+00', '2026-11-27 12:06:26.620622+00', DEFAULT, '{8,9}');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-27 12:06:26.620622+00', '2026-11-27 12:06:26.620622+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-27 12:06:26.620622+00', '2026-11-27 12:06:26.620622+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-27 12:06:08.242839+00', '2026-11-27 12:06:11.098886+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-27 12:06:08.242839+00', '2026-11-27 12:06:11.098886+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-27 12:06:08.242839+00', '2026-11-27 12:06:11.105093+00', NULL, 1, 1, 1, NULL, NULL, 0, 0, 'failed', NULL, true, false, false, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-27 12:06:08.242839+00', '2026-11-27 12:06:12.488333+00', NULL, 1, 2, 2, 2, NULL, 1, 0, 'succeeded', NULL, true, false, false, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-27 12:06:08.242839+00', '2026-11-27 12:06:13.984297+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'gone', 'succeeded', true, false, false, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-27 12:06:13.984297+00', '2026-11-27 12:06:18.081024+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-27 12:06:13.984297+00', '2026-11-27 12:06:18.081024+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
+INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-27 12:06:08.22826+00', '2026-11-27 12:06:08.321559+00');
+INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-27 12:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0, 0);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:bec3649d-d6ac-4aa6-adf0-d8eb96b1bdfa', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:beda6fda-198c-4850-9aab-bc3a9c4f5c91', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:d8658e43-b92e-44d5-bd56-58a3f81c0674', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "d8658e43-b92e-44d5-bd56-58a3f81c0674"}', 0, '2026-11-27 12:06:35.538779+00', 0, 25, NULL, '2026-11-27 12:06:17.913162+00', '2026-11-27 12:06:35.186775+00', 'batch:d8658e43-b92e-44d5-bd56-58a3f81c0674', NULL, NULL, 2, NULL, DEFAULT);
 INSERT INTO rowmill_worker._private_tasks OVERRIDING SYSTEM VALUE VALUES (1, 'batch');
-INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-27 09:50:56.866146+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-27 09:50:56.871913+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-27 09:50:56.887723+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-27 09:50:56.890507+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-27 09:50:56.900727+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-27 09:50:56.902676+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-27 09:50:56.904619+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-27 09:50:56.905892+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-27 09:50:56.907366+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-27 09:50:56.908242+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-27 09:50:56.909038+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-27 09:50:56.92465+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-27 09:50:56.925971+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-27 09:50:56.931111+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-27 09:50:56.932727+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-27 09:50:56.935209+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-27 09:50:56.939362+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-27 09:50:56.944549+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-27 09:50:56.950725+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-27 12:06:07.798049+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-27 12:06:07.811408+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-27 12:06:07.830827+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-27 12:06:07.839186+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-27 12:06:07.842836+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-27 12:06:07.856819+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-27 12:06:07.874838+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-27 12:06:07.879119+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-27 12:06:07.891132+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-27 12:06:07.893053+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-27 12:06:07.898823+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-27 12:06:07.987904+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-27 12:06:08.023423+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-27 12:06:08.031021+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-27 12:06:08.036998+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-27 12:06:08.039032+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-27 12:06:08.041091+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-27 12:06:08.051281+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-27 12:06:08.053779+00', true);
 SELECT pg_catalog.setval('rowmill.batch_events_id_seq', 14, true);
 SELECT pg_catalog.setval('rowmill.batches_no_seq', 3, true);
 SELECT pg_catalog.setval('rowmill.pipeline_events_id_seq', 2, true);
@@ -1346,6 +1361,8 @@ ALTER TABLE ONLY rowmill.duplicate_batches
     ADD CONSTRAINT duplicate_batches_pkey PRIMARY KEY (account, provider_batch_id);
 ALTER TABLE ONLY rowmill.forgotten_rows
     ADD CONSTRAINT forgotten_rows_pkey PRIMARY KEY (pipeline_id, key_sha256);
+ALTER TABLE ONLY rowmill.gone_versions
+    ADD CONSTRAINT gone_versions_pkey PRIMARY KEY (pipeline, key_sha256);
 ALTER TABLE ONLY rowmill.kept_answers
     ADD CONSTRAINT kept_answers_pkey PRIMARY KEY (request_id);
 ALTER TABLE ONLY rowmill.learned_limits

@@ -12,6 +12,7 @@ import { inspectTable, type SourceTable } from "../../sources/table/inspection.j
 import { createTableSource } from "../../sources/table/table-source.js";
 import * as cancellation from "../../store/batches/cancellation.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
+import * as goneRows from "../../store/replicas/gone-rows.js";
 import * as replicas from "../../store/replicas/replicas.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import * as forgetting from "../../store/requests/forgetting.js";
@@ -169,7 +170,7 @@ async function forgetChunk(
     await cancellation.want(tx, id, { by: BY, drops: false });
   const requests = await forgetting.eraseMany(tx, row.id, keys);
   const tried = await tries.eraseRows(tx, row.name, keys);
-  const pushed = replica === null ? 0 : await replicas.eraseRows(tx, replica, keys);
+  const pushed = replica === null ? 0 : await goneRows.eraseRows(tx, replica, keys);
   const answers = target === null ? 0 : await target.erase(tx, keys);
   // After the deletions: their triggers report them.
   await arrivals.dropKeys(tx, row.id, keys);

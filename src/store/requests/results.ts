@@ -81,8 +81,8 @@ export async function page(
   if (after !== null && from === null) return "unknown";
   const horizon = await horizonOf(client, pipelineId);
   return client.rows<ListedResult>(sql`
-    select l.no::text as no, l.place::int as place, l."atMicros", l.at as "acceptedAt", r.key, b.model,
-      ${VERSION_OF_BATCH} as version
+    select l.no::text as no, l.place::int as place, l."atMicros", l.at as "acceptedAt",
+      case when not r.forgotten then r.key end as key, b.model, ${VERSION_OF_BATCH} as version
     from (
       select c.*, u.id, u.place
       from (
