@@ -643,7 +643,8 @@ create table rowmill.push_digests (
 );
 
 -- Answers to pushed rows in the order in which they were accepted, for those who fetch them: a row for each transaction that accepted some.
--- Readers see it once no older transaction is open, so that none is passed over which commits late. Of other pipelines there are none.
+-- Readers see it once no older transaction is open, so that none is passed over which commits late. Of other pipelines there are none. As
+-- rowmill.attempts, it grows with each answer and is never thinned: a reader may begin with the first, or come back with an old cursor.
 create table rowmill.result_chunks (
   no bigint generated always as identity primary key,
   pipeline_id integer not null,

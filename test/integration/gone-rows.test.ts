@@ -3,7 +3,7 @@ import { EventEmitter, once } from "node:events";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { forgetRows, prepareForgetting } from "../../src/app/story/forget-rows.js";
 import { pipeline, push } from "../../src/index.js";
-import { sql } from "../../src/postgres/database.js";
+import { openDatabase, sql } from "../../src/postgres/database.js";
 import * as pipelines from "../../src/store/pipelines/pipelines.js";
 import * as replicaRows from "../../src/store/replicas/replica-rows.js";
 import * as replicas from "../../src/store/replicas/replicas.js";
@@ -50,7 +50,10 @@ describeDatabases("A row that is gone", (kind) => {
     await project.close();
   });
 
-  const pushed = async ({ name, row }: Case, ...versions: readonly (number | string)[]) => {
+  const pushed = async (
+    { name, row }: Pick<Case, "name"> & { readonly row: object },
+    ...versions: readonly (number | string)[]
+  ) => {
     const body = JSON.stringify(versions.map((v) => ({ ...row, text: `In version ${v}.`, v })));
     const response = await service.call("push", `/v1/pipelines/${name}/rows`, { method: "POST", body });
     const { accepted, unchanged, older } = (await response.json()) as Record<string, number>;
@@ -62,8 +65,8 @@ describeDatabases("A row that is gone", (kind) => {
   };
   const stored = (table: "films" | "pages") =>
     table === "films"
-      ? project.database.column<string>(sql`select text from rowmill_data.films`)
-      : project.database.column<string>(sql`select text from rowmill_data.pages`);
+      ? project.database.column<string | null>(sql`select text from rowmill_data.films`)
+      : project.database.column<string | null>(sql`select text from rowmill_data.pages`);
   const [ACCEPTED, UNCHANGED, OLDER] = [
     { accepted: 1, unchanged: 0, older: 0 },
     { accepted: 0, unchanged: 1, older: 0 },
@@ -99,7 +102,12 @@ describeDatabases("A row that is gone", (kind) => {
     const row = (await pipelines.all(project.database)).find(({ name }) => name === one.name);
     const config = [...worker.pipelines.values()].map((each) => each.config).find(({ name }) => name === one.name);
     if (row === undefined) throw new Error("The pipeline is not registered.");
-    const wanted = await prepareForgetting(project.database, { row, config, keys: [one.key] });
+    const wanted = await prepareForgetting(project.database, {
+      name: row.name,
+      pipelineId: row.id,
+      config,
+      keys: [one.key],
+    });
     const signal = new AbortController().signal;
     expect(await forgetRows(project.database, wanted, { target: null, signal })).toMatchObject({ pushed: 1 });
     expect(await pushed(one, 10)).toEqual(OLDER);
@@ -127,6 +135,26 @@ describeDatabases("A row that is gone", (kind) => {
     await removing;
     expect(await waiting).toEqual(OLDER);
     expect(await stored(one.name)).toEqual([]);
+  });
+
+  it("because its time is over waits for no long transaction of yours, and goes later", async ({ skip }) => {
+    skip(kind === "embedded", "the embedded database has one transaction at a time");
+    const [one] = cases;
+    expect(await pushed(one, 9)).toEqual(ACCEPTED);
+    await project.drain(worker);
+    await project.run(sql`update rowmill_data.films set rowmill_pushed_at = now() - interval '31 days'`);
+    await runIntake(worker);
+    const clean = () => runJanitor(worker, new AbortController().signal);
+    const mine = openDatabase({ connectionString: project.url, ssl: false });
+    await mine.transaction(async (tx) => {
+      await tx.run(sql`select rowmill.push('films', '[{"id": "mine", "v": 1}]')`);
+      await clean();
+      expect(await stored("films")).toEqual(["In version 9."]);
+      expect(await pushed({ ...one, row: { id: "another" } }, 1)).toEqual(ACCEPTED);
+    });
+    await clean();
+    expect(new Set(await stored("films"))).toEqual(new Set(["In version 1.", null]));
+    await mine.close();
   });
 
   const locksWaitedFor = () =>

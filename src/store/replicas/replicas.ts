@@ -24,6 +24,7 @@ import {
   hasTable,
   indexStatements,
   lookAtTable,
+  newVersionStatement,
   otherKey,
   protectionStatements,
   SCHEMA_STATEMENT,
@@ -200,10 +201,17 @@ async function changeTable(tx: Queryable, known: Replica, { key, columns, versio
   const added = columns.filter((column) => !known.columns.includes(column));
   const generation = known.generation + (added.length > 0 ? 1 : 0);
   for (const statement of additionStatements(pipeline, { added, generation })) await tx.run(raw(statement));
+  if (known.version !== version) await beginVersions(tx, pipeline);
   await tx.run(sql`
     update rowmill.replicas
     set columns = columns || ${added}::text[], version_field = ${version}, generation = ${generation}
     where pipeline = ${pipeline}`);
+}
+
+/** Another field's values tell nothing of what is older. Not by an update, which would rewrite and report every row. */
+async function beginVersions(tx: Queryable, pipeline: string): Promise<void> {
+  await tx.run(raw(newVersionStatement(pipeline)));
+  await tx.run(sql`delete from rowmill.gone_versions where pipeline = ${pipeline}`);
 }
 
 /** @throws RowmillError `database_refused` */
