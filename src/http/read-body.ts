@@ -17,6 +17,8 @@ export interface BodyLimits {
 export type Read<T> = T | { readonly refused: BodyRefusal };
 
 const UNPACK_BYTES = 64 * 1024;
+/** Of the memory for a body that does not say its length. */
+const FIRST_BYTES = 64 * 1024;
 const LINE_FEED = 0x0a;
 
 /** The pieces of the body, unpacked. @throws BodyRefused */
@@ -32,13 +34,29 @@ export async function* bodyChunks(request: Request, limits: BodyLimits): AsyncGe
   else yield* gunzip(sent, unpackedBytesMax);
 }
 
-/** The whole body. */
-export async function readBytes(request: Request, limits: BodyLimits): Promise<Read<{ readonly bytes: Buffer }>> {
+/** The whole body. Its pieces go as they come: only the one that holds them all is kept. */
+export async function readBytes(
+  request: Request,
+  limits: BodyLimits & { readonly bytesMax: number },
+): Promise<Read<{ readonly bytes: Buffer }>> {
   return refusable(async () => {
-    const chunks: Buffer[] = [];
-    for await (const chunk of bodyChunks(request, limits)) chunks.push(chunk);
-    return { bytes: chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks) };
+    const announced = Number(request.headers.get("content-length") ?? FIRST_BYTES);
+    let whole: Buffer = Buffer.allocUnsafe(Math.min(announced, limits.bytesMax));
+    let length = 0;
+    for await (const piece of bodyChunks(request, limits)) {
+      whole = withRoom(whole, length + piece.length);
+      length += piece.copy(whole, length);
+    }
+    return { bytes: whole.subarray(0, length) };
   });
+}
+
+/** At least twice as large if it must grow, so that a long body is copied a few times at most. */
+function withRoom(bytes: Buffer, wanted: number): Buffer {
+  if (wanted <= bytes.length) return bytes;
+  const larger = Buffer.allocUnsafe(Math.max(wanted, 2 * bytes.length));
+  bytes.copy(larger);
+  return larger;
 }
 
 /** The value, or the refusal that it threw. */
