@@ -113,6 +113,25 @@ describe.skipIf(serverKind === "embedded")(`Pushed rows${unlessServer}`, { timeo
     expect(gone.stdout).toContain("Dropped the schema rowmill_data, which is empty.");
   });
 
+  it("come with tokens, of which you revoke one by its number", async () => {
+    await answerHere(project);
+    const created = await project.run("tokens", "create", "--scope", "push", "--pipeline", "people");
+    expect(created.stdout).toMatch(/^rwm_[0-9a-f]{64}\n$/);
+    const unknown = await project.run("tokens", "revoke", "99");
+    expect(unknown).toMatchObject({ status: 2, stdout: "" });
+    expect(unknown.stderr).toContain("There is no token 99, so nothing was revoked.");
+    expect((await project.run("tokens")).stdout).toContain("valid");
+    expect(await project.run("tokens", "revoke", "1")).toMatchObject({
+      status: 0,
+      stdout: "Token 1 is revoked. Calls with it are refused from now on.\n",
+    });
+    expect(await project.run("tokens", "revoke", "1")).toMatchObject({
+      status: 0,
+      stdout: "Token 1 was revoked before.\n",
+    });
+    expect((await project.run("tokens")).stdout).toContain("revoked");
+  });
+
   it("have no answers among them", async () => {
     await project.writeConfig(people().replace("person_texts", "rowmill_data.answers"));
     const up = await project.run("up", "--once", "--yes");
