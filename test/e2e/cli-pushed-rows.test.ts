@@ -30,6 +30,13 @@ describe.skipIf(serverKind === "embedded")(`Pushed rows${unlessServer}`, { timeo
   it("are explained before the first up, and its SQL can be run by hand", async () => {
     const doctor = await project.run("doctor");
     expect(doctor.stdout).toContain('people: rowmill up creates rowmill_data."people" for pushed rows');
+    expect(doctor.stdout).toContain('people: rowmill up creates "public"."person_texts"');
+    await project.database.run(sql`create table public.person_texts (mail bigint, no bigint)`);
+    const mistaken = await project.run("doctor");
+    expect(mistaken.stdout).toContain(
+      'person_texts."mail" is of type bigint, but the source\'s key "mail" is of type text',
+    );
+    await project.database.run(sql`drop table public.person_texts`);
     const plan = await project.run("plan");
     expect(plan.stdout).toContain("No row was pushed yet: rowmill up makes the table for them.");
     expect(plan.status).toBe(0);
@@ -103,6 +110,9 @@ describe.skipIf(serverKind === "embedded")(`Pushed rows${unlessServer}`, { timeo
     const renamed = await project.run("doctor");
     expect(renamed.stdout).toContain("Rows were pushed to people, which has no source push() in the config");
     await project.writeConfig(people());
+    const unasked = await project.run("uninstall");
+    expect(unasked.status).toBe(0);
+    expect(unasked.stderr).toContain("They stay, and a later rowmill up finds them.");
     const kept = await project.run("uninstall", "--purge", "--yes");
     expect(kept.status, kept.stderr).toBe(0);
     expect(kept.stderr).toMatch(/rowmill_data\."people" has 2 rows, \d+ kB: the only copy of what was pushed\./);
