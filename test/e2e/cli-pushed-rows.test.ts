@@ -40,11 +40,17 @@ describe.skipIf(serverKind === "embedded")(`Pushed rows${unlessServer}`, { timeo
     const plan = await project.run("plan");
     expect(plan.stdout).toContain("No row was pushed yet: rowmill up makes the table for them.");
     expect(plan.status).toBe(0);
+    const early = await project.run("try", "people");
+    expect(early.status).toBe(2);
+    expect(early.stderr).toContain("There is no table for pushed rows of people yet.");
     const script = await project.run("up", "--print-sql");
     expect(script.status, script.stderr).toBe(0);
     expect(script.stdout).toContain('create table rowmill_data."people"');
     await project.database.pool.query(script.stdout);
     await answerHere(project);
+    const empty = await project.run("try", "people");
+    expect(empty.status).toBe(2);
+    expect(empty.stderr).toContain("Push rows to it first: rowmill up --http 127.0.0.1:8788");
     await push([person("Ann", 1)]);
     await answerHere(project);
     expect(await project.database.rows(sql`select mail, no from public.person_texts`)).toEqual([
