@@ -54,7 +54,10 @@ export function createService(parts: ServiceParts): Service {
   };
   const app = new Hono<{ Bindings: HttpBindings }>();
   for (const route of ROUTES) app.on(route.method, route.path, (call) => answer(desk, call, route));
-  app.notFound(() => problem({ status: 404, code: "unknown_path", detail: "There is no such path here." }));
+  app.notFound(({ req }) => {
+    const detail = `There is no ${req.method} for this path. GET /v1/openapi.json describes all routes.`;
+    return problem({ status: 404, code: "unknown_path", detail });
+  });
   app.onError((error) => {
     const passing = ofCircumstances(error);
     if (passing !== null) {

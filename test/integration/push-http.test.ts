@@ -98,6 +98,15 @@ describeDatabases("Rows over HTTP", (kind) => {
       status: 400,
       body: { code: "body_malformed", at: 16 },
     });
+    expect(await post(rowsPath, " ", headers)).toMatchObject({ status: 400, body: { detail: "The body is empty." } });
+    expect(await post(rowsPath, '{"imdb_id": 1}\n{"imdb_id": 2}', headers)).toMatchObject({
+      status: 400,
+      body: { detail: expect.stringContaining("Lines of JSON need the Content-Type application/x-ndjson.") as string },
+    });
+    expect(await post("/v1/pipelines/movies", "[]", headers)).toMatchObject({
+      status: 404,
+      body: { detail: "There is no POST for this path. GET /v1/openapi.json describes all routes." },
+    });
     expect(await post(rowsPath, new Uint8Array([0x5b, 0xff, 0x5d]), headers)).toMatchObject({
       status: 400,
       body: { detail: "The body is not valid UTF-8." },
