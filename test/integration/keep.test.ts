@@ -103,11 +103,9 @@ describeDatabases("Pushed rows of several key columns with a time to keep them",
     await project.drain(worker);
     await age("old");
     await clean(worker);
-    expect((await stored()).toSorted()).toEqual([
-      ["new", "1"],
-      ["new", "2"],
-      ["new", "3"],
-    ]);
+    expect(new Set((await stored()).map((key) => JSON.stringify(key)))).toEqual(
+      new Set(['["new","1"]', '["new","2"]', '["new","3"]']),
+    );
   });
 
   it("go page by page, and no page passes one over that waits for its answer", async () => {
@@ -142,7 +140,12 @@ describeDatabases("Pushed rows of several key columns with a time to keep them",
     const [config] = [...worker.pipelines.values()].map((one) => one.config);
     if (config === undefined || pipelineRow === undefined) throw new Error("The pipeline is not registered.");
     const keys = ODD_KEYS.slice(0, 4).map((key) => JSON.stringify(key));
-    const wanted = await prepareForgetting(project.database, { row: pipelineRow, config, keys });
+    const wanted = await prepareForgetting(project.database, {
+      name: pipelineRow.name,
+      pipelineId: pipelineRow.id,
+      config,
+      keys,
+    });
     expect((await lookAtRows(project.database, wanted)).present).toEqual([]);
     const target = await answersOf(project.database, wanted);
     expect(await forgetRows(project.database, wanted, { target, signal })).toEqual({
