@@ -58,15 +58,15 @@ describeDatabases(
 
     it("in gzip takes the room of what it may unpack to, until it ends", async () => {
       const packed = { "content-encoding": "gzip", "content-length": 100_000 };
-      // 64 MiB each, of 160.
-      const [first] = [await begin(packed, "\u001F"), await begin(packed, "\u001F")];
-      await expect
-        .poll(async () => (await begin(packed, "\u001F")).until(/^HTTP[^\n]*\n/), { timeout: 10_000 })
-        .toContain("429");
+      // 64 MiB each, of 160: one of three finds no room, whichever comes last.
+      const three = [await begin(packed, "\u001F"), await begin(packed, "\u001F"), await begin(packed, "\u001F")];
+      const refused = await Promise.any(three.map((one) => one.until(/^HTTP[^\n]* 429/).then(() => one)));
       expect(await post('[{"id": 1}]')).toMatchObject({ status: 200 });
-      const ended = once(first.socket, "close");
-      first.close();
-      await ended;
+      for (const holder of three.filter((one) => one !== refused).slice(0, 1)) {
+        const ended = once(holder.socket, "close");
+        holder.close();
+        await ended;
+      }
       await expect
         .poll(async () => (await begin(packed, "x".repeat(100_000))).until(/^HTTP[^\n]*\n/), { timeout: 10_000 })
         .toContain("400");
@@ -113,7 +113,8 @@ describeDatabases(
       expect(await project.database.column(sql`select distinct text from rowmill_data.films where id < 'c'`)).toEqual([
         "new",
       ]);
-      await expect.poll(deadlocks, { timeout: 10_000 }).toBe(before + 1);
+      // Repeated at once, it may meet the same again.
+      await expect.poll(deadlocks, { timeout: 10_000 }).toBeGreaterThan(before);
       await mine.close();
     });
 
