@@ -6,7 +6,8 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type pg from "pg";
-import { openDatabase } from "../src/postgres/database.js";
+import { openDatabase, type Database } from "../src/postgres/database.js";
+import * as pipelines from "../src/store/pipelines/pipelines.js";
 import * as tokens from "../src/store/tokens/tokens.js";
 import { withDatabase, type BenchServer } from "./bench-server.js";
 import { endWithBench, removeWithBench } from "./clean-up.js";
@@ -16,11 +17,9 @@ const START_MS_MAX = 60_000;
 const STOP_MS_MAX = 30_000;
 const SAID_CHARACTERS_MAX = 4_000;
 
-/** Rows wait for a million others, so that taking them is all that is done. */
 const CONFIG = `import { defineConfig, pipeline, push } from "rowmill";
 const films = pipeline({
   source: push({ key: "id", columns: ["title", "description"] }),
-  when: { rows: 1_000_000, maxWait: "7d" },
   request: { model: "gpt-4o-mini", maxOutputTokens: 100, user: "{{ title }}: {{ description }}" },
   target: { table: "film_labels" },
 });
@@ -62,9 +61,7 @@ export async function withPushProject<T>(
       };
       await (await start()).stop();
       const database = openDatabase({ connectionString: url, ssl: false }, { poolMax: 1 });
-      const { text: token } = await tokens
-        .create(database, { scope: "push", pipeline: "films", note: null })
-        .finally(() => database.close());
+      const token = await prepare(database).finally(() => database.close());
       try {
         return await work({ client, origin: `http://127.0.0.1:${port}`, token, start });
       } finally {
@@ -74,6 +71,14 @@ export async function withPushProject<T>(
   } finally {
     remove();
   }
+}
+
+/** Pauses the pipeline, so that taking rows is all that is done. Returns a token. */
+async function prepare(database: Database): Promise<string> {
+  for (const { id } of await pipelines.all(database))
+    await pipelines.pause(database, id, { kind: "person", reason: "for the bench" });
+  const { text } = await tokens.create(database, { scope: "push", pipeline: "films", note: null });
+  return text;
 }
 
 async function startUp(at: {

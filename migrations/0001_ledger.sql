@@ -647,6 +647,14 @@ create table rowmill.syncs (
   full_wanted boolean not null default false
 );
 
+-- The last versions of pushed rows that were deleted, erased or have expired, by a hash of their key: an older push does not bring them back.
+create table rowmill.gone_versions (
+  pipeline text not null,
+  key_sha256 bytea not null,
+  version text not null,
+  primary key (pipeline, key_sha256)
+);
+
 -- What may be pushed and read over HTTP, by the hash of a secret that is shown once.
 create table rowmill.tokens (
   id integer generated always as identity primary key,
@@ -669,12 +677,14 @@ create table rowmill.push_digests (
   pipeline text not null,
   token integer not null,
   sha256 bytea not null,
-  rows integer not null,
+  -- What the same push again comes to.
+  told json not null,
   primary key (pipeline, token)
 );
 
 -- Answers to pushed rows in the order in which they were accepted, for those who fetch them: a row for each transaction that accepted some.
--- Readers see it once no older transaction is open, so that none is passed over which commits late. Of other pipelines there are none.
+-- Readers see it once no older transaction is open, so that none is passed over which commits late. Of other pipelines there are none. As
+-- rowmill.attempts, it grows with each answer and is never thinned: a reader may begin with the first, or come back with an old cursor.
 create table rowmill.result_chunks (
   no bigint generated always as identity primary key,
   pipeline_id integer not null,
@@ -711,8 +721,8 @@ return case
 
 -- Writes a list of rows, each a JSON object, into the pipeline's table, in the caller's transaction. Of one key the newest version counts,
 -- and of those the last. They may come from several pushes: `pushes` has a number for each row, and each number gets a row of the result.
--- `older`: rows that would have replaced a newer version. `problems`: [{"row": its place in the list from 0, "key", "reason"}, …], at most
--- 100 a push. Fails as a whole for text that PostgreSQL cannot hold (\u0000).
+-- `older`: rows that would have replaced a newer version, or brought a row back that was newer when it went. `problems`: [{"row": its place
+-- in the list from 0, "key", "reason"}, …], at most 100 a push. Fails as a whole for text that PostgreSQL cannot hold (\u0000).
 create function rowmill.push_rows(pipeline_name text, given json, pushes integer[], by_sync boolean default false)
 returns table (push integer, accepted integer, unchanged integer, older integer, refused integer, problems json)
 language plpgsql
@@ -766,14 +776,18 @@ begin
           when octet_length(rowmill_version) > 128 then 'its version has more than 128 bytes' end as rowmill_problem
       from read
     ), ranked as (
-      select *, row_number() over newest_first as rowmill_place, first_value(rowmill_version) over newest_first as rowmill_newest_version
+      select *, row_number() over newest_first as rowmill_place, first_value(rowmill_version) over newest_first as rowmill_newest_version,
+        case when $3 is not null then (
+          select g.version
+          from rowmill.gone_versions g
+          where g.pipeline = $5 and g.key_sha256 = sha256(convert_to(rowmill_key, 'UTF8'))) end as rowmill_gone_version
       from judged
       where rowmill_problem is null
       window newest_first as (partition by %3$s order by rowmill_is_number,
         case when rowmill_is_number then rowmill_version::numeric end desc,
         case when not rowmill_is_number then rowmill_version collate "C" end desc, rowmill_n desc)
     ), newest as (
-      select * from ranked where rowmill_place = 1
+      select * from ranked where rowmill_place = 1 and rowmill.is_older(rowmill_version, rowmill_gone_version) is not true
     ), written as (
       insert into rowmill_data.%4$I as t (%5$s, rowmill_generation, rowmill_version)
       select %5$s, $2, rowmill_version
@@ -785,10 +799,15 @@ begin
         and row(%7$s, excluded.rowmill_generation, excluded.rowmill_version)
           is distinct from row(%8$s, t.rowmill_generation, t.rowmill_version)
       returning %3$s
+    ), back as (
+      delete from rowmill.gone_versions g
+      using written w
+      where $3 is not null and g.pipeline = $5 and g.key_sha256 = sha256(convert_to(%2$s, 'UTF8'))
     ), beside_written as (
-      select %3$s, rowmill_push, rowmill_place, rowmill_version, rowmill_newest_version, false as rowmill_is_written from ranked
+      select %3$s, rowmill_push, rowmill_place, rowmill_version, rowmill_newest_version, rowmill_gone_version, false as rowmill_is_written
+      from ranked
       union all
-      select %3$s, null, 0, null, null, true from written
+      select %3$s, null, 0, null, null, null, true from written
     ), counted as (
       -- A join with what was written would be planned for a single row.
       select *, bool_or(rowmill_is_written) over (partition by %3$s) as rowmill_key_is_written,
@@ -799,7 +818,7 @@ begin
         case
           when rowmill.is_older(r.rowmill_version, r.rowmill_newest_version) then 'older'
           when r.rowmill_key_is_written then 'accepted'
-          when rowmill.is_older(r.rowmill_version, t.rowmill_version) then 'older'
+          when rowmill.is_older(r.rowmill_version, coalesce(t.rowmill_version, r.rowmill_gone_version)) then 'older'
           else 'unchanged' end as rowmill_outcome
       from counted r
       left join rowmill_data.%4$I t on $3 is not null and %9$s
@@ -819,7 +838,7 @@ begin
     from outcomes
     group by rowmill_push
     $q$, cells, key_text, keys, pipeline_name, names, updates, new_cells, old_cells, key_is_kept)
-    using given, replica.generation, replica.version_field, pushes;
+    using given, replica.generation, replica.version_field, pushes, pipeline_name;
 end
 $$;
 
@@ -832,7 +851,8 @@ as $$
 declare
   list jsonb := case when jsonb_typeof(rows) = 'object' and rows ? 'data' then rows -> 'data' else rows end;
 begin
-  list := case jsonb_typeof(list) when 'array' then list when 'null' then '[]' else jsonb_build_array(list) end;
+  -- A json_agg over no rows is null.
+  list := case coalesce(jsonb_typeof(list), 'null') when 'array' then list when 'null' then '[]' else jsonb_build_array(list) end;
   select p.accepted, p.unchanged, p.older, p.refused, p.problems
     into accepted, unchanged, older, refused, problems
     from rowmill.push_rows(pipeline, list::text::json, array_fill(0, array[jsonb_array_length(list)])) p;

@@ -17,6 +17,10 @@ export interface BodyLimits {
 export type Read<T> = T | { readonly refused: BodyRefusal };
 
 const UNPACK_BYTES = 64 * 1024;
+/** Of the memory for a body that does not say its length. */
+const FIRST_BYTES = 64 * 1024;
+/** Up to this a body may be in memory twice for a moment. */
+const SMALL_BYTES = 1024 * 1024;
 const LINE_FEED = 0x0a;
 
 /** The pieces of the body, unpacked. @throws BodyRefused */
@@ -32,13 +36,37 @@ export async function* bodyChunks(request: Request, limits: BodyLimits): AsyncGe
   else yield* gunzip(sent, unpackedBytesMax);
 }
 
-/** The whole body. */
-export async function readBytes(request: Request, limits: BodyLimits): Promise<Read<{ readonly bytes: Buffer }>> {
+/** The whole body. A small one is not read as a stream, which takes longer; of a large one no piece is kept. */
+export async function readBytes(
+  request: Request,
+  limits: BodyLimits & { readonly bytesMax: number },
+): Promise<Read<{ readonly bytes: Buffer }>> {
   return refusable(async () => {
-    const chunks: Buffer[] = [];
-    for await (const chunk of bodyChunks(request, limits)) chunks.push(chunk);
-    return { bytes: chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks) };
+    const length = request.headers.get("content-length");
+    const isPacked = request.headers.has("content-encoding");
+    const wholeMax = Math.min(SMALL_BYTES, limits.bytesMax);
+    if (!isPacked && length !== null && Number(length) <= wholeMax) return { bytes: await wholeBody(request) };
+    const announced = Math.min(Number(length ?? FIRST_BYTES), limits.bytesMax);
+    return { bytes: await piecedBody(request, limits, announced) };
   });
+}
+
+async function piecedBody(request: Request, limits: BodyLimits, announced: number): Promise<Buffer> {
+  let whole: Buffer = Buffer.allocUnsafe(announced);
+  let length = 0;
+  for await (const piece of bodyChunks(request, limits)) {
+    whole = withRoom(whole, length + piece.length);
+    length += piece.copy(whole, length);
+  }
+  return whole.subarray(0, length);
+}
+
+/** At least twice as large if it must grow, so that a long body is copied a few times at most. */
+function withRoom(bytes: Buffer, wanted: number): Buffer {
+  if (wanted <= bytes.length) return bytes;
+  const larger = Buffer.allocUnsafe(Math.max(wanted, 2 * bytes.length));
+  bytes.copy(larger);
+  return larger;
 }
 
 /** The value, or the refusal that it threw. */
@@ -51,7 +79,10 @@ export async function refusable<T>(read: () => Promise<T>): Promise<Read<T>> {
   }
 }
 
-/** The lines of a body without their line feeds, also the last one without; empty ones too. @throws BodyRefused */
+/**
+ * The lines of a body without their line feeds, also the last one without. Empty ones are passed over: a small gzip
+ * body unpacks to hundreds of millions of them. @throws BodyRefused
+ */
 export async function* bodyLines(
   request: Request,
   limits: BodyLimits & { readonly lineBytesMax: number },
@@ -74,7 +105,7 @@ export async function* bodyLines(
     let start = 0;
     for (let end = chunk.indexOf(LINE_FEED); end !== -1; end = chunk.indexOf(LINE_FEED, start)) {
       keep(chunk.subarray(start, end));
-      yield take();
+      if (pendingBytes > 0) yield take();
       start = end + 1;
     }
     keep(chunk.subarray(start));
@@ -94,6 +125,14 @@ async function* sentChunks(request: Request, bytesMax: number | null): AsyncGene
     }
   } finally {
     reader.releaseLock();
+  }
+}
+
+async function wholeBody(request: Request): Promise<Buffer> {
+  try {
+    return Buffer.from(await request.arrayBuffer());
+  } catch (error) {
+    throw new BodyRefused(malformed("body_cut"), error);
   }
 }
 

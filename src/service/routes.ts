@@ -6,7 +6,6 @@ import type { Database } from "../postgres/database.js";
 import type { Scope, Token } from "../store/tokens/tokens.js";
 import type { RouteWords } from "./openapi.js";
 import type { LateCalls } from "./push/deadline.js";
-import type { KnownTokens } from "./push/repeated-push.js";
 import type { GatheredPushes } from "./push/gathered-pushes.js";
 import type { RefusedPushes } from "./push/refused-pushes.js";
 import type { ResultsWatch } from "./results/results-watch.js";
@@ -37,20 +36,9 @@ export interface Desk extends ServiceParts {
   readonly pipelines: Set<string>;
   readonly refused: RefusedPushes;
   readonly late: LateCalls;
-  readonly known: KnownTokens;
 }
 
-/** A body that was read before its token was looked up, with its room. Null: it could not be read. */
-export interface EarlyBody {
-  readonly bytes: Buffer | null;
-  readonly release: () => void;
-}
-
-export interface ServiceEnv {
-  Bindings: HttpBindings;
-  Variables: { early: EarlyBody | undefined };
-}
-export type Call = Context<ServiceEnv>;
+export type Call = Context<{ Bindings: HttpBindings }>;
 
 export interface Route {
   readonly method: "GET" | "POST" | "DELETE";

@@ -7,8 +7,11 @@ import { readAnswers } from "../targets/table/read-answers.js";
 import { jsonObject } from "./json-text.js";
 import { pushedPipeline } from "./pushed-pipeline.js";
 import { reading, WAIT_FOR_ROOM_MS } from "./reading.js";
-import { tooBusy, tooManyCalls, unknownPipeline, unknownRow } from "./refusals.js";
+import { responseTo, tooBusy, tooManyCalls, unknownPipeline, unknownRow } from "./refusals.js";
 import type { Call, Desk } from "./routes.js";
+
+/** A deletion waits for pushes of its row, or of all rows where they have versions; those that follow wait for it. */
+const LOCK_MS_MAX = 2_000;
 
 export async function giveRow(desk: Desk, call: Call): Promise<Response> {
   const name = call.req.param("name") ?? "";
@@ -50,14 +53,17 @@ export async function removeRow(desk: Desk, call: Call): Promise<Response> {
   const name = call.req.param("name") ?? "";
   const key = call.req.param("key") ?? "";
   const release = await desk.pushes.take(1, WAIT_FOR_ROOM_MS);
-  if (release === null) return tooBusy("Too many pushes are being taken. Send it again later.");
+  if (release === null) return responseTo(tooBusy("Too many pushes are being taken. Send it again later."));
   try {
-    return await desk.database.transaction(async (tx) => {
-      const replica = await replicas.replicaOf(tx, name);
-      if (replica === null) return unknownPipeline(name);
-      const isRemoved = replicaRows.isKeyOf(replica, key) && (await replicaRows.removeRow(tx, replica, key));
-      return isRemoved ? new Response(null, { status: 204 }) : unknownRow(key);
-    });
+    return await desk.database.transaction(
+      async (tx) => {
+        const replica = await replicas.replicaOf(tx, name);
+        if (replica === null) return unknownPipeline(name);
+        const isRemoved = replicaRows.isKeyOf(replica, key) && (await replicaRows.removeRow(tx, replica, key));
+        return isRemoved ? new Response(null, { status: 204 }) : unknownRow(key);
+      },
+      { lockTimeoutMs: LOCK_MS_MAX },
+    );
   } finally {
     release();
   }

@@ -11,11 +11,10 @@ import { GatheredPushes } from "./push/gathered-pushes.js";
 import { isLines } from "./push/push-route.js";
 import { ofCircumstances } from "./refusals.js";
 import { RefusedPushes } from "./push/refused-pushes.js";
-import { answerRepeated, KnownTokens } from "./push/repeated-push.js";
 import { ResultsWatch } from "./results/results-watch.js";
 import { Room } from "./room.js";
 import { ROUTES } from "./route-list.js";
-import type { Call, Desk, Route, ServiceEnv, ServiceParts } from "./routes.js";
+import type { Call, Desk, Route, ServiceParts } from "./routes.js";
 import { TokenMemory } from "./token-memory.js";
 
 /** Bytes of bodies in memory at once. */
@@ -52,11 +51,13 @@ export function createService(parts: ServiceParts): Service {
     pipelines: new Set(),
     refused: new RefusedPushes(parts.database, parts.log),
     late: new LateCalls(),
-    known: new KnownTokens(),
   };
-  const app = new Hono<ServiceEnv>();
+  const app = new Hono<{ Bindings: HttpBindings }>();
   for (const route of ROUTES) app.on(route.method, route.path, (call) => answer(desk, call, route));
-  app.notFound(() => problem({ status: 404, code: "unknown_path", detail: "There is no such path here." }));
+  app.notFound(({ req }) => {
+    const detail = `There is no ${req.method} for this path. GET /v1/openapi.json describes all routes.`;
+    return problem({ status: 404, code: "unknown_path", detail });
+  });
   app.onError((error) => {
     const passing = ofCircumstances(error);
     if (passing !== null) {
@@ -84,17 +85,16 @@ export function createService(parts: ServiceParts): Service {
 
 async function answer(desk: Desk, call: Call, route: Route): Promise<Response> {
   if (route.scope === null) return route.answer(desk, call, null);
-  let pipeline = call.req.param("name") ?? null;
+  const name = call.req.param("name");
+  // Whoever has no token may say any name.
+  let pipeline = name !== undefined && desk.pipelines.has(name) ? name : null;
   const note = (reason: string) => {
     if (route.scope === "push") desk.refused.note({ pipeline, reason });
   };
   const work = async () => {
     try {
-      const repeated = route.tokenInPath ? await answerRepeated(desk, call) : null;
-      if (repeated !== null) return repeated;
       const token = await admit(desk, call, route);
       if (token instanceof Response) return token;
-      if (route.tokenInPath) desk.known.add(call.req.param("token") ?? "");
       pipeline ??= token.pipeline;
       return await route.answer(desk, call, token);
     } catch (error) {
@@ -103,8 +103,6 @@ async function answer(desk: Desk, call: Call, route: Route): Promise<Response> {
       desk.log.warn({ err: error }, "a call failed at the database");
       note(`${passing.status}: The database did not take the push.`);
       return passing;
-    } finally {
-      call.get("early")?.release();
     }
   };
   // A stream takes as long as its caller sends.

@@ -30,14 +30,27 @@ describe.skipIf(serverKind === "embedded")(`Pushed rows${unlessServer}`, { timeo
   it("are explained before the first up, and its SQL can be run by hand", async () => {
     const doctor = await project.run("doctor");
     expect(doctor.stdout).toContain('people: rowmill up creates rowmill_data."people" for pushed rows');
+    expect(doctor.stdout).toContain('people: rowmill up creates "public"."person_texts"');
+    await project.database.run(sql`create table public.person_texts (mail bigint, no bigint)`);
+    const mistaken = await project.run("doctor");
+    expect(mistaken.stdout).toContain(
+      'person_texts."mail" is of type bigint, but the source\'s key "mail" is of type text',
+    );
+    await project.database.run(sql`drop table public.person_texts`);
     const plan = await project.run("plan");
     expect(plan.stdout).toContain("No row was pushed yet: rowmill up makes the table for them.");
     expect(plan.status).toBe(0);
+    const early = await project.run("try", "people");
+    expect(early.status).toBe(2);
+    expect(early.stderr).toContain("There is no table for pushed rows of people yet.");
     const script = await project.run("up", "--print-sql");
     expect(script.status, script.stderr).toBe(0);
     expect(script.stdout).toContain('create table rowmill_data."people"');
     await project.database.pool.query(script.stdout);
     await answerHere(project);
+    const empty = await project.run("try", "people");
+    expect(empty.status).toBe(2);
+    expect(empty.stderr).toContain("Push rows to it first: rowmill up --http 127.0.0.1:8788");
     await push([person("Ann", 1)]);
     await answerHere(project);
     expect(await project.database.rows(sql`select mail, no from public.person_texts`)).toEqual([
@@ -103,6 +116,9 @@ describe.skipIf(serverKind === "embedded")(`Pushed rows${unlessServer}`, { timeo
     const renamed = await project.run("doctor");
     expect(renamed.stdout).toContain("Rows were pushed to people, which has no source push() in the config");
     await project.writeConfig(people());
+    const unasked = await project.run("uninstall");
+    expect(unasked.status).toBe(0);
+    expect(unasked.stderr).toContain("They stay, and a later rowmill up finds them.");
     const kept = await project.run("uninstall", "--purge", "--yes");
     expect(kept.status, kept.stderr).toBe(0);
     expect(kept.stderr).toMatch(/rowmill_data\."people" has 2 rows, \d+ kB: the only copy of what was pushed\./);
@@ -111,6 +127,25 @@ describe.skipIf(serverKind === "embedded")(`Pushed rows${unlessServer}`, { timeo
     const gone = await project.run("uninstall", "people", "--pushed-rows");
     expect(gone.stdout).toContain('Dropped rowmill_data."people" with 2 pushed rows.');
     expect(gone.stdout).toContain("Dropped the schema rowmill_data, which is empty.");
+  });
+
+  it("come with tokens, of which you revoke one by its number", async () => {
+    await answerHere(project);
+    const created = await project.run("tokens", "create", "--scope", "push", "--pipeline", "people");
+    expect(created.stdout).toMatch(/^rwm_[0-9a-f]{64}\n$/);
+    const unknown = await project.run("tokens", "revoke", "99");
+    expect(unknown).toMatchObject({ status: 2, stdout: "" });
+    expect(unknown.stderr).toContain("There is no token 99, so nothing was revoked.");
+    expect((await project.run("tokens")).stdout).toContain("valid");
+    expect(await project.run("tokens", "revoke", "1")).toMatchObject({
+      status: 0,
+      stdout: "Token 1 is revoked. Calls with it are refused from now on.\n",
+    });
+    expect(await project.run("tokens", "revoke", "1")).toMatchObject({
+      status: 0,
+      stdout: "Token 1 was revoked before.\n",
+    });
+    expect((await project.run("tokens")).stdout).toContain("revoked");
   });
 
   it("have no answers among them", async () => {

@@ -252,6 +252,23 @@ describeDatabases(
       );
     }, 150_000);
 
+    it("leaves texts that forget erases, also where no up ever ran", async () => {
+      await start();
+      const unknown = await project.run("forget", "films", "--key", "2", "--yes");
+      expect([unknown.status, unknown.stdout]).toEqual([2, ""]);
+      await project.run("try", "films", "-n", "3");
+      const texts = () =>
+        project.database.column(sql`select key from rowmill.try_answers where prompt is not null order by key`);
+      expect(await texts()).toEqual(["1", "2", "3"]);
+      const erased = await project.run("forget", "films", "--key", "002", "--key", "9", "--yes");
+      expect([erased.stdout.split("\n")[0], erased.status]).toEqual([
+        "films: 0 requests erased, texts of 1 tried row erased",
+        0,
+      ]);
+      expect(await texts()).toEqual(["1", "3"]);
+      expect(await project.run("forget", "book", "--key", "1", "--yes")).toMatchObject({ stdout: "" });
+    }, 150_000);
+
     it("of an edited config leaves the definition of a running worker as it is", async () => {
       await start();
       const worker = project.start("up");

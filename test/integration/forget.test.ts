@@ -57,7 +57,7 @@ describeDatabases("Erasing rows", (kind) => {
     const config = configOf(worker);
     const row = (await pipelines.all(project.database)).find(({ name }) => name === config.name);
     if (row === undefined) throw new Error("The pipeline is not registered.");
-    const wanted = await prepareForgetting(project.database, { row, config, keys });
+    const wanted = await prepareForgetting(project.database, { name: row.name, pipelineId: row.id, config, keys });
     const known = await lookAtRows(project.database, wanted);
     const target = answers ? await answersOf(project.database, wanted) : null;
     return { known, done: await forgetRows(project.database, wanted, { target, signal }) };

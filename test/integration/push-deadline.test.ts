@@ -94,7 +94,24 @@ describeDatabases(
       expect(await reasons()).toEqual([[null, "503: The database did not take the push."]]);
     });
 
-    it("repeats the last one in one statement, until its token is revoked", async () => {
+    it("is noted under no name that a caller without a token made up, and so are those that follow", async () => {
+      await network.refuse();
+      network.cut();
+      const rows = new URL("/v1/pipelines/", url);
+      for (const name of ["%00", "made-up", "x".repeat(5_000)])
+        for (const _ of [1, 2]) {
+          const headers = { authorization: "Bearer rwm_none" };
+          expect((await fetch(`${rows.href}${name}/rows`, { method: "POST", headers })).status).toBe(503);
+        }
+      await network.accept();
+      expect(await post("[")).toMatchObject({ status: 400 });
+      const noted = await reasons();
+      expect(noted).toHaveLength(2);
+      expect(noted).toContainEqual([null, "503: The database did not take the push."]);
+      expect(noted).toContainEqual(["movies", "400: The body is not JSON, or is nested too deeply."]);
+    });
+
+    it("is compared with the last one instead of its rows, until its token is revoked", async () => {
       const rows = Array.from({ length: 1_000 }, (_, id) => ({ imdb_id: id, Description: `Film ${id}.` }));
       const body = JSON.stringify({ data: rows });
       expect(await post(body)).toMatchObject({ status: 200, body: { accepted: 1_000 } });

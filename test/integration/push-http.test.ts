@@ -98,6 +98,15 @@ describeDatabases("Rows over HTTP", (kind) => {
       status: 400,
       body: { code: "body_malformed", at: 16 },
     });
+    expect(await post(rowsPath, " ", headers)).toMatchObject({ status: 400, body: { detail: "The body is empty." } });
+    expect(await post(rowsPath, '{"imdb_id": 1}\n{"imdb_id": 2}', headers)).toMatchObject({
+      status: 400,
+      body: { detail: expect.stringContaining("Lines of JSON need the Content-Type application/x-ndjson.") as string },
+    });
+    expect(await post("/v1/pipelines/movies", "[]", headers)).toMatchObject({
+      status: 404,
+      body: { detail: "There is no POST for this path. GET /v1/openapi.json describes all routes." },
+    });
     expect(await post(rowsPath, new Uint8Array([0x5b, 0xff, 0x5d]), headers)).toMatchObject({
       status: 400,
       body: { detail: "The body is not valid UTF-8." },
@@ -124,6 +133,56 @@ describeDatabases("Rows over HTTP", (kind) => {
     // Whoever writes the table past Rowmill is not noticed; a push is.
     expect(await post(rowsPath, '[{"imdb_id": 5, "Description": "between"}]', other)).toMatchObject({ status: 200 });
     expect(await post(path, body)).toMatchObject({ body: { accepted: 2, unchanged: 998 } });
+  });
+
+  it("count as the same body where some of its rows are refused, or none is there", async () => {
+    const path = `/v1/in/${await token()}`;
+    const bad = [{ Description: "It has no key." }];
+    const body = JSON.stringify([...bad, ...films(1_000), ...films(1)]);
+    const problems = [{ row: 0, key: null, reason: "its key is missing or null" }];
+    expect(await post(path, body)).toMatchObject({ body: { accepted: 1_000, refused: 1, problems } });
+    expect(await post(path, body)).toMatchObject({ status: 200, body: { unchanged: 1_000, refused: 1, problems } });
+    for (const pad of ["a", "b", "b"]) {
+      const padded = { ignored: pad.repeat(20_000) };
+      expect(await post(path, JSON.stringify({ data: [], ...padded }))).toMatchObject({ body: { unchanged: 0 } });
+      expect(await post(path, JSON.stringify([{ ...bad[0], ...padded }]))).toMatchObject({
+        status: 422,
+        body: { refused: 1 },
+      });
+    }
+  });
+
+  it.each(["application/x-ndjson", "application/jsonl; charset=utf-8"])(
+    "are taken as lines at the ingest URL too, however often they come: %s",
+    async (type) => {
+      const path = `/v1/in/${await token()}`;
+      const lines = films(1_000)
+        .map((film) => JSON.stringify(film))
+        .join("\n");
+      for (const [accepted, unchanged] of [
+        [1_000, 0],
+        [0, 1_000],
+        [0, 1_000],
+      ])
+        expect(await post(path, lines, { "content-type": type })).toMatchObject({
+          status: 200,
+          body: { accepted, unchanged },
+        });
+    },
+  );
+
+  it("may name a pipeline that PostgreSQL could not, which is none", async () => {
+    const anyone = await bearer("operate", null);
+    for (const name of ["%00", "movies%00", "%ff", "%ed%a0%80", "movies%2Frows", "..%2Fmovies"])
+      for (const [method, rest] of [
+        ["POST", "rows"],
+        ["GET", "rows/1"],
+        ["DELETE", "rows/1"],
+        ["GET", "results"],
+      ] as const) {
+        const response = await fetch(`${base}/v1/pipelines/${name}/${rest}`, { method, headers: anyone });
+        expect([name, rest, response.status]).toEqual([name, rest, 404]);
+      }
   });
 
   it.each(ROUTES.map((route) => [`${route.method} ${route.path}`, route] as const))(

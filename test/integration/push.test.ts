@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline, push, z } from "../../src/index.js";
 import { sql } from "../../src/postgres/database.js";
 import * as pushes from "../../src/store/replicas/pushes.js";
+import * as replicaRows from "../../src/store/replicas/replica-rows.js";
 import * as replicas from "../../src/store/replicas/replicas.js";
 import { runIntake } from "../../src/worker/rounds/intake.js";
 import { runJanitor } from "../../src/worker/rounds/janitor.js";
@@ -119,6 +120,26 @@ describeDatabases("Pushed rows", (kind) => {
     expect(await pushed([row("2026-01-01T00:00:00Z", "date")])).toMatchObject({ accepted: 1 });
   });
 
+  it("begin without versions when another field says them", async () => {
+    const film = (id: number, more: object) => ({ imdb_id: id, Title: "M", ...more });
+    const first = await project.worker(movies({ version: "day" }));
+    await pushed([film(1, { day: "2026-01-02" }), film(2, { day: "2026-01-02" })]);
+    await project.drain(first);
+    const replica = await replicas.replicaOf(project.database, "movies");
+    if (replica === null) throw new Error("There is no such pipeline.");
+    await project.database.transaction((tx) => replicaRows.removeRow(tx, replica, "2"));
+    // Numbers are older than texts.
+    const second = await project.worker(movies({ version: "rev" }));
+    const rows = (rev: number) => [film(1, { rev }), film(2, { rev })];
+    expect(await pushed(rows(5))).toMatchObject({ accepted: 2, older: 0 });
+    expect(await pushed(rows(4))).toMatchObject({ accepted: 0, older: 2 });
+    await project.drain(second);
+    expect((await project.gateway.journal.summary()).executed).toBe(2);
+    await project.worker(movies());
+    expect(await pushed([film(1, { Description: "without one" })])).toMatchObject({ accepted: 1 });
+    await project.check();
+  });
+
   it("of before an added column do not count until they are pushed again", async () => {
     const first = await project.worker(movies({ columns: ["Title"] }));
     await pushed(films(3));
@@ -148,8 +169,11 @@ describeDatabases("Pushed rows", (kind) => {
     expect(await project.rows(sql`select accepted, unchanged from rowmill.push('movies', ${body}::jsonb)`)).toEqual([
       { accepted: 1, unchanged: 2 },
     ]);
-    const none = sql`select accepted from rowmill.push('movies', '{"data": null, "min_id": null}'::jsonb)`;
-    expect(await project.rows(none)).toEqual([{ accepted: 0 }]);
+    // As jsonb_agg over no rows, which is null.
+    for (const none of ['{"data": null, "min_id": null}', "null", null])
+      expect(await project.rows(sql`select accepted, refused from rowmill.push('movies', ${none}::jsonb)`)).toEqual([
+        { accepted: 0, refused: 0 },
+      ]);
     await expect(project.run(sql`select rowmill.push('other', '[]'::jsonb)`)).rejects.toThrow(
       "Rowmill takes no rows for 'other': no such pipeline, or its source is not push()",
     );

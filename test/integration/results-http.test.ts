@@ -2,10 +2,11 @@ import { EventEmitter, once } from "node:events";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { writeKept } from "../../src/app/story/write-kept.js";
 import { pipeline, push, z } from "../../src/index.js";
-import { openDatabase, sql } from "../../src/postgres/database.js";
+import { openDatabase, sql, type Database } from "../../src/postgres/database.js";
 import { resultLine, rowAnswer } from "../../src/service/schemas.js";
 import { TokenMemory } from "../../src/service/token-memory.js";
 import * as tokens from "../../src/store/tokens/tokens.js";
+import * as forgetting from "../../src/store/requests/forgetting.js";
 import * as results from "../../src/store/requests/results.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { describeDatabases } from "../support/databases.js";
@@ -239,39 +240,40 @@ describeDatabases("Results over HTTP", (kind) => {
     await project.check();
   });
 
+  const moviesId = () => project.database.number(sql`select id from rowmill.pipelines where name = 'movies'`);
+  /** A transaction with a number, which adds results if it writes for a pipeline. Returns how it is committed. */
+  const hold = async (database: Database, writingFor: number | null, ids: readonly string[] = []) => {
+    const signals = new EventEmitter();
+    const begun = once(signals, "begun");
+    const released = once(signals, "released");
+    const ended = database.transaction(
+      async (tx) => {
+        await tx.run(sql`insert into public.others values (1)`);
+        if (writingFor !== null) await results.record(tx, writingFor, ids);
+        signals.emit("begun");
+        await released;
+      },
+      writingFor === null ? {} : { writingFor },
+    );
+    await Promise.race([begun, ended]);
+    return async () => {
+      signals.emit("released");
+      await ended;
+    };
+  };
+
   it("hold back what was accepted after an older transaction that is open", async ({ skip }) => {
     skip(kind === "embedded", "the embedded database has one transaction at a time");
     await pushRows(films(0, 3));
     await project.drain(worker);
     const [first, second, third] = await project.rows<{ id: string }>(sql`select id from rowmill.requests order by id`);
     const before = (await feed()).at(-1)?.cursor;
-    const [{ id: pipelineId } = { id: 0 }] = await project.rows<{ id: number }>(
-      sql`select id from rowmill.pipelines where name = 'movies'`,
-    );
+    const pipelineId = await moviesId();
     const late = openDatabase({ connectionString: project.url, ssl: false });
-    const hold = async (writingFor: number | null, ids: readonly string[]) => {
-      const signals = new EventEmitter();
-      const begun = once(signals, "begun");
-      const released = once(signals, "released");
-      const ended = late.transaction(
-        async (tx) => {
-          await tx.run(sql`insert into public.others values (1)`);
-          if (writingFor !== null) await results.record(tx, writingFor, ids);
-          signals.emit("begun");
-          await released;
-        },
-        writingFor === null ? {} : { writingFor },
-      );
-      await Promise.race([begun, ended]);
-      return async () => {
-        signals.emit("released");
-        await ended;
-      };
-    };
     await project.run(sql`create table public.others (id int)`);
     // A load of hours, an index that is built: they have a number too, and add no result.
-    const endOthers = await hold(null, []);
-    const commit = await hold(pipelineId, [first?.id ?? ""]);
+    const endOthers = await hold(late, null);
+    const commit = await hold(late, pipelineId, [first?.id ?? ""]);
     await project.database.transaction((tx) => results.record(tx, pipelineId, [second?.id ?? "", third?.id ?? ""]), {
       writingFor: pipelineId,
     });
@@ -279,6 +281,31 @@ describeDatabases("Results over HTTP", (kind) => {
     await commit();
     expect((await feed(`?after=${before}`)).map(({ key }) => key)).toEqual(["0", "1", "2"]);
     await endOthers();
+    await late.close();
+  });
+
+  it("hold back a transaction that ends while they are read, after an older one that stays open", async ({ skip }) => {
+    skip(kind === "embedded", "the embedded database has one transaction at a time");
+    await pushRows(films(0, 2));
+    await project.drain(worker);
+    const ids = await project.rows<{ id: string }>(sql`select id from rowmill.requests order by id`);
+    const before = (await feed()).at(-1)?.cursor;
+    await project.run(sql`create table public.others (id int)`);
+    const pipelineId = await moviesId();
+    const late = openDatabase({ connectionString: project.url, ssl: false });
+    // Both have a number that no ended transaction has passed yet.
+    const commitOlder = await hold(late, pipelineId, [ids[0]?.id ?? ""]);
+    const commitNewer = await hold(late, pipelineId, [ids[1]?.id ?? ""]);
+    const { value, first, column, number } = project.database;
+    const rows: Database["rows"] = async (statement) => {
+      // After the horizon was read, and before the results are.
+      await commitNewer();
+      return project.database.rows(statement);
+    };
+    const seen = await results.page({ value, first, column, number, rows }, pipelineId, { after: null, max: 10 });
+    expect(seen).toHaveLength(2);
+    await commitOlder();
+    expect((await feed(`?after=${before}`)).map(({ key }) => key)).toEqual(["0", "1"]);
     await late.close();
   });
 
@@ -294,6 +321,17 @@ describeDatabases("Results over HTTP", (kind) => {
     await pushRows(films(3, 1));
     await project.drain(restored);
     expect((await feed(`?after=${before.at(-1)?.cursor}`)).map(({ key }) => key)).toEqual(["3"]);
+  });
+
+  it("name no row that was erased, and keep its line", async () => {
+    await pushRows(films(0, 3));
+    await project.drain(worker);
+    const [first, ...others] = await feed();
+    const pipelineId = await moviesId();
+    const erased = await project.database.transaction((tx) => forgetting.eraseMany(tx, pipelineId, [first?.key ?? ""]));
+    expect(erased).toBe(1);
+    const { cursor } = first ?? {};
+    expect(await feed()).toEqual([expect.objectContaining({ cursor, key: null, answer: null }), ...others]);
   });
 
   it("are not for a token that is revoked while its call waits", async () => {

@@ -16,7 +16,8 @@ describe("The body of a push", () => {
   });
 
   it.each<[string, number]>([
-    ["", 1],
+    ["", 0],
+    [" \n", 2],
     ["[1,]", 3],
     ['[{"a":1}', 8],
     ['{"data": 5}', 9],

@@ -4,7 +4,7 @@ import { notChecked, ok, type Finding } from "../../model/words/finding.js";
 import { diagnoseOtherTriggers, diagnoseReplicaRole } from "../../sources/table/diagnose-triggers.js";
 import { diagnoseSource } from "../../sources/table/diagnose.js";
 import { inspectTable, type SourceTable } from "../../sources/table/inspection.js";
-import { diagnoseReplica, isReplicaMissing } from "../../sources/table/replica.js";
+import { diagnoseReplica, isReplicaMissing, plannedReplica } from "../../sources/table/replica.js";
 import { diagnoseTarget } from "../../targets/table/diagnose.js";
 import { examineTarget, type TargetPlan } from "../../targets/table/ensure.js";
 import { wantedTarget } from "../open/bind-pipeline.js";
@@ -26,9 +26,12 @@ export const TABLE_CHECKS: readonly Check[] = [
     title: "Target",
     otherwise: "a target cannot be written",
     run: (look) =>
-      eachTable(look, async ({ pipeline, table }) => {
+      eachPipeline(look, async (pipeline) => {
+        const { name, source } = pipeline;
+        const table = look.tables.get(name) ?? (source.push === null ? null : plannedReplica(pipeline));
+        if (table === null) return [notChecked(`${name}: its source was not found`)];
         const plan = await targetPlan(look, pipeline, table);
-        return readOnly(look, (tx) => diagnoseTarget(tx, pipeline.name, plan));
+        return readOnly(look, (tx) => diagnoseTarget(tx, name, plan));
       }),
   },
   { ...TABLES, id: "foreign-triggers", title: "Other triggers", otherwise: "", run: checkOtherTriggers },

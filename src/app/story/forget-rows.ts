@@ -12,6 +12,7 @@ import { inspectTable, type SourceTable } from "../../sources/table/inspection.j
 import { createTableSource } from "../../sources/table/table-source.js";
 import * as cancellation from "../../store/batches/cancellation.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
+import * as goneRows from "../../store/replicas/gone-rows.js";
 import * as replicas from "../../store/replicas/replicas.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import * as forgetting from "../../store/requests/forgetting.js";
@@ -30,7 +31,9 @@ const LOCK_TIMEOUT_MS = 10_000;
 const BY = "you (rowmill forget)";
 
 export interface Forgetting {
-  readonly row: pipelines.PipelineRow;
+  readonly name: string;
+  /** Null: it was never set up, and only tried. */
+  readonly pipelineId: number | null;
   /** Undefined: the pipeline is no longer in the config. */
   readonly config: PipelineConfig | undefined;
   /** Null: the rows were not pushed. */
@@ -45,18 +48,19 @@ export interface Forgetting {
 export async function prepareForgetting(
   database: Database,
   given: {
-    readonly row: pipelines.PipelineRow;
+    readonly name: string;
+    readonly pipelineId: number | null;
     readonly config: PipelineConfig | undefined;
     readonly keys: readonly string[];
   },
 ): Promise<Forgetting> {
-  const { row, config } = given;
-  const replica = await replicas.replicaOf(database, row.name);
+  const { name, pipelineId, config } = given;
+  const replica = await replicas.replicaOf(database, name);
   const table = await database.transaction((tx) => tableOf(tx, config, replica), { readOnly: true });
   const keys = await database.transaction((tx) => spelled(tx, { table, config, replica }, given.keys), {
     readOnly: true,
   });
-  return { row, config, replica, table, keys: [...new Set(keys)] };
+  return { name, pipelineId, config, replica, table, keys: [...new Set(keys)] };
 }
 
 async function tableOf(
@@ -97,12 +101,14 @@ export interface Known {
 }
 
 /** What there is to erase. Reads only. */
-export function lookAtRows(database: Database, { row, config, replica, table, keys }: Forgetting): Promise<Known> {
-  const rows = { pipelineId: row.id, keys };
+export async function lookAtRows(database: Database, wanted: Forgetting): Promise<Known> {
+  const { pipelineId, config, replica, table, keys } = wanted;
+  if (pipelineId === null) return { known: [], present: [], batches: [], unsent: [] };
+  const rows = { pipelineId, keys };
   return database.transaction(
     async (tx) => ({
       known: await forgetting.knownKeys(tx, rows),
-      present: replica !== null || table === null ? [] : await presentKeys(tx, { table, config, keys, id: row.id }),
+      present: replica !== null || table === null ? [] : await presentKeys(tx, { table, config, keys, id: pipelineId }),
       batches: await forgetting.heldBatches(tx, rows),
       unsent: await forgetting.unsentBatches(tx, rows),
     }),
@@ -160,19 +166,20 @@ export async function forgetRows(
 /** Locks as every stage does: pipeline, batches, requests, target. */
 async function forgetChunk(
   tx: Queryable,
-  { row, replica, keys }: Forgetting,
+  { name, pipelineId, replica, keys }: Forgetting,
   target: Target | null,
 ): Promise<Forgotten> {
-  if (replica !== null) await replicas.lockAlone(tx, row.name);
-  await pipelines.lockIntake(tx, row.id);
-  for (const id of await forgetting.unsentBatches(tx, { pipelineId: row.id, keys }))
+  if (pipelineId === null) return { requests: 0, pushed: 0, tried: await tries.eraseRows(tx, name, keys), answers: 0 };
+  if (replica !== null) await replicas.lockAlone(tx, name);
+  await pipelines.lockIntake(tx, pipelineId);
+  for (const id of await forgetting.unsentBatches(tx, { pipelineId, keys }))
     await cancellation.want(tx, id, { by: BY, drops: false });
-  const requests = await forgetting.eraseMany(tx, row.id, keys);
-  const tried = await tries.eraseRows(tx, row.name, keys);
-  const pushed = replica === null ? 0 : await replicas.eraseRows(tx, replica, keys);
+  const requests = await forgetting.eraseMany(tx, pipelineId, keys);
+  const tried = await tries.eraseRows(tx, name, keys);
+  const pushed = replica === null ? 0 : await goneRows.eraseRows(tx, replica, keys);
   const answers = target === null ? 0 : await target.erase(tx, keys);
   // After the deletions: their triggers report them.
-  await arrivals.dropKeys(tx, row.id, keys);
+  await arrivals.dropKeys(tx, pipelineId, keys);
   return { requests, pushed, tried, answers };
 }
 
@@ -187,11 +194,11 @@ async function unlessCrossed<T>(work: () => Promise<T>): Promise<T> {
 }
 
 /** The target whose answers are to be deleted. @throws RowmillError `refused` where it has no rows of its own */
-export async function answersOf(database: Database, { row, config, table }: Forgetting): Promise<Target> {
+export async function answersOf(database: Database, { name, config, table }: Forgetting): Promise<Target> {
   if (config === undefined || table === null)
     throw new RowmillError(
       "refused",
-      `Rowmill cannot delete answers of ${row.name}: ` +
+      `Rowmill cannot delete answers of ${name}: ` +
         (config === undefined ? "it is no longer in the config." : "its source cannot be read."),
       { hints: ["Delete them yourself, from the target table. Then run the command without --answers."] },
     );
@@ -200,12 +207,8 @@ export async function answersOf(database: Database, { row, config, table }: Forg
   if (typeof found === "string") throw new RowmillError("refused", found);
   const target = createTableTarget(found);
   if (target.isSource)
-    throw new RowmillError(
-      "refused",
-      `The answers of ${row.name} are in the rows of your own table ${table.qualified}.`,
-      {
-        hints: ["Delete those rows yourself, or empty the columns. Then run the command without --answers."],
-      },
-    );
+    throw new RowmillError("refused", `The answers of ${name} are in the rows of your own table ${table.qualified}.`, {
+      hints: ["Delete those rows yourself, or empty the columns. Then run the command without --answers."],
+    });
   return target;
 }

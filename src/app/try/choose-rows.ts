@@ -88,6 +88,7 @@ async function sampled(
   throw new RowmillError(
     "not_found",
     `There is no row to ask in ${table.qualified}${narrow === null ? "" : ` that matches: ${narrow}`}.`,
+    config.source.push === null ? {} : { hints: ["Push rows to it first: rowmill up --http 127.0.0.1:8788"] },
   );
 }
 

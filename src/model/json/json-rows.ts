@@ -10,13 +10,16 @@ export type CutRows =
   /** `at`: the place in the text, in UTF-16 units. */
   | { readonly problem: string; readonly at: number };
 
+const FOLLOWED = "Something follows the JSON of the body. Lines of JSON need the Content-Type application/x-ndjson.";
+
 /** Of `[…]`, `{"data": […], …}`, `{"data": null}`, or of one row `{…}`. */
 export function cutRows(body: string): CutRows {
   const start = skipSpace(body, body.startsWith("\uFEFF") ? 1 : 0);
+  if (start === body.length) return { problem: "The body is empty.", at: start };
   const end = endOfAny(body, start);
   if (end < 0) return { problem: "The body is not JSON, or is nested too deeply.", at: -end };
   const rest = skipSpace(body, end);
-  if (rest < body.length) return { problem: "Something follows the JSON of the body.", at: rest };
+  if (rest < body.length) return { problem: FOLLOWED, at: rest };
   if (body[start] === "[") return { rows: elementsOf(body, start) };
   if (body[start] !== "{") return { problem: "The body is neither a list of rows nor an object.", at: start };
   const data = memberOf(body, start, "data");

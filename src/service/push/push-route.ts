@@ -4,7 +4,6 @@
  */
 import { createHash } from "node:crypto";
 import { BodyRefused, type BodyRefusal } from "../../http/body-refusal.js";
-import { problem } from "../../http/problem.js";
 import { bodyLines, readBytes } from "../../http/read-body.js";
 import { cutRows, textProblem } from "../../model/json/json-rows.js";
 import { isJsonObject } from "../../model/json/json-scan.js";
@@ -15,7 +14,7 @@ import type { Digest, Pushed } from "../../store/replicas/pushes.js";
 import * as replicas from "../../store/replicas/replicas.js";
 import * as tokens from "../../store/tokens/tokens.js";
 import type { Token } from "../../store/tokens/tokens.js";
-import { RETRY_AFTER_SECONDS, unknownPipeline } from "../refusals.js";
+import { DATABASE_UNAVAILABLE, responseTo, tooBusy, unknownPipeline, type Refusal } from "../refusals.js";
 import { GATHERED_BYTES_MAX, GATHERED_ROWS_MAX } from "./gathered-pushes.js";
 import { revoked } from "../access.js";
 import type { Call, Desk } from "../routes.js";
@@ -28,7 +27,7 @@ const LINE_BYTES_MAX = 5 * 1024 * 1024;
 /** What gzip unpacks of a byte, at most. */
 const GZIP_RATIO_MAX = 1_032;
 /** A smaller body costs less to compare with the table than to remember. */
-export const DIGEST_BYTES_MIN = 16 * 1024;
+const DIGEST_BYTES_MIN = 16 * 1024;
 /** For a chunk of lines: nothing is read meanwhile, so its sender waits too. */
 const CHUNK_WAIT_MS = 30_000;
 /** As `rowmill.push_rows` says that there is no such pipeline. */
@@ -47,12 +46,10 @@ export interface Pushing {
 
 export async function takePush(desk: Desk, call: Call, pushing: Pushing): Promise<Response> {
   const { pipeline, waitMs } = pushing;
-  const early = call.get("early")?.bytes ?? null;
-  if (early !== null) return takeRead(desk, early, pushing);
   if (!(await isKnown(desk, pipeline))) return unknownPipeline(pipeline);
   const lines = isLines(call);
   const release = lines ? await desk.streams.take(1, waitMs) : await desk.bodies.take(bytesOf(call), waitMs);
-  if (release === null) return refuse(desk, pushing, tooBusy());
+  if (release === null) return refuse(desk, pushing, NO_ROOM);
   try {
     return await (lines ? takeLines(desk, call, pushing) : takeBody(desk, call, pushing));
   } finally {
@@ -79,32 +76,12 @@ function bytesOf(call: Call): number {
   return Math.min(BODY_BYTES_MAX, isPacked ? sent * GZIP_RATIO_MAX : sent);
 }
 
-interface Refusal {
-  readonly status: number;
-  readonly code: string;
-  readonly detail: string;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly more?: Readonly<Record<string, unknown>>;
+function refuse(desk: Desk, { pipeline }: Pushing, refusal: Refusal): Response {
+  desk.refused.note({ pipeline, reason: `${refusal.status}: ${refusal.detail}` });
+  return responseTo(refusal);
 }
 
-function refuse(
-  desk: Desk,
-  { pipeline }: { readonly pipeline: string | null },
-  { status, code, detail, headers, more }: Refusal,
-): Response {
-  desk.refused.note({ pipeline, reason: `${status}: ${detail}` });
-  return problem({ status, code, detail, ...more }, headers);
-}
-
-/** Of a caller who is not known yet. */
-export function refuseBody(desk: Desk, refusal: BodyRefusal): Response {
-  return refuse(desk, { pipeline: null }, ofBody(refusal));
-}
-
-function tooBusy(): Refusal {
-  const detail = "Too many pushes are being taken. Send it again later.";
-  return { status: 429, code: "too_busy", detail, headers: { "retry-after": String(RETRY_AFTER_SECONDS) } };
-}
+const NO_ROOM: Refusal = tooBusy("Too many pushes are being taken. Send it again later.");
 
 function ofBody({ status, code, message, limit }: BodyRefusal, more: Readonly<Record<string, unknown>> = {}): Refusal {
   return { status, code, detail: message, more: { ...(limit === null ? {} : { limit }), ...more } };
@@ -122,30 +99,14 @@ async function takeBody(desk: Desk, call: Call, pushing: Pushing): Promise<Respo
   return body instanceof Response ? body : storeBody(desk, pushing, body);
 }
 
-/** A body that was read before its token was looked up, and is not the last one. */
-async function takeRead(desk: Desk, bytes: Buffer, pushing: Pushing): Promise<Response> {
-  if (!(await isKnown(desk, pushing.pipeline))) return unknownPipeline(pushing.pipeline);
-  const body = rowsOf(desk, pushing, { bytes, digest: digestOf(bytes, pushing) });
-  return body instanceof Response ? body : storeBody(desk, pushing, body);
-}
-
 /** Its bytes are let go before the rows are stored. */
 async function readBody(desk: Desk, call: Call, pushing: Pushing): Promise<Body | Response> {
   const read = await readBytes(call.req.raw, { bytesMax: BODY_BYTES_MAX });
   if ("refused" in read) return refuse(desk, pushing, ofBody(read.refused));
-  const digest = digestOf(read.bytes, pushing);
-  if (digest !== null) {
-    const rows = await pushes.sameAsLast(desk.database, pushing.pipeline, digest);
-    if (rows !== null) return unchanged(rows);
-  }
-  return rowsOf(desk, pushing, { bytes: read.bytes, digest });
-}
-
-function rowsOf(
-  desk: Desk,
-  pushing: Pushing,
-  { bytes, digest }: { readonly bytes: Buffer; readonly digest: Digest | null },
-): Body | Response {
+  const { bytes } = read;
+  const digest = digestOf(bytes, pushing);
+  const last = digest && (await pushes.sameAsLast(desk.database, pushing.pipeline, digest));
+  if (last !== null) return tell(desk, pushing, last);
   const text = textOf(bytes);
   if (text === null) return refuse(desk, pushing, badBody("The body is not valid UTF-8.", null));
   const cut = cutRows(text);
@@ -159,22 +120,13 @@ function storeBody(desk: Desk, pushing: Pushing, body: Body): Promise<Response> 
   return answering(desk, pushing, () => (isSmall ? storeSoon(desk, pushing, rows) : storeAll(desk, pushing, body)));
 }
 
-/** The answer to a body that this token pushed last, when nothing changed since. */
-export function unchanged(rows: number): Response {
-  return Response.json(answerOf({ ...pushes.NOTHING, unchanged: rows }));
-}
-
 function badBody(detail: string, at: number | null): Refusal {
   return { status: 400, code: "body_malformed", detail, more: at === null ? {} : { at } };
 }
 
 function digestOf(bytes: Buffer, { repeatedBy }: Pushing): Digest | null {
   if (repeatedBy === null || bytes.length < DIGEST_BYTES_MIN) return null;
-  return { token: repeatedBy, sha256: sha256Of(bytes) };
-}
-
-export function sha256Of(bytes: Uint8Array): Buffer {
-  return createHash("sha256").update(bytes).digest();
+  return { token: repeatedBy, sha256: createHash("sha256").update(bytes).digest() };
 }
 
 function textOf(bytes: Uint8Array): string | null {
@@ -195,7 +147,7 @@ function storeSoon(desk: Desk, { pipeline, waitMs }: Pushing, rows: readonly str
 function storeAll(desk: Desk, { pipeline, waitMs }: Pushing, { rows, digest }: Body): Promise<Pushed | null> {
   const store = () =>
     desk.database.transaction(async (tx) => {
-      if (digest !== null) await pushes.lockForDigest(tx, pipeline);
+      const isAlone = digest !== null && (await replicas.lockAloneIfFree(tx, pipeline));
       let sum = pushes.NOTHING;
       let from = 0;
       for (const chunk of chunksOf(rows)) {
@@ -203,7 +155,7 @@ function storeAll(desk: Desk, { pipeline, waitMs }: Pushing, { rows, digest }: B
         sum = added(sum, pushed ?? pushes.NOTHING, from);
         from += chunk.length;
       }
-      if (digest !== null) await pushes.keepDigest(tx, pipeline, { ...digest, rows: rows.length });
+      if (isAlone) await pushes.keepDigest(tx, pipeline, { ...digest, pushed: sum });
       return sum;
     });
   return inTurn(desk, waitMs, () => retrying(store));
@@ -239,7 +191,7 @@ async function takeLines(desk: Desk, call: Call, pushing: Pushing): Promise<Resp
         const pushed = await storeGood(lines, lineProblem, (good) =>
           inTurn(desk, CHUNK_WAIT_MS, () => retrying(() => pushes.push(desk.database, pipeline, good))),
         );
-        if (pushed === null) return stop(tooBusy());
+        if (pushed === null) return stop(NO_ROOM);
         sum = added(sum, pushed, from);
         from += lines.length;
       }
@@ -284,12 +236,8 @@ async function answering(
   const { pipeline } = pushing;
   try {
     const pushed = await work();
-    if (pushed === null) return refuse(desk, pushing, tooBusy());
-    if (pushed instanceof Response) return pushed;
-    noteRows(desk, pushing, pushed);
-    // A caller that looks at nothing but the status must notice when none of its rows was taken.
-    const isAllRefused = pushed.refused > 0 && pushed.accepted + pushed.unchanged + pushed.older === 0;
-    return Response.json(answerOf(pushed), { status: isAllRefused ? 422 : 200 });
+    if (pushed === null) return refuse(desk, pushing, NO_ROOM);
+    return pushed instanceof Response ? pushed : tell(desk, pushing, pushed);
   } catch (error) {
     if (!(error instanceof DatabaseError)) throw error;
     if (error.sqlState !== UNDEFINED_OBJECT) return refuse(desk, pushing, unavailable(desk, pipeline, error));
@@ -298,11 +246,16 @@ async function answering(
   }
 }
 
+function tell(desk: Desk, pushing: Pushing, pushed: Pushed): Response {
+  noteRows(desk, pushing, pushed);
+  // A caller that looks at nothing but the status must notice when none of its rows was taken.
+  const isAllRefused = pushed.refused > 0 && pushed.accepted + pushed.unchanged + pushed.older === 0;
+  return Response.json(answerOf(pushed), { status: isAllRefused ? 422 : 200 });
+}
+
 function unavailable({ log }: Desk, pipeline: string, error: DatabaseError): Refusal {
   log.warn({ pipeline, err: error }, "a push failed at the database");
-  const detail = "The database could not be asked now. Send it again later.";
-  const headers = { "retry-after": String(RETRY_AFTER_SECONDS) };
-  return { status: 503, code: "database_unavailable", detail, headers };
+  return DATABASE_UNAVAILABLE;
 }
 
 /** A push has more refused rows than problems when there are many: the others count as the most frequent reason. */

@@ -14,7 +14,7 @@ import { jsonObject } from "../json-text.js";
 import { pushedPipeline, type PushedPipeline } from "../pushed-pipeline.js";
 import { revoked } from "../access.js";
 import { reading } from "../reading.js";
-import { tooBusy, tooManyCalls, unknownPipeline } from "../refusals.js";
+import { responseTo, tooBusy, tooManyCalls, unknownPipeline } from "../refusals.js";
 import type { Call, Desk } from "../routes.js";
 
 export const LIMIT_DEFAULT = 1_000;
@@ -44,7 +44,8 @@ export async function giveResults(desk: Desk, call: Call, token: Token | null): 
   if (typeof first === "string") return NO_PAGE[first]();
   if (first.lines.length > 0 || wanted.waitMs === 0) return answerOf(feed, first, wanted.limit);
   const release = await desk.waiters.take(1, 0);
-  if (release === null) return tooBusy("Too many calls wait for results. Send it again later, or without wait.");
+  if (release === null)
+    return responseTo(tooBusy("Too many calls wait for results. Send it again later, or without wait."));
   try {
     return await waitFor(feed, { ...wanted, signal: call.req.raw.signal });
   } finally {

@@ -164,9 +164,14 @@ export async function relationNamed(client: Reader, table: string): Promise<Rela
 export async function findRelation(client: Reader, table: string): Promise<Relation> {
   const found = await relationNamed(client, table);
   if (found) return found;
+  const { schema, name } = parseTableName(table) ?? { schema: null, name: table };
+  if (schema === REPLICA_SCHEMA)
+    throw new RowmillError("source_unsupported", `There is no table for pushed rows of ${name} yet.`, {
+      hints: ["Make it, and take rows: rowmill up --http 127.0.0.1:8788"],
+    });
   throw new RowmillError(
     "source_unsupported",
-    `There is no table ${table} in this database${await suggestTable(client, parseTableName(table)?.name ?? table)}`,
+    `There is no table ${table} in this database${await suggestTable(client, name)}`,
     { hints: ["Names are case-sensitive. Write a schema in front of the name, with a dot: other_schema.table"] },
   );
 }

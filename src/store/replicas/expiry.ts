@@ -4,7 +4,8 @@
  */
 import { replicaTable } from "../../model/replica-name.js";
 import { identifier, join, raw, sql, type Queryable, type Sql } from "../../postgres/database.js";
-import { forgetDigests, lockAlone, type Replica } from "./replicas.js";
+import { deleteRows, ledgerKey } from "./gone-rows.js";
+import type { Replica } from "./replicas.js";
 
 /** After this row the next look continues: the time of its last change, and the parts of its key. */
 export type ExpiryPlace = readonly string[];
@@ -17,7 +18,7 @@ export interface Expired {
 
 /**
  * Deletes those of the next `max` rows that did not change for `keepMs` and have their answer. A row whose change was
- * not looked at yet stays. The caller holds the pipeline's intake; no push runs until this transaction ends.
+ * not looked at yet stays. The caller keeps pushes out (`lockAlone`), and holds the pipeline's intake.
  */
 export async function expireRows(
   tx: Queryable,
@@ -25,13 +26,11 @@ export async function expireRows(
   bounds: { readonly keepMs: number; readonly place: ExpiryPlace | null; readonly max: number },
 ): Promise<Expired> {
   const { pipeline, key } = replica;
-  await lockAlone(tx, pipeline);
   const table = raw(replicaTable(pipeline));
   const columns = key.map((name) => sql`t.${identifier(name)}`);
-  const ledgerKey = columns.length === 1 ? join(columns) : sql`json_build_array(${join(columns)})::text`;
   const seen = await tx.rows<{ id: string | null; key: string; place: string[] }>(sql`
     with old as materialized (
-      select ${ledgerKey} as key, array[t.rowmill_pushed_at::text, ${join(columns)}] as place,
+      select ${ledgerKey(replica)} as key, array[t.rowmill_pushed_at::text, ${join(columns)}] as place,
         row_number() over (order by t.rowmill_pushed_at, ${join(columns)}) as turn
       from ${table} t
       where t.rowmill_pushed_at < now() - make_interval(secs => ${bounds.keepMs / 1_000})
@@ -50,7 +49,7 @@ export async function expireRows(
         where a.pipeline_id = ${pipelineId})
     order by o.turn`);
   const answered = seen.flatMap(({ id, place }) => (id === null ? [] : [{ id, place }]));
-  const rows = answered.length === 0 ? 0 : await expire(tx, { pipeline, table, columns }, answered);
+  const rows = answered.length === 0 ? 0 : await expire(tx, replica, answered);
   return { rows, place: seen.length < bounds.max ? null : (seen.at(-1)?.place ?? null) };
 }
 
@@ -63,7 +62,7 @@ function afterPlace(columns: readonly Sql[], place: ExpiryPlace | null): Sql {
 
 async function expire(
   tx: Queryable,
-  { pipeline, table, columns }: { readonly pipeline: string; readonly table: Sql; readonly columns: readonly Sql[] },
+  replica: Replica,
   answered: readonly { readonly id: string; readonly place: readonly string[] }[],
 ): Promise<number> {
   await tx.run(sql`
@@ -76,13 +75,10 @@ async function expire(
       order by id
       for update) x
     where r.id = x.id`);
-  await forgetDigests(tx, pipeline);
-  const same = join(
-    columns.map((column, index) => sql`${column} = x.parts ->> ${raw(String(index + 1))}`),
+  const where = join(
+    replica.key.map((name, index) => sql`t.${identifier(name)} = x.parts ->> ${raw(String(index + 1))}`),
     " and ",
   );
-  return tx.run(sql`
-    delete from ${table} t
-    using json_array_elements(${JSON.stringify(answered.map(({ place }) => place))}::json) as x (parts)
-    where ${same}`);
+  const places = JSON.stringify(answered.map(({ place }) => place));
+  return deleteRows(tx, replica, { using: sql`json_array_elements(${places}::json) as x (parts)`, where });
 }

@@ -1,7 +1,5 @@
 /** Rows that are pushed into a replica, with the digest that tells a repeated body. */
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
-import { hashOfToken } from "../tokens/tokens.js";
-import { lockAlone } from "./replicas.js";
 
 export interface RowProblem {
   /** Its place in the push, from 0. */
@@ -59,38 +57,28 @@ export interface Digest {
   readonly sha256: Buffer;
 }
 
-/** The rows of the body that this token pushed last, if it is this one and nothing changed the rows since. */
-export async function sameAsLast(client: Reader, pipeline: string, { token, sha256 }: Digest): Promise<number | null> {
-  return client.value<number>(sql`
-    select rows
+/** What this body comes to, if the token pushed it last and nothing changed the rows since; otherwise null. */
+export async function sameAsLast(client: Reader, pipeline: string, { token, sha256 }: Digest): Promise<Pushed | null> {
+  return client.value<Pushed>(sql`
+    select told
     from rowmill.push_digests
     where pipeline = ${pipeline} and token = ${token} and sha256 = ${sha256}`);
 }
 
-/** The same, for a token that is looked up in the same statement; null also where it may not push any more. */
-export async function repeated(client: Reader, token: string, sha256: Buffer): Promise<number | null> {
-  return client.value<number>(sql`
-    select d.rows
-    from rowmill.tokens t
-    join rowmill.push_digests d on d.token = t.id and d.pipeline = t.pipeline
-    where t.sha256 = ${hashOfToken(token)}
-      and t.scope = 'push'
-      and t.revoked_at is null
-      and d.sha256 = ${sha256}`);
-}
-
-/** Before a push whose digest is kept: no other push runs until this transaction ends. */
-export function lockForDigest(tx: Queryable, pipeline: string): Promise<void> {
-  return lockAlone(tx, pipeline);
-}
-
-/** After the push; it holds as long as no one else changes the rows. */
+/**
+ * After the push, in its transaction, before which the caller was alone (`lockAloneIfFree`). It holds as long as no one
+ * else changes the rows.
+ */
 export async function keepDigest(
   tx: Queryable,
   pipeline: string,
-  { token, sha256, rows }: Digest & { readonly rows: number },
+  { token, sha256, pushed }: Digest & { readonly pushed: Pushed },
 ): Promise<void> {
+  const { accepted, unchanged } = pushed;
+  const again: Pushed = { ...pushed, accepted: 0, unchanged: accepted + unchanged };
   await tx.run(sql`
-    insert into rowmill.push_digests (pipeline, token, sha256, rows)
-    values (${pipeline}, ${token}, ${sha256}, ${rows})`);
+    insert into rowmill.push_digests (pipeline, token, sha256, told)
+    values (${pipeline}, ${token}, ${sha256}, ${JSON.stringify(again)}::json)
+    on conflict (pipeline, token) do update
+    set sha256 = excluded.sha256, told = excluded.told`);
 }

@@ -2,7 +2,8 @@
 import { textProblem } from "../../model/json/json-rows.js";
 import { replicaTable } from "../../model/replica-name.js";
 import { identifier, join, raw, sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
-import { forgetDigests, lockShared, type Replica } from "./replicas.js";
+import { deleteRows } from "./gone-rows.js";
+import { lockAlone, lockShared, type Replica } from "./replicas.js";
 
 /** A key as its caller writes it: the text, or for several columns a JSON array of their values. */
 export function isKeyOf({ key }: Pick<Replica, "key">, given: string): boolean {
@@ -59,12 +60,10 @@ export async function readRow(
 
 /** The same body pushed again brings it back. False: there was none. */
 export async function removeRow(tx: Queryable, replica: Replica, key: string): Promise<boolean> {
-  await lockShared(tx, replica.pipeline);
-  await forgetDigests(tx, replica.pipeline);
-  const removed = await tx.run(sql`
-    delete from ${raw(replicaTable(replica.pipeline))} t
-    where ${isRow(replica, key)}`);
-  return removed > 0;
+  const { pipeline, version } = replica;
+  await (version === null ? lockShared(tx, pipeline) : lockAlone(tx, pipeline));
+  const where = isRow(replica, key);
+  return (await deleteRows(tx, replica, { using: sql`(select) as one`, where })) > 0;
 }
 
 function isRow(replica: Pick<Replica, "key">, given: string): Sql {

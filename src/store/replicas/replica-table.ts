@@ -72,6 +72,11 @@ export function additionStatements(
   return [`alter table ${replicaTable(pipeline)} ${changes.join(", ")}`];
 }
 
+/** All versions go. */
+export function newVersionStatement(pipeline: string): string {
+  return `alter table ${replicaTable(pipeline)} drop column rowmill_version, add column rowmill_version text`;
+}
+
 /** What is in the schema under the pipeline's name. */
 export interface FoundTable {
   readonly kind: string;

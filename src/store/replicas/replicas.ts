@@ -4,10 +4,9 @@
  * begins: it would lack that column otherwise, and be asked half-read.
  */
 import { RowmillError } from "../../model/errors.js";
-import { REPLICA_SCHEMA, replicaTable } from "../../model/replica-name.js";
+import { REPLICA_SCHEMA } from "../../model/replica-name.js";
 import {
   identifier,
-  join,
   quoteIdentifier,
   raw,
   sql,
@@ -26,6 +25,7 @@ import {
   hasTable,
   indexStatements,
   lookAtTable,
+  newVersionStatement,
   otherKey,
   protectionStatements,
   SCHEMA_STATEMENT,
@@ -51,6 +51,8 @@ export interface Replica {
 
 /** Null: there is none, or no ledger. */
 export async function replicaOf(client: Reader, pipeline: string): Promise<Replica | null> {
+  // As a caller may name it; PostgreSQL takes no such text.
+  if (pipeline.includes("\0")) return null;
   const known = await client.value<boolean>(sql`select to_regclass('rowmill.replicas') is not null`);
   if (known !== true) return null;
   return client.first<Replica>(sql`
@@ -78,7 +80,7 @@ export async function ensureReplica(database: Database, pipeline: string, shape:
     const isThere = known !== null && (await hasTable(tx, pipeline));
     if (!isThere) await makeTable(tx, pipeline, shape);
     else if (!isSame(known, shape)) await changeTable(tx, known, shape);
-    if (!isThere || !isSame(known, shape)) await forgetDigests(tx, pipeline);
+    if (isThere && !isSame(known, shape)) await forgetDigests(tx, pipeline);
     for (const statement of indexStatements(pipeline, shape)) await tx.run(raw(statement));
   });
 }
@@ -86,6 +88,13 @@ export async function ensureReplica(database: Database, pipeline: string, shape:
 /** No push of the pipeline runs until this transaction ends. */
 export async function lockAlone(tx: Queryable, pipeline: string): Promise<void> {
   await tx.run(sql`select pg_advisory_xact_lock(${PUSH_LOCK}::int, hashtext(${pipeline}))`);
+}
+
+/** The same if no push is under way. False: one is, perhaps in a long transaction, which would delay all others. */
+export async function lockAloneIfFree(tx: Queryable, pipeline: string): Promise<boolean> {
+  const isFree = await tx.value<boolean>(sql`
+    select pg_try_advisory_xact_lock(${PUSH_LOCK}::int, hashtext(${pipeline}))`);
+  return isFree === true;
 }
 
 /** As a push does: `up` does not change the table until this transaction ends, and no digest is kept meanwhile. */
@@ -96,26 +105,6 @@ export async function lockShared(tx: Queryable, pipeline: string): Promise<void>
 /** What was pushed last no longer says what the table has. */
 export async function forgetDigests(tx: Queryable, pipeline: string): Promise<void> {
   await tx.run(sql`delete from rowmill.push_digests where pipeline = ${pipeline}`);
-}
-
-/**
- * Deletes pushed rows, by their keys in the ledger's spelling, of one column or a JSON array. Returns how many there
- * were. The watching triggers report them; so the caller removes their arrivals afterwards.
- */
-export async function eraseRows(tx: Queryable, { pipeline, key }: Replica, keys: readonly string[]): Promise<number> {
-  const [only = "", ...others] = key;
-  const same =
-    others.length === 0
-      ? sql`t.${identifier(only)} = k.key`
-      : join(
-          key.map((name, place) => sql`t.${identifier(name)} = k.key::json ->> ${raw(String(place))}`),
-          " and ",
-        );
-  await forgetDigests(tx, pipeline);
-  return tx.run(sql`
-    delete from ${raw(replicaTable(pipeline))} t
-    using unnest(${[...keys]}::text[]) as k (key)
-    where ${same}`);
 }
 
 export interface StoredRows {
@@ -154,13 +143,19 @@ export async function dropTable(database: Database, pipeline: string): Promise<v
   await database.transaction(
     async (tx) => {
       await lockAlone(tx, pipeline);
-      await tx.run(sql`delete from rowmill.replicas where pipeline = ${pipeline}`);
-      await forgetDigests(tx, pipeline);
+      await forgetRecord(tx, pipeline);
       await tx.run(sql`drop table if exists ${raw(REPLICA_SCHEMA)}.${identifier(pipeline)}`);
       for (const statement of dropStatements(pipeline)) await tx.run(raw(statement));
     },
     { lockTimeoutMs: LOCK_TIMEOUT_MS },
   );
+}
+
+/** Of a table that is dropped, or was dropped by someone else. */
+async function forgetRecord(tx: Queryable, pipeline: string): Promise<void> {
+  await tx.run(sql`delete from rowmill.replicas where pipeline = ${pipeline}`);
+  await tx.run(sql`delete from rowmill.gone_versions where pipeline = ${pipeline}`);
+  await forgetDigests(tx, pipeline);
 }
 
 /** Where nothing is left in it. False: there is no such schema, or something is. */
@@ -191,7 +186,7 @@ function isSame(known: Replica, shape: ReplicaShape): boolean {
 async function makeTable(tx: Queryable, pipeline: string, shape: ReplicaShape): Promise<void> {
   await tx.run(raw(SCHEMA_STATEMENT));
   await requireOwnSchema(tx);
-  await tx.run(sql`delete from rowmill.replicas where pipeline = ${pipeline}`);
+  await forgetRecord(tx, pipeline);
   const found = await lookAtTable(tx, pipeline);
   const made = found === null ? null : adopted(pipeline, found, shape);
   const statements =
@@ -213,11 +208,18 @@ async function changeTable(tx: Queryable, known: Replica, shape: ReplicaShape): 
   const added = columns.filter((column) => !known.columns.includes(column));
   const generation = known.generation + (added.length > 0 ? 1 : 0);
   for (const statement of additionStatements(pipeline, { added, generation })) await tx.run(raw(statement));
+  if (known.version !== version) await beginVersions(tx, pipeline);
   await tx.run(sql`
     update rowmill.replicas
     set columns = columns || ${added}::text[], version_field = ${version}, generation = ${generation},
       synced = ${synced}
     where pipeline = ${pipeline}`);
+}
+
+/** Another field's values tell nothing of what is older. Not by an update, which would rewrite and report every row. */
+async function beginVersions(tx: Queryable, pipeline: string): Promise<void> {
+  await tx.run(raw(newVersionStatement(pipeline)));
+  await tx.run(sql`delete from rowmill.gone_versions where pipeline = ${pipeline}`);
 }
 
 /** @throws RowmillError `database_refused` */

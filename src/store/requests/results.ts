@@ -52,7 +52,8 @@ async function horizonOf(client: Reader, pipelineId: number): Promise<string> {
       where l.granted and (l.locktype = 'advisory' or (l.locktype = 'transactionid' and l.mode = 'ExclusiveLock'))),
     next as (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as xid),
     open as (
-      select n.xid - ((n.xid - x.xid) & 4294967295) as xid
+      -- The number nearest to the next one: open transactions may be above it as well as below.
+      select n.xid + ((x.xid - n.xid + 2147483648) & 4294967295) - 2147483648 as xid
       from next n
       cross join held w
       join held x on x.pid = w.pid and x.locktype = 'transactionid'
@@ -80,8 +81,8 @@ export async function page(
   if (after !== null && from === null) return "unknown";
   const horizon = await horizonOf(client, pipelineId);
   return client.rows<ListedResult>(sql`
-    select l.no::text as no, l.place::int as place, l."atMicros", l.at as "acceptedAt", r.key, b.model,
-      ${VERSION_OF_BATCH} as version
+    select l.no::text as no, l.place::int as place, l."atMicros", l.at as "acceptedAt",
+      case when not r.forgotten then r.key end as key, b.model, ${VERSION_OF_BATCH} as version
     from (
       select c.*, u.id, u.place
       from (

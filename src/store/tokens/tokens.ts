@@ -83,11 +83,12 @@ export async function list(client: Reader, max: number): Promise<ListedToken[]> 
     limit ${max}`);
 }
 
-/** False: there is no such token, or it was revoked before. */
-export async function revoke(client: Queryable, id: number): Promise<boolean> {
+/** Null: there is no such token. False: it was revoked before. */
+export async function revoke(client: Queryable, id: number): Promise<boolean | null> {
   const revoked = await client.run(sql`
     update rowmill.tokens set revoked_at = now() where id = ${id} and revoked_at is null`);
-  return revoked > 0;
+  if (revoked > 0) return true;
+  return (await client.value<boolean>(sql`select true from rowmill.tokens where id = ${id}`)) === true ? false : null;
 }
 
 export function hashOfToken(text: string): Buffer {

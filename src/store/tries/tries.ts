@@ -238,6 +238,12 @@ export interface RowTry extends Pick<
   readonly batchId: string | null;
 }
 
+export async function hasAny(client: Reader, pipeline: string): Promise<boolean> {
+  return (
+    (await client.value<boolean>(sql`select true from rowmill.tries where pipeline = ${pipeline} limit 1`)) === true
+  );
+}
+
 /** Of one row, the newest first. `more`: older ones. */
 export async function triesOfRow(
   client: Reader,

@@ -11,6 +11,8 @@ import { guarded, mayLook } from "../guard.js";
 const CHUNK_ROWS = 1_000;
 /** Of a pipeline, in one round. */
 const CHUNKS_MAX = 20;
+/** Whoever pushes in a long transaction of their own is not waited for: pushes that come meanwhile would wait too. */
+const LOCK_MS_MAX = 1_000;
 
 export async function expirePushedRows(context: WorkerContext, signal: AbortSignal): Promise<void> {
   for (const pipeline of context.pipelines.values()) {
@@ -27,14 +29,18 @@ async function expireChunk(context: WorkerContext, pipeline: Pipeline, keepMs: n
   const { expiries } = context.memory;
   const place = expiries.get(pipeline) ?? null;
   const expired = await context.step("clean.pushed", () =>
-    context.database.transaction(async (tx) => {
-      await pipelines.lockIntake(tx, pipeline.id);
-      if (!(await mayLook(tx, pipeline))) return null;
-      const replica = await replicas.replicaOf(tx, pipeline.config.name);
-      if (replica === null) return null;
-      const of = { pipelineId: pipeline.id, replica };
-      return expiry.expireRows(tx, of, { keepMs, place, max: CHUNK_ROWS });
-    }),
+    context.database.transaction(
+      async (tx) => {
+        await replicas.lockAlone(tx, pipeline.config.name);
+        await pipelines.lockIntake(tx, pipeline.id);
+        if (!(await mayLook(tx, pipeline))) return null;
+        const replica = await replicas.replicaOf(tx, pipeline.config.name);
+        if (replica === null) return null;
+        const of = { pipelineId: pipeline.id, replica };
+        return expiry.expireRows(tx, of, { keepMs, place, max: CHUNK_ROWS });
+      },
+      { lockTimeoutMs: LOCK_MS_MAX },
+    ),
   );
   const next = expired?.place ?? null;
   if (next === null) {

@@ -5,6 +5,7 @@
  */
 import { addLine, NOTHING_PACKED, type LineSize, type PackedSoFar } from "../../model/request/packing.js";
 import { dollars } from "../../model/provider/pricing.js";
+import { counted } from "../../model/words/counted.js";
 import * as batches from "../../store/batches/batches.js";
 import type { Queryable } from "../../postgres/database.js";
 import * as attempts from "../../store/requests/attempts.js";
@@ -265,8 +266,8 @@ async function finish(
   }
   const file = await spool.close(turn.lease);
   const ended = await inFlight.countEnded(turn.context.read, batch.no);
-  const shared = sharing === 0 ? "" : ` for ${packed.requests + sharing} requests`;
-  const moved = await move("rendered", `${packed.requests} lines${shared}, ${file.bytes} bytes`, {
+  const shared = sharing === 0 ? "" : ` for ${counted(packed.requests + sharing, "request")}`;
+  const moved = await move("rendered", `${counted(packed.requests, "line")}${shared}, ${file.bytes} bytes`, {
     room: bounds.room,
     requests: packed.requests + sharing + ended,
     lines: packed.requests,

@@ -1,6 +1,9 @@
 /** `rowmill forget`: erases every copy of rows that Rowmill has, after a question. Calls no provider. */
 import { answersOf, forgetRows, lookAtRows, prepareForgetting } from "../../../app/story/forget-rows.js";
 import { RowmillError } from "../../../model/errors.js";
+import type { Database } from "../../../postgres/database.js";
+import * as pipelines from "../../../store/pipelines/pipelines.js";
+import * as tries from "../../../store/tries/tries.js";
 import type { Cli, ProjectOptions } from "../../cli.js";
 import { configOf, loadProject, noteMissingWorker, registeredPipeline, withExistingLedger } from "../../project.js";
 import {
@@ -34,9 +37,9 @@ export async function runForget(cli: Cli, name: string, options: ForgetOptions):
   const project = await loadProject(terminal, options.config);
   return interruptible(terminal, "Stopping after the current rows.", (signal) =>
     withExistingLedger(project, async ({ database }) => {
-      const row = await registeredPipeline(database, name);
+      const pipelineId = await pipelineIdOf(database, name);
       const config = configOf(project, name);
-      const wanted = await prepareForgetting(database, { row, config, keys: options.key });
+      const wanted = await prepareForgetting(database, { name, pipelineId, config, keys: options.key });
       const target = options.answers ? await answersOf(database, wanted) : null;
       const facts: ForgetFacts = {
         pipeline: name,
@@ -57,6 +60,13 @@ export async function runForget(cli: Cli, name: string, options: ForgetOptions):
       return EXIT_STATUS.ok;
     }),
   );
+}
+
+/** Null: it was tried, and never set up. @throws RowmillError `not_found` */
+async function pipelineIdOf(database: Database, name: string): Promise<number | null> {
+  const row = await pipelines.byName(database, name);
+  if (row === null && (await tries.hasAny(database, name))) return null;
+  return (row ?? (await registeredPipeline(database, name))).id;
 }
 
 /** @throws RowmillError `refused` where no one can be asked */

@@ -66,9 +66,13 @@ async function revoke(
       hints: ["Show them: rowmill tokens"],
     });
   const revoked = await tokens.revoke(database, Number(number));
+  if (revoked === null)
+    throw new RowmillError("usage", `There is no token ${number}, so nothing was revoked.`, {
+      hints: ["Show them: rowmill tokens"],
+    });
   if (options.json) terminal.data(JSON.stringify({ token: Number(number), revoked }));
   else if (revoked) terminal.print(`✓ Token ${number} is revoked. Calls with it are refused from now on.`);
-  else terminal.print(`There is no token ${number}, or it was revoked before.`);
+  else terminal.print(`✓ Token ${number} was revoked before.`);
   return EXIT_STATUS.ok;
 }
 
