@@ -1,0 +1,64 @@
+/**
+ * Delivers answers into a table of another PostgreSQL. Its rows hold the fence of each pipeline that writes to them, so
+ * a crash between the two databases is repaired by the same write again.
+ */
+import type { TargetConnector } from "../../model/connector.js";
+import { RowmillError } from "../../model/errors.js";
+import { parseTableName } from "../../model/table-name.js";
+import { Secret } from "../../model/secret.js";
+
+export interface PostgresTargetOptions {
+  /** `postgres://user:password@host:5432/database`, with `sslmode` and so on as in DATABASE_URL. */
+  readonly url: string;
+  /** `table` or `schema.table`. Made if it does not exist. */
+  readonly table: string;
+  /** Its key columns, in the order of the source's key. Default: `key`. */
+  readonly key?: string | readonly string[];
+  /** Answer field → column. Default: of the same name. */
+  readonly columns?: Readonly<Record<string, string>>;
+  /** Add the columns that an existing table lacks. Default: false. */
+  readonly addColumns?: boolean;
+  /** Of a table that we make. `private`, the default: row-level security on and no grants. */
+  readonly access?: "private" | "inherit";
+  /** Write to it even if another user owns it or the functions of its triggers, checks and defaults. */
+  readonly trustOwner?: boolean;
+}
+
+/** What a write holds in memory several times over. */
+const CHANGES_MAX = 500;
+const BYTES_MAX = 4 * 1024 * 1024;
+
+/** @throws RowmillError `config_invalid` */
+export function postgresTarget(options: PostgresTargetOptions): TargetConnector {
+  const {
+    url,
+    table,
+    key = "key",
+    columns = null,
+    addColumns = false,
+    access = "private",
+    trustOwner = false,
+  } = options;
+  // Names of the config only: the URL holds a password.
+  if (!/^postgres(?:ql)?:\/\//.test(url) || !URL.canParse(url.replace("@/", "@localhost/")))
+    throw new RowmillError(
+      "config_invalid",
+      "postgres: `url` must be an address such as postgres://user:password@host:5432/database.",
+    );
+  if (parseTableName(table) === null)
+    throw new RowmillError("config_invalid", 'postgres: `table` must be a name such as "labels" or "public.labels".');
+  const wanted = { table, columns, addColumns, access, trustOwner, key: [key].flat() };
+  const address = new Secret(url);
+  let opened: Promise<Writer> | null = null;
+  // Only now: a config is read far more often than answers are delivered.
+  const writer = () => (opened ??= import("./target-writer.js").then(({ openWriter }) => openWriter(address, wanted)));
+  return {
+    name: "postgres",
+    promise: "onceInEffect",
+    most: { changes: CHANGES_MAX, bytes: BYTES_MAX },
+    prepare: async (of) => (await writer()).prepare(of),
+    write: async (changes, delivery) => (await writer()).write(changes, delivery),
+  };
+}
+
+type Writer = Pick<TargetConnector, "prepare" | "write">;
