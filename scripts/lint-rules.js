@@ -35,7 +35,6 @@ const below = {
     "targets/table/ensure",
     "targets/table/fenced-write",
     "config/database/connection",
-    "config/load/environment",
     "config/define-source",
   ],
   // Suites for connectors, also for those that you write.

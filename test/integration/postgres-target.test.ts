@@ -1,4 +1,5 @@
 /** Answers in a table of another PostgreSQL: how it is made or checked, and what becomes of each row. */
+import { inspect } from "node:util";
 import pg from "pg";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { postgresTarget, type PostgresTargetOptions } from "../../src/connectors/postgres/target.js";
@@ -284,10 +285,20 @@ describeDatabases(
       const of = (mode: string) => failureOf(prepared({ url: `${database.url}?sslmode=${mode}` }));
       const required = await of("require");
       expect(required.message).toContain("The database offers no TLS");
-      expect(required.hints.join()).toContain('sslmode in the target\'s url ("require")');
+      expect(required.hints.join()).toContain('sslmode in the url of postgres() ("require")');
       expect(await of("bogus")).toMatchObject({ kind: "stop" });
       expect(await prepared({ url: `${database.url}?sslmode=disable` })).toBeDefined();
     });
+
+    it.each([undefined, "", "hunter22", "mysql://a:hunter22@b/c", "postgres://a:hunter22@:x/"])(
+      "stops without a URL that it can use, and does not repeat it (case %#)",
+      async (url) => {
+        const error = await failureOf(prepared({ url }));
+        expect(error.kind).toBe("stop");
+        expect(error.message).toMatch(/url for the table film_labels/);
+        expect(inspect(error, { depth: 9 })).not.toContain("hunter22");
+      },
+    );
 
     it("says where it is without the password when it cannot be reached", async () => {
       const urls = [

@@ -2,6 +2,7 @@
 import { createHmac } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { readOptions } from "../../src/connectors/webhook/options.js";
+import { webhook } from "../../src/connectors/webhook/webhook.js";
 import { signatures, signingKey } from "../../src/connectors/webhook/signature.js";
 
 const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -39,6 +40,12 @@ describe("a web hook's signature", () => {
 });
 
 describe("the options of a web hook", () => {
+  it("are read late, so a config without the variables of its secrets can be read", async () => {
+    const hook = webhook({ url: undefined, secret: undefined });
+    const prepared = hook.prepare({ pipeline: "films", fields: [], signal: new AbortController().signal });
+    await expect(prepared).rejects.toMatchObject({ name: "ConnectorError", kind: "stop" });
+  });
+
   const refusal = (options: Partial<Parameters<typeof readOptions>[0]>): string => {
     try {
       readOptions({ url: "https://example.com/", secret, ...options });

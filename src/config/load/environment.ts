@@ -45,22 +45,10 @@ export function readEnvironment(variables: Variables, config: Pipelines | null =
   const environment: Environment = {
     databaseUrl: secret(variables, "DATABASE_URL"),
     provider,
-    tls: readTls(variables, problems),
+    tls: { mode: readSslMode(variables, problems), rootCertFile: present(variables, "PGSSLROOTCERT") },
   };
   problems.throwIfAny("the environment");
   return environment;
-}
-
-/** What every connection to a server takes where its URL does not say. @throws ConfigError (`config_invalid`) */
-export function tlsEnvironment(variables: Variables): Environment["tls"] {
-  const problems = new Problems();
-  const tls = readTls(variables, problems);
-  problems.throwIfAny("the environment");
-  return tls;
-}
-
-function readTls(variables: Variables, problems: Problems): Environment["tls"] {
-  return { mode: readSslMode(variables, problems), rootCertFile: present(variables, "PGSSLROOTCERT") };
 }
 
 function readSetup(

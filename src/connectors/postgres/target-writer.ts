@@ -1,23 +1,15 @@
-/** The connection of a target in another PostgreSQL, its table for each pipeline, and the kinds of its failures. */
-import { connectionFactsFrom, connectionOptions, describeServer } from "../../config/database/connection.js";
-import { tlsEnvironment } from "../../config/load/environment.js";
+/** Writes into a table of another PostgreSQL, which is made or checked for each pipeline. */
 import type { AnswerColumn } from "../../model/answer/answer-columns.js";
 import { ConnectorError, type Change, type TargetConnector, type Written } from "../../model/connector.js";
 import { RowmillError } from "../../model/errors.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import type { Secret } from "../../model/secret.js";
-import {
-  DatabaseError,
-  explainWith,
-  isConflict,
-  isLastingRefusal,
-  openDatabase,
-  type Database,
-} from "../../postgres/database.js";
+import { isConflict, type Database } from "../../postgres/database.js";
 import { readColumns, type TableColumn } from "../../sources/table/columns.js";
 import { relationNamed } from "../../sources/table/inspection.js";
 import { ensureTarget } from "../../targets/table/ensure.js";
 import { LOCK_MS_MAX, writeFenced, type FencedResult, type FencedTable } from "../../targets/table/fenced-write.js";
+import { openServer, type Server } from "./server.js";
 
 /** A pipeline writes one chunk at a time. */
 const CONNECTIONS_MAX = 2;
@@ -29,18 +21,22 @@ type Wanted = PipelineConfig["target"] & { readonly key: readonly string[] };
 
 /** @throws ConnectorError */
 export function openWriter(url: Secret, wanted: Wanted): Pick<TargetConnector, "prepare" | "write"> {
-  const server = openConfigured(url);
+  const server = openServer(url.reveal(), wanted.table, {
+    poolMax: CONNECTIONS_MAX,
+    queryTimeoutMs: QUERY_MS_MAX,
+  });
+  const { database } = server;
   const tables = new Map<string, FencedTable>();
   return {
     prepare: async ({ pipeline, fields, signal }) => {
-      const table = await server.ask(signal, (database) => prepareTable(database, { wanted, pipeline, fields }));
+      const table = await ask(server, signal, () => prepareTable(database, { wanted, pipeline, fields }));
       tables.set(pipeline, table);
     },
     write: async (changes, { pipeline, signal }) => {
       const table = tables.get(pipeline);
       if (table === undefined) throw new RowmillError("internal", `The target was not prepared for "${pipeline}".`);
       try {
-        return await server.ask(signal, (database) => writeChanges(database, table, changes));
+        return await ask(server, signal, () => writeChanges(database, table, changes));
       } catch (error) {
         // The next prepare judges what has changed.
         if (error instanceof ConnectorError) tables.delete(pipeline);
@@ -50,37 +46,14 @@ export function openWriter(url: Secret, wanted: Wanted): Pick<TargetConnector, "
   };
 }
 
-/** Nothing is sent yet, but a certificate's file may be missing. */
-function openConfigured(url: Secret): Server {
+/** @throws ConnectorError */
+async function ask<T>(server: Server, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   try {
-    return openServer(url);
+    return await unlessStopped(signal, work);
   } catch (error) {
-    throw connectorError(error, "elsewhere");
+    if (signal.aborted) throw new ConnectorError("again", `${server.place}: the call was stopped.`);
+    throw server.explain(error);
   }
-}
-
-interface Server {
-  /** @throws ConnectorError */
-  ask<T>(signal: AbortSignal, work: (database: Database) => Promise<T>): Promise<T>;
-}
-
-function openServer(url: Secret): Server {
-  const address = { kind: "server", url: url.reveal() } as const;
-  const tls = tlsEnvironment(process.env);
-  const place = describeServer(address);
-  const limits = { poolMax: CONNECTIONS_MAX, queryTimeoutMs: QUERY_MS_MAX };
-  const database = openDatabase(connectionOptions(address, { tls }), limits);
-  const facts = connectionFactsFrom("the target's url", address, { tls });
-  return {
-    ask: async (signal, work) => {
-      try {
-        return await unlessStopped(signal, () => work(database));
-      } catch (error) {
-        if (signal.aborted) throw new ConnectorError("again", `The call of the target ${place} was stopped.`);
-        throw connectorError(explainWith(error, facts), place);
-      }
-    },
-  };
 }
 
 /** What was begun ends by its time-outs, and may take effect: the same write again does no harm. */
@@ -96,26 +69,6 @@ async function unlessStopped<T>(signal: AbortSignal, work: () => Promise<T>): Pr
   } finally {
     done.abort();
   }
-}
-
-function connectorError(error: unknown, place: string): unknown {
-  if (!(error instanceof RowmillError) || error.code === "internal") return error;
-  const passes =
-    error instanceof DatabaseError ? !isLastingRefusal(error) || isOfMoment(error) : error.code === "database_timeout";
-  const [message = "", ...lines] = error.message.split("\n");
-  return new ConnectorError(passes ? "again" : "stop", `The target ${place}: ${message}`, {
-    cause: error,
-    hints: error.hints,
-    lines: lines.map((line) => line.slice(2)),
-  });
-}
-
-/**
- * Two workers changed the table at once (42701, 42704, 42710), or it was dropped or changed after it was prepared
- * (42P01, 42703, 42P10): prepare again, which refuses what lasts.
- */
-function isOfMoment({ sqlState }: DatabaseError): boolean {
-  return ["42701", "42704", "42710", "42P01", "42703", "42P10"].includes(sqlState ?? "");
 }
 
 interface Preparing {

@@ -1,13 +1,16 @@
 /** Reads the options of a web hook. No message repeats the URL, which may hold a password or a token. Pure. */
-import { RowmillError } from "../../model/errors.js";
+import { ConnectorError } from "../../model/connector.js";
 import type { Receiver } from "./reply.js";
 import { signingKey } from "./signature.js";
 
 export interface WebhookOptions {
   /** Must take POST. With `http:` only where `allowPrivate` is set. */
-  readonly url: string;
-  /** `whsec_` and 24 to 64 bytes in base64. Several: each signs, so that you can replace one. */
-  readonly secret: string | readonly string[];
+  readonly url: string | undefined;
+  /**
+   * `whsec_` and 24 to 64 bytes in base64, from a variable of the environment. Several: each signs, so that you can
+   * replace one.
+   */
+  readonly secret: string | undefined | readonly (string | undefined)[];
   /** The receiver may be on this machine or in a private network. */
   readonly allowPrivate?: boolean;
   /** Sent with each delivery, such as `Authorization`. */
@@ -24,17 +27,18 @@ export interface Hook {
   readonly receiver: Receiver;
 }
 
-const OWN_HEADER = /^(?:webhook-.*|idempotency-key|host|connection|content-.*|transfer-encoding|expect|upgrade|te)$/i;
+const OWN_HEADER =
+  /^(?:webhook-.*|idempotency-key|host|connection|content-.*|transfer-encoding|expect|upgrade|te|user-agent)$/i;
 const HEADER_NAME = /^[\w!#$%&'*+.^`|~-]+$/;
 const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
-/** @throws RowmillError `config_invalid` */
-export function readOptions({ url: text, secret, allowPrivate = false, headers = {} }: WebhookOptions): Hook {
+/** @throws ConnectorError */
+export function readOptions({ url: text = "", secret, allowPrivate = false, headers = {} }: WebhookOptions): Hook {
   const url = readUrl(text, allowPrivate);
-  const secrets = [secret].flat();
+  const secrets = [secret].flat().map((one = "") => one);
   const keys = secrets.map(signingKey).filter((key) => key !== null);
   if (keys.length !== secrets.length || keys.length === 0 || keys.length > SECRETS_MAX)
-    throw new RowmillError("config_invalid", "webhook: `secret` must be whsec_ and 24 to 64 bytes in base64.", {
+    throw new ConnectorError("stop", "webhook(): `secret` must be whsec_ and 24 to 64 bytes in base64.", {
       hints: [
         `Make one: node -p '"whsec_" + crypto.randomBytes(32).toString("base64")'`,
         `A list may have up to ${SECRETS_MAX} of them.`,
@@ -42,14 +46,15 @@ export function readOptions({ url: text, secret, allowPrivate = false, headers =
     });
   for (const [name, value] of Object.entries(headers)) {
     if (HEADER_NAME.test(name) && !OWN_HEADER.test(name) && HEADER_VALUE.test(value)) continue;
-    throw new RowmillError(
-      "config_invalid",
-      `webhook: the header ${JSON.stringify(name)} cannot be set: Rowmill sets it, or HTTP does not allow it.`,
+    throw new ConnectorError(
+      "stop",
+      `webhook(): the header ${JSON.stringify(name)} cannot be set: Rowmill sets it, or HTTP does not allow it.`,
     );
   }
-  const login = basicLogin(url);
+  const login = Object.keys(headers).some((name) => /^authorization$/i.test(name)) ? null : basicLogin(url);
   const sent = { ...(login === null ? {} : { authorization: login }), ...headers };
-  const hidden = [...secrets, ...Object.values(sent), ...partsWithSecrets(url)];
+  const values = Object.values(sent).flatMap((value) => [value, ...value.split(" ")]);
+  const hidden = [...secrets, ...values, ...partsWithSecrets(url)];
   url.username = "";
   url.password = "";
   const receiver = { place: url.origin, redact: redactor(hidden) };
@@ -60,7 +65,7 @@ export function readOptions({ url: text, secret, allowPrivate = false, headers =
 function readUrl(text: string, allowPrivate: boolean): URL {
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url?.protocol === "https:" || (url?.protocol === "http:" && allowPrivate)) return url;
-  throw new RowmillError("config_invalid", "webhook: `url` must be an address such as https://example.com/answers.", {
+  throw new ConnectorError("stop", "webhook(): `url` must be an address such as https://example.com/answers.", {
     hints: url?.protocol === "http:" ? ["http: is allowed in private networks only: allowPrivate: true"] : [],
   });
 }
