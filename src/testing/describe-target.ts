@@ -40,8 +40,8 @@ const OLD_EPOCH = 1_700_000_000n * 2n ** 31n;
 const NEW_EPOCH = 1_700_000_001n * 2n ** 31n;
 
 const MANY = 10_000;
-const LONG_TEXT = "x".repeat(2_000);
-const HEAP_GROWTH_BYTES_MAX = 24 * 1024 * 1024;
+const LONG_TEXT = "x".repeat(5_000);
+const HEAP_GROWTH_BYTES_MAX = 8 * 1024 * 1024;
 
 export function describeTarget(
   name: string,
