@@ -35,9 +35,10 @@ const below = {
     "targets/table/ensure",
     "targets/table/fenced-write",
     "config/database/connection",
-    "config/load/environment",
     "config/define-source",
   ],
+  // Suites for connectors, also for those that you write.
+  testing: ["model/"],
   // Only app names concrete adapters.
   worker: ["model/", "postgres/", "store/", "sources/source", "sources/table/inspection", "targets/target", "version"],
   app: [
@@ -75,13 +76,13 @@ const inside = {
 };
 
 /** A vendor's folder knows no other vendor. */
-const vendors = /^providers\/[^/]+(?=\/)/;
+const vendors = /^(?:providers|connectors)\/[^/]+(?=\/)/;
 
 /** Of `worker/turn/advance` for example `worker`: where a file's own files are, and what it may import beside them. */
 function roomOf(file) {
   const [vendor] = vendors.exec(file) ?? [];
   const [top] = file.split("/");
-  return { room: vendor ?? top, others: below[vendor === undefined ? top : "providers"] ?? [] };
+  return { room: vendor ?? top, others: below[top] ?? [] };
 }
 
 function whyNot(file, imported) {

@@ -44,6 +44,7 @@ const postgres = [...model, "postgres/database.js", "postgres/failure.js"];
 const ledger = [...postgres, "store/requests/queue.js"];
 const config = ["config/load/load.js", "config/read/readers.js", "config/database/connection.js"];
 const worker = ["worker/context.js", "worker/rounds/intake.js", "worker/turn/advance.js", "worker/process/worker.js"];
+const elsewhere = [...postgres, "sources/table/inspection.js", "config/database/connection.js"];
 const stage = [...ledger, "sources/source.js", "sources/table/inspection.js", "targets/target.js", "version.js"];
 
 /** Who may import what beside its own files: one way, from the stable to the changing. */
@@ -60,9 +61,11 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   "store/requests": postgres,
   sources: ledger,
   targets: [...postgres, "sources/table/inspection.js"],
-  connectors: [...postgres, "sources/table/inspection.js", "config/database/connection.js"],
   providers: model,
   "providers/vendor": model,
+  connectors: elsewhere,
+  "connectors/vendor": elsewhere,
+  testing: model,
   worker: stage,
   "worker/rounds": [...stage, "worker/context.js", "worker/rounds/intake.js"],
   "worker/turn": [...stage, "worker/context.js", "worker/rounds/intake.js", "worker/turn/advance.js"],

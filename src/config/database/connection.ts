@@ -60,10 +60,19 @@ export function connectionFacts(
   address: ServerAddress,
   env: Pick<Environment, "tls" | "databaseUrl">,
 ): ConnectionFacts {
+  const addressFrom = env.databaseUrl?.reveal() === address.url ? "DATABASE_URL" : "`database` in the config";
+  return connectionFactsFrom(addressFrom, address, env);
+}
+
+/** `addressFrom`: what a message calls the place of the URL. */
+export function connectionFactsFrom(
+  addressFrom: string,
+  address: ServerAddress,
+  env: Pick<Environment, "tls">,
+): ConnectionFacts {
   const { host, port, user, database } = parseIntoClientConfig(withoutTls(address.url));
   const parameters = new URL(withHost(address.url)).searchParams;
   const { mode, modeFrom, rootCert } = tlsSettings(parameters, env.tls, new Problems());
-  const addressFrom = env.databaseUrl?.reveal() === address.url ? "DATABASE_URL" : "`database` in the config";
   const inUrl = (name: string) => (name.startsWith("PG") ? name : `${name} in ${addressFrom}`);
   return {
     addressFrom,

@@ -3,22 +3,11 @@
  * read-only transaction of its own, so that nothing is held open there. What commits behind the place that a pass has
  * reached is met by the overlap of the next one, or by the next pass over all rows.
  */
-import { connectionOptions, describeServer } from "../../config/database/connection.js";
 import { ConnectorError, type Page, type ReadOptions } from "../../model/connector.js";
-import { RowmillError } from "../../model/errors.js";
 import type { Json } from "../../model/pipeline.js";
-import {
-  DatabaseError,
-  isLastingRefusal,
-  join,
-  openDatabase,
-  quoteIdentifier,
-  raw,
-  sql,
-  type Queryable,
-  type Sql,
-} from "../../postgres/database.js";
+import { join, quoteIdentifier, raw, sql, type Database, type Queryable, type Sql } from "../../postgres/database.js";
 import { inspectTable, textOf, type SourceTable, type TableColumn } from "../../sources/table/inspection.js";
+import { openServer } from "./server.js";
 import type { ReadTable } from "./source.js";
 
 const FIRST_ROWS = 100;
@@ -30,36 +19,14 @@ const NUMBERS = new Set(["smallint", "integer", "bigint", "numeric"]);
 
 /** @throws ConnectorError */
 export async function* readPages(table: ReadTable, options: ReadOptions): AsyncGenerator<Page> {
-  const server = serverOf(table);
+  const { database, explain } = openServer(table.url, table.table, { poolMax: 1 });
   try {
-    yield* readFrom(server.database, table, options);
+    yield* readFrom(database, table, options);
   } catch (error) {
-    throw explained(error, server.name);
+    throw explain(error);
   } finally {
-    await server.database.close();
+    await database.close();
   }
-}
-
-function serverOf({ url, table }: ReadTable): { database: ReturnType<typeof openDatabase>; name: string } {
-  const address = { kind: "server", url } as const;
-  try {
-    if (url === "") throw new ConnectorError("stop", `postgres(): no url for the table ${table}. Set its variable.`);
-    const options = connectionOptions(address, { tls: { mode: null, rootCertFile: null } });
-    return { database: openDatabase(options, { poolMax: 1 }), name: describeServer(address) };
-  } catch (error) {
-    if (error instanceof RowmillError) throw error;
-    // The error may quote the URL, with its password.
-    throw new ConnectorError("stop", `postgres(): the url for the table ${table} is not a postgres:// URL.`);
-  }
-}
-
-function explained(error: unknown, server: string): unknown {
-  if (error instanceof ConnectorError || !(error instanceof RowmillError)) return error;
-  const isLasting = !(error instanceof DatabaseError) || isLastingRefusal(error);
-  return new ConnectorError(isLasting ? "stop" : "again", `${server}: ${error.message}`, {
-    cause: error,
-    hints: error.hints,
-  });
 }
 
 /** Where a pass stands: the cursor's text, in a pass over changes, and the parts of the key. */
@@ -69,7 +36,7 @@ interface Place {
 }
 
 async function* readFrom(
-  database: ReturnType<typeof openDatabase>,
+  database: Database,
   table: ReadTable,
   { since, place: from, signal }: ReadOptions,
 ): AsyncGenerator<Page> {

@@ -9,14 +9,8 @@ import { RowmillError } from "../../model/errors.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import { REPLICA_SCHEMA } from "../../model/replica-name.js";
 import { parseTableName } from "../../model/table-name.js";
-import {
-  ownerOfSchema,
-  relationNamed,
-  schemasOnPath,
-  type Relation,
-  type SourceTable,
-} from "../../sources/table/inspection.js";
-import { DatabaseError, quoteIdentifier, raw, type Database, type Reader } from "../../postgres/database.js";
+import { ownerOfSchema, relationNamed, schemasOnPath, type Relation } from "../../sources/table/inspection.js";
+import { DatabaseError, quoteIdentifier, raw, sql, type Database, type Reader } from "../../postgres/database.js";
 import { fault, pairsOf, refusalOf, type Fault, type Judged } from "./fault.js";
 import { faultsOf, nameFaults, structuralFaults } from "./judge.js";
 import { narrowingFaults } from "./narrowing-faults.js";
@@ -27,8 +21,10 @@ import {
   additionStatement,
   creationStatements,
   listedValues,
+  stampColumnsFor,
   stampsOf,
   wideningStatements,
+  type AnsweredRows,
   type WantedColumn,
   type Widening,
 } from "./statements.js";
@@ -43,30 +39,31 @@ type TargetConfig = PipelineConfig["target"];
 /** What a target is to hold, and of which rows. */
 export interface Wanted {
   readonly config: TargetConfig;
-  readonly source: SourceTable;
+  readonly source: AnsweredRows;
   readonly answer: readonly AnswerColumn[];
   /** Of the definition in the ledger; null: there is none. */
   readonly previous: readonly AnswerColumn[] | null;
 }
 
 /**
- * Makes the target, or runs the statements of its plan.
+ * Makes the target, or runs the statements of its plan. `allowed`: those that you have seen, or all: they only add to
+ * a table, and only to one that Rowmill made or where the config allows it.
  * @throws RowmillError `target_unsupported`; `refused` where a statement is not among those `allowed`
  */
 export async function ensureTarget(
   database: Database,
   wanted: Wanted,
-  allowed: readonly string[],
+  allowed: readonly string[] | "all",
 ): Promise<TargetTable> {
   const { config } = wanted;
   const plan = await database.transaction((tx) => planTarget(tx, wanted), { readOnly: true });
   const refusal = refusalOf(plan.faults);
   if (refusal !== null) throw refusal;
   if (plan.table !== null) return plan.table;
-  if (!plan.exists) await createTarget(database, plan.statements);
+  if (!plan.exists) await createTarget(database, plan);
   else {
-    if (plan.asks && plan.statements.some((statement) => !allowed.includes(statement)))
-      throw refuseChange(config, plan);
+    const isAllowed = (statement: string) => allowed === "all" || allowed.includes(statement);
+    if (plan.asks && !plan.statements.every(isAllowed)) throw refuseChange(config, plan);
     for (const statement of plan.statements) await change(database, statement);
   }
   const found = await fitTarget(database, wanted);
@@ -209,10 +206,10 @@ interface Changes {
 
 /** Only additions: columns where the config allows it or the table is Rowmill's, and values in a CHECK of Rowmill's. */
 function changesOf(judged: Judged, previous: Wanted["previous"]): Changes {
-  const { config, facts, wanted } = judged;
+  const { config, facts, source, wanted } = judged;
   const present = new Set(facts.columns.map(({ name }) => name));
   const mayAdd = config.addColumns || facts.made;
-  const stamps = facts.owns && config.addColumns;
+  const stamps = facts.owns && config.addColumns ? stampColumnsFor(source) : [];
   const addition = mayAdd ? additionStatement(facts.qualified, { wanted, stamps }, present) : null;
   const widenings = facts.made ? wideningsOf(judged, previous ?? []) : [];
   return {
@@ -275,7 +272,7 @@ function tableOf(judged: Judged): TargetTable {
 }
 
 /** @throws RowmillError `target_unsupported` where a write would run code of an untrusted owner */
-async function findTarget(client: Reader, config: TargetConfig, source: SourceTable): Promise<Relation | null> {
+async function findTarget(client: Reader, config: TargetConfig, source: AnsweredRows): Promise<Relation | null> {
   const relation = await relationNamed(client, config.table);
   if (relation === null) return null;
   refuseSchema(config, relation.schema);
@@ -287,15 +284,20 @@ async function findTarget(client: Reader, config: TargetConfig, source: SourceTa
 function ownershipOf(
   config: TargetConfig,
   { qualified }: { readonly qualified: string },
-  source: SourceTable,
+  source: AnsweredRows,
 ): Ownership | null {
   const key = source.key.map((column) => column.name);
-  return config.trustOwner ? null : { target: qualified, source: source.qualified, key };
+  return config.trustOwner ? null : { target: qualified, source: source.oid === null ? null : source.qualified, key };
 }
 
-async function createTarget(database: Database, statements: readonly string[]): Promise<void> {
+/** Arbitrary: the class of the advisory locks under which tables are made. */
+const CREATION_LOCK = 726_976;
+
+/** One process at a time: `if not exists` does not help two that begin at once. */
+async function createTarget(database: Database, { qualified, statements }: TargetPlan): Promise<void> {
   await database.transaction(
     async (tx) => {
+      await tx.run(sql`select pg_advisory_xact_lock(${CREATION_LOCK}::int, hashtext(${qualified}))`);
       for (const statement of statements) await tx.run(raw(statement));
     },
     { lockTimeoutMs: LOCK_TIMEOUT_MS },

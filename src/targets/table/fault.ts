@@ -2,9 +2,8 @@
 import { RowmillError } from "../../model/errors.js";
 import type { Json, PipelineConfig } from "../../model/pipeline.js";
 import type { CatalogueColumn } from "../../sources/table/columns.js";
-import type { SourceTable } from "../../sources/table/inspection.js";
 import type { TargetFacts } from "./catalogue.js";
-import type { WantedColumn } from "./statements.js";
+import type { AnsweredRows, WantedColumn } from "./statements.js";
 
 export interface Fault {
   /** `warning`: some answers may fail. `unknown`: it could not be checked. */
@@ -38,7 +37,7 @@ export function refusalOf(faults: readonly Fault[]): RowmillError | null {
 export interface Judged {
   readonly config: PipelineConfig["target"];
   readonly facts: TargetFacts;
-  readonly source: SourceTable;
+  readonly source: AnsweredRows;
   readonly wanted: readonly WantedColumn[];
   readonly isSource: boolean;
 }

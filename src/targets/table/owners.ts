@@ -8,10 +8,11 @@ import { quoteIdentifier, raw, sql, type Reader } from "../../postgres/database.
 /** Named in one message; the rest shows when these are fixed. */
 const FOREIGN_MAX = 10;
 
-/** The source's owner is trusted. Names are quoted and schema-qualified. */
+/** Names are quoted and schema-qualified. */
 export interface Ownership {
   readonly target: string;
-  readonly source: string;
+  /** Its owner is trusted. Null: it is elsewhere. */
+  readonly source: string | null;
   /** The target's key columns, which we never update. */
   readonly key: readonly string[];
 }

@@ -1,8 +1,7 @@
 /** The statements that make a target table or add what it lacks, as text. Pure: ensure.ts runs them. */
 import type { AnswerColumn } from "../../model/answer/answer-columns.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
-import type { CatalogueColumn } from "../../sources/table/columns.js";
-import type { SourceTable } from "../../sources/table/inspection.js";
+import type { CatalogueColumn, TableColumn } from "../../sources/table/columns.js";
 import { quoteIdentifier, quoteLiteral } from "../../postgres/database.js";
 
 /** An answer's column by its name in the target. */
@@ -25,7 +24,8 @@ export const STAMP_COLUMNS = [
   },
 ] as const;
 
-export type Stamp = (typeof STAMP_COLUMNS)[number]["name"];
+type StampColumn = (typeof STAMP_COLUMNS)[number];
+export type Stamp = StampColumn["name"];
 
 /** Those that a table has with a type that can hold them; the others are not written. */
 export function stampsOf(columns: readonly Pick<CatalogueColumn, "name" | "limitedType">[]): readonly Stamp[] {
@@ -34,10 +34,24 @@ export function stampsOf(columns: readonly Pick<CatalogueColumn, "name" | "limit
   ).map(({ name }) => name);
 }
 
+/** The rows that are answered. */
+export interface AnsweredRows {
+  /** Of their table in this database. Null: they are elsewhere, so no owner is trusted for their sake. */
+  readonly oid: number | null;
+  /** Quoted and schema-qualified; of rows elsewhere, what a comment calls them. */
+  readonly qualified: string;
+  readonly key: readonly TableColumn[];
+}
+
+/** Of a table that we make. Which version of the config asked is only known in the ledger's own database. */
+export function stampColumnsFor({ oid }: AnsweredRows): StampColumn[] {
+  return STAMP_COLUMNS.filter(({ name }) => oid !== null || name !== "rowmill_version");
+}
+
 /** A target that is not there yet. */
 export interface Creation {
   readonly access: PipelineConfig["target"]["access"];
-  readonly source: SourceTable;
+  readonly source: AnsweredRows;
   readonly wanted: readonly WantedColumn[];
   readonly qualified: string;
   /** As `outsideRoles` found them. */
@@ -50,7 +64,7 @@ export function creationStatements({ access, source, wanted, qualified, roles }:
   const columns = [
     ...source.key.map((column) => `${quoteIdentifier(column.name)} ${column.type}`),
     ...wanted.map(columnText),
-    ...STAMP_COLUMNS.map(({ name, type, isAlwaysKnown }) => `${name} ${type}${isAlwaysKnown ? " not null" : ""}`),
+    ...stampColumnsFor(source).map((stamp) => stampText(stamp, source)),
     `primary key (${keyNames})`,
   ];
   const comment = quoteLiteral(`Answers for ${source.qualified}, written by Rowmill.`);
@@ -66,15 +80,20 @@ export function creationStatements({ access, source, wanted, qualified, roles }:
   ];
 }
 
+/** Of rows elsewhere an answer can be taken back, and then has no model. */
+function stampText({ name, type, isAlwaysKnown }: StampColumn, { oid }: AnsweredRows): string {
+  return `${name} ${type}${isAlwaysKnown && (oid !== null || name === "rowmill_at") ? " not null" : ""}`;
+}
+
 /** Adds the missing ones; null: none is missing. */
 export function additionStatement(
   qualified: string,
-  { wanted, stamps }: { readonly wanted: readonly WantedColumn[]; readonly stamps: boolean },
+  { wanted, stamps }: { readonly wanted: readonly WantedColumn[]; readonly stamps: readonly StampColumn[] },
   present: ReadonlySet<string>,
 ): string | null {
   const missing = [
     ...wanted.map((column) => ({ name: column.name, text: columnText(column) })),
-    ...(stamps ? STAMP_COLUMNS : []).map(({ name, type }) => ({ name, text: `${name} ${type}` })),
+    ...stamps.map(({ name, type }) => ({ name, text: `${name} ${type}` })),
   ].filter((column) => !present.has(column.name));
   if (missing.length === 0) return null;
   const additions = missing.map((column) => `add column if not exists ${column.text}`).join(", ");

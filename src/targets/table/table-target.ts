@@ -123,8 +123,11 @@ async function erase(tx: Queryable, table: TargetTable, keys: readonly string[])
   );
 }
 
+/** A deleted answer has no model and no cells. */
+export type WrittenResult = Omit<Result, "model"> & { readonly model: string | null };
+
 /** One row a result, as `x`: `k` key, `m` model, `v` version, `c0`, `c1`, … the answer's columns. */
-function recordsetOf(table: TargetTable, results: readonly Result[]): Sql {
+export function recordsetOf(table: TargetTable, results: readonly WrittenResult[]): Sql {
   const rows = results.map((result) => ({
     k: result.key,
     m: result.model,
@@ -207,11 +210,11 @@ function updateStatement(table: TargetTable, recordset: Sql): Sql {
     where ${keyEquals("t", table.key, sql`x.k`)}`;
 }
 
-function upsertStatement(table: TargetTable, recordset: Sql): Sql {
+export function upsertStatement(table: TargetTable, recordset: Sql): Sql {
   const assigned = assignments(table);
   const keyNames = join(table.key.map((column) => identifier(column.name)));
   return sql`
-    insert into ${raw(table.qualified)} (${keyNames}, ${join(assigned.map(({ name }) => identifier(name)))})
+    insert into ${raw(table.qualified)} as t (${keyNames}, ${join(assigned.map(({ name }) => identifier(name)))})
     select ${join(keyValues(table.key, sql`x.k`))}, ${join(assigned.map(({ value }) => value))}
     from ${recordset}
     on conflict (${keyNames}) do update

@@ -7,6 +7,7 @@ import type { APIError } from "openai";
 import { commonjs } from "../../../model/commonjs.js";
 import { storableText } from "../../../model/words/storable-text.js";
 import { RowmillError } from "../../../model/errors.js";
+import { cappedMs, isNumber, retryAfterMs as askedMs } from "../../../model/retry-after.js";
 import { proxyText, type Proxy } from "../../../model/provider/proxy.js";
 import { refusedByProxy } from "./proxy.js";
 import type { Refusal } from "../../../model/batch/refusal.js";
@@ -83,27 +84,11 @@ export function redactor(apiKey: string): (text: string) => string {
   };
 }
 
-/**
- * How long the provider asked us to wait, capped: from `retry-after-ms` or `retry-after` (seconds, or a date, which is
- * compared with the reply's own Date header). Null: it did not ask.
- */
+/** How long the provider asked us to wait, capped: by `retry-after-ms` or `retry-after`. Null: it did not ask. */
 export function retryAfterMs(headers: Headers | undefined): number | null {
   const milliseconds = headers?.get("retry-after-ms");
-  if (milliseconds != null && isNumber(milliseconds)) return capped(Number(milliseconds));
-  const value = headers?.get("retry-after");
-  if (value == null) return null;
-  if (isNumber(value)) return capped(Number(value) * 1_000);
-  const until = Date.parse(value);
-  const now = Date.parse(headers?.get("date") ?? "");
-  return Number.isNaN(until) || Number.isNaN(now) ? null : capped(until - now);
-}
-
-function isNumber(text: string): boolean {
-  return /^\d+(?:\.\d+)?$/.test(text.trim());
-}
-
-function capped(ms: number): number {
-  return Math.min(Math.max(0, Math.ceil(ms)), RETRY_AFTER_MS_MAX);
+  if (milliseconds != null && isNumber(milliseconds)) return cappedMs(Number(milliseconds), RETRY_AFTER_MS_MAX);
+  return askedMs({ retryAfter: headers?.get("retry-after"), date: headers?.get("date") }, RETRY_AFTER_MS_MAX);
 }
 
 function unsure(call: FailedCall): ProviderErrorKind {
