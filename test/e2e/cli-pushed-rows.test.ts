@@ -29,7 +29,7 @@ describe.skipIf(serverKind === "embedded")(`Pushed rows${unlessServer}`, { timeo
 
   it("are explained before the first up, and its SQL can be run by hand", async () => {
     const doctor = await project.run("doctor");
-    expect(doctor.stdout).toContain('people: rowmill up creates rowmill_data."people" for pushed rows');
+    expect(doctor.stdout).toContain('people: rowmill up creates rowmill_data."people" for its rows');
     expect(doctor.stdout).toContain('people: rowmill up creates "public"."person_texts"');
     await project.database.run(sql`create table public.person_texts (mail bigint, no bigint)`);
     const mistaken = await project.run("doctor");
@@ -42,7 +42,7 @@ describe.skipIf(serverKind === "embedded")(`Pushed rows${unlessServer}`, { timeo
     expect(plan.status).toBe(0);
     const early = await project.run("try", "people");
     expect(early.status).toBe(2);
-    expect(early.stderr).toContain("There is no table for pushed rows of people yet.");
+    expect(early.stderr).toContain("There is no table for the rows of people yet.");
     const script = await project.run("up", "--print-sql");
     expect(script.status, script.stderr).toBe(0);
     expect(script.stdout).toContain('create table rowmill_data."people"');

@@ -28,7 +28,7 @@ export const TABLE_CHECKS: readonly Check[] = [
     run: (look) =>
       eachPipeline(look, async (pipeline) => {
         const { name, source } = pipeline;
-        const table = look.tables.get(name) ?? (source.push === null ? null : plannedReplica(pipeline));
+        const table = look.tables.get(name) ?? (source.replica === null ? null : plannedReplica(pipeline));
         if (table === null) return [notChecked(`${name}: its source was not found`)];
         const plan = await targetPlan(look, pipeline, table);
         return readOnly(look, (tx) => diagnoseTarget(tx, name, plan));
@@ -52,13 +52,13 @@ export function eachTable(
   });
 }
 
-const MADE_FIRST = "rowmill up first creates the table for pushed rows";
+const MADE_FIRST = "rowmill up first creates the table for its rows";
 
 async function checkSource(pipeline: PipelineConfig, look: Look): Promise<readonly Finding[]> {
   const { name, source } = pipeline;
   const pushed = await readOnly(look, (tx) => diagnoseReplica(tx, pipeline));
   if (await readOnly(look, (tx) => isReplicaMissing(tx, pipeline)))
-    return [...pushed, ok(`${name}: rowmill up creates ${source.table} for pushed rows`)];
+    return [...pushed, ok(`${name}: rowmill up creates ${source.table} for its rows`)];
   const table = await readOnly(look, (tx) => inspectTable(tx, pipeline.source));
   look.tables.set(pipeline.name, table);
   return [...pushed, ...(await readOnly(look, (tx) => diagnoseSource(tx, pipeline, table)))];

@@ -195,7 +195,7 @@ async function wholePart(look: Look, pipeline: PipelineConfig, row: Registered):
   return {
     grants,
     sections: [
-      { title: `${name}: the table for pushed rows`, statements: made ?? [] },
+      { title: `${name}: the table for its rows`, statements: made ?? [] },
       {
         title: `${name}: the target ${plan.qualified}`,
         // Changes to another owner's table stand among the grants.

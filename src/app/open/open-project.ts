@@ -118,7 +118,7 @@ export function withoutKey(environment: Environment): Environment {
   return { ...environment, provider: { ...environment.provider, offline: true } };
 }
 
-/** `up` makes its source: for pushed rows, or as another pipeline's target when that one is bound. */
+/** `up` makes its source: for rows from elsewhere, or as another pipeline's target when that one is bound. */
 export function readsMadeTable(pipeline: PipelineConfig, all: readonly PipelineConfig[]): boolean {
   const isTarget = all.some((other) => other !== pipeline && sameTable(other.target.table, pipeline.source.table));
   return isTarget || pipeline.source.replica !== null;

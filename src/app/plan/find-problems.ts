@@ -4,6 +4,7 @@ import type { PipelineConfig } from "../../model/pipeline.js";
 import { ratesFor } from "../../model/provider/pricing.js";
 import { notChecked, problem, warning, type Finding } from "../../model/words/finding.js";
 import { fixOf } from "../../model/words/failure-fixes.js";
+import { noRowsText } from "../../model/words/replica-words.js";
 import { counted, formatCount } from "../../model/words/counted.js";
 import type { Database, Queryable } from "../../postgres/database.js";
 import { diagnoseSource } from "../../sources/table/diagnose.js";
@@ -91,7 +92,7 @@ async function readsLaterTarget({ database, pipelines }: Place, config: Pipeline
   if (!readsMadeTable(config, pipelines)) return null;
   const relation = await readOnly(database, (tx) => relationNamed(tx, config.source.table));
   if (relation !== null) return null;
-  if (config.source.replica !== null) return notChecked("No row was pushed yet: rowmill up makes the table for them.");
+  if (config.source.replica !== null) return notChecked(noRowsText(config.source.replica));
   return notChecked(
     `Its source ${config.source.table} is the target of another pipeline, which rowmill up creates first.`,
   );

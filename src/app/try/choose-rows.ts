@@ -1,5 +1,6 @@
 /** Chooses the rows of a try and reads them as they are now. Only reads. */
 import { RowmillError } from "../../model/errors.js";
+import { firstRowsHint } from "../../model/words/replica-words.js";
 import { DatabaseError, type Database, type Queryable } from "../../postgres/database.js";
 import { requirePredicate } from "../../sources/table/requirements.js";
 import { createTableSource } from "../../sources/table/table-source.js";
@@ -88,7 +89,7 @@ async function sampled(
   throw new RowmillError(
     "not_found",
     `There is no row to ask in ${table.qualified}${narrow === null ? "" : ` that matches: ${narrow}`}.`,
-    config.source.push === null ? {} : { hints: ["Push rows to it first: rowmill up --http 127.0.0.1:8788"] },
+    config.source.replica === null ? {} : { hints: [firstRowsHint(config.source.replica)] },
   );
 }
 

@@ -166,8 +166,8 @@ export async function findRelation(client: Reader, table: string): Promise<Relat
   if (found) return found;
   const { schema, name } = parseTableName(table) ?? { schema: null, name: table };
   if (schema === REPLICA_SCHEMA)
-    throw new RowmillError("source_unsupported", `There is no table for pushed rows of ${name} yet.`, {
-      hints: ["Make it, and take rows: rowmill up --http 127.0.0.1:8788"],
+    throw new RowmillError("source_unsupported", `There is no table for the rows of ${name} yet.`, {
+      hints: ["rowmill up makes it. To take pushed rows: rowmill up --http 127.0.0.1:8788"],
     });
   throw new RowmillError(
     "source_unsupported",

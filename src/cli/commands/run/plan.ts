@@ -45,7 +45,7 @@ async function readHere(
 ): Promise<ProjectPlan> {
   if (!(await hasDatabase(config)))
     throw new RowmillError("not_found", "The embedded database does not exist yet, so it has no rows to plan.", {
-      hints: wanted.every(({ source }) => source.replica !== null)
+      hints: wanted.every(({ source }) => source.replica?.sync === null)
         ? ["Create it, and take pushed rows: rowmill up --http 127.0.0.1:8788"]
         : ["Create it with your tables: rowmill init --embedded --sql FILE", "Or let Rowmill create it: rowmill up"],
     });
