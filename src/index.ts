@@ -3,10 +3,13 @@
  * with any version. Importing it does nothing: no file, no network, no environment.
  */
 export { z } from "zod";
+export { defineTarget, type DefinedTarget } from "./config/define-target.js";
 export { defineConfig, json, pipeline, push } from "./config/spec.js";
+export { ConnectorError } from "./model/connector.js";
 export { LINES, ProviderError } from "./model/provider/provider.js";
 export { openai, type OpenAIConfig } from "./providers/adapters.js";
 export type {
+  AnswerCells,
   AnswerField,
   AnswerOf,
   AnswerSchema,
@@ -29,6 +32,7 @@ export type {
   TargetSpec,
   WhenSpec,
 } from "./config/spec.js";
+export type { Change, DeliveryOptions, DeliveryPromise, TargetConnector, Written } from "./model/connector.js";
 export type { Duration } from "./model/duration.js";
 export type { AnswerOutcome, ModelRequest, Question, Said, TokenUsage } from "./model/provider/outcome.js";
 export type { BudgetPeriod, Json } from "./model/pipeline.js";

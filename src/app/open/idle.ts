@@ -3,6 +3,7 @@ import { heldText, type HeldBatch } from "../../model/provider/account.js";
 import { pauseText } from "../../model/words/pause-text.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import * as batches from "../../store/batches/batches.js";
+import * as deliverers from "../../store/deliveries/deliverers.js";
 import * as requests from "../../store/requests/requests.js";
 import * as stuckBatches from "../../store/batches/stuck-batches.js";
 import * as createIntents from "../../store/batches/create-intents.js";
@@ -59,6 +60,8 @@ async function pipelineState(
   if (row.uninstalledAt !== null) return { busy: false, blocked: "It is uninstalled. To install it again: rowmill up" };
   if (row.definitionHash !== pipeline.definitionHash)
     return { busy: false, blocked: "Another rowmill up started with a changed config, so this one is out of date." };
+  if (pipeline.delivery !== null && (await deliverers.isBusy(client, pipeline.id)))
+    return { busy: true, blocked: null };
   const paused = pauseText(row);
   if (paused !== null) return { busy: false, blocked: paused };
   const unswept =

@@ -18,7 +18,7 @@ import * as forgetting from "../../store/requests/forgetting.js";
 import type { HeldBatch } from "../../store/requests/forgetting.js";
 import * as tries from "../../store/tries/tries.js";
 import { fitTarget } from "../../targets/table/ensure.js";
-import { createTableTarget } from "../../targets/table/table-target.js";
+import { targetOf } from "../open/bind-target.js";
 import type { Target } from "../../targets/target.js";
 import { keyParts, spelledKeys, spellKey } from "./row-key.js";
 
@@ -198,7 +198,7 @@ export async function answersOf(database: Database, { row, config, table }: Forg
   const answer = compileAnswer(config.answer).columns;
   const found = await database.transaction((tx) => fitTarget(tx, { config: config.target, source: table, answer }));
   if (typeof found === "string") throw new RowmillError("refused", found);
-  const target = createTableTarget(found);
+  const target = targetOf(config, row.id, found);
   if (target.isSource)
     throw new RowmillError(
       "refused",

@@ -326,7 +326,7 @@ async function newTarget(client: Reader, config: TargetConfig): Promise<{ schema
 }
 
 function refuseSchema(config: TargetConfig, schema: string): void {
-  if (schema === REPLICA_SCHEMA)
+  if (schema === REPLICA_SCHEMA && config.elsewhere === null)
     throw new RowmillError(
       "target_unsupported",
       `target.table: ${config.table} is in the schema ${schema}, where Rowmill keeps pushed rows. ` +
