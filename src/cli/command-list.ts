@@ -4,19 +4,12 @@
  * whole engine.
  */
 import { Argument, Command, Option } from "commander";
+import { command, JSON_OPTION, LOG_FORMAT, QUIET_OPTION, run, YES_OPTION } from "./build-command.js";
 import { withLogLevel, withProject, type Cli } from "./cli.js";
 import { groupOf, parseHttp, parseLimit, parseNumber, parsePort, parseRequests, parseSince } from "./option-values.js";
 
 const GATEWAY_PORT = 4_477;
 const REQUESTS_SHOWN = 3;
-const JSON_OPTION = ["--json", "print one JSON object, for programs"] as const;
-const QUIET_OPTION = ["-q, --quiet", "hide progress; results, questions and problems still appear"] as const;
-const YES_OPTION = ["-y, --yes", "do not ask"] as const;
-
-const LOG_FORMAT = new Option("--log-format <format>", "what stderr gets: text, or a line of JSON for each message")
-  .choices(["text", "json"])
-  .default("text");
-
 type Build = (cli: Cli) => Command;
 
 /** Of an option that can be repeated. */
@@ -29,20 +22,9 @@ export const COMMAND_GROUPS = [
     "Inspect:",
     [statusCommand, showCommand, failuresCommand, batchesCommand, logCommand, costsCommand, versionsCommand],
   ],
-  ["Fix:", [retryCommand, cancelCommand, pauseCommand, resumeCommand]],
+  ["Fix:", [retryCommand, deliverCommand, cancelCommand, pauseCommand, resumeCommand]],
   ["Advanced:", [adoptCommand, deploymentCommand, tokensCommand, forgetCommand, gatewayCommand, uninstallCommand]],
 ] as const satisfies readonly (readonly [heading: string, commands: readonly Build[]])[];
-
-/** A command whose help ends with these examples. */
-function command(name: string, ...examples: readonly string[]): Command {
-  const lines = examples.map((example) => `  rowmill ${example}`).join("\n");
-  return new Command(name).addHelpText("after", `\n${examples.length === 1 ? "Example" : "Examples"}:\n${lines}`);
-}
-
-/** Loads the command when it runs. */
-function run<A extends unknown[]>(cli: Cli, load: () => Promise<(cli: Cli, ...args: A) => Promise<number>>) {
-  return async (...args: A) => cli.finish(await (await load())(cli, ...args));
-}
 
 function demoCommand(cli: Cli): Command {
   const demo = command("demo", "demo --keep")
@@ -282,6 +264,18 @@ function retryCommand(cli: Cli): Command {
     .option(...JSON_OPTION)
     .action(run(cli, async () => (await import("./commands/fix/retry.js")).runRetry));
   return withProject(retry);
+}
+
+function deliverCommand(cli: Cli): Command {
+  const all = new Option("--all", "also those that were delivered, such as after the target was restored");
+  const deliver = command("deliver", "deliver movies --replay", "deliver movies --replay --all")
+    .description("Deliver answers to a target elsewhere again. Asks nothing of the provider.")
+    .argument("[pipeline]", "default: all")
+    .requiredOption("--replay", "let answers wait for their delivery again")
+    .option("--failed", "those that were not delivered: the target refused them, or has a newer answer; the default")
+    .addOption(all.conflicts("failed"))
+    .action(run(cli, async () => (await import("./commands/fix/deliver.js")).runDeliver));
+  return withProject(deliver);
 }
 
 function cancelCommand(cli: Cli): Command {

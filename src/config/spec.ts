@@ -6,7 +6,7 @@
  * whatever the order of the properties.
  */
 import type { BudgetPeriod } from "../model/pipeline.js";
-import type { TargetConnector } from "../model/connector.js";
+import type { DefinedTarget } from "./define-target.js";
 import type { Duration } from "../model/duration.js";
 import type { Provider } from "../model/provider/provider.js";
 import type { ProviderChoice } from "../model/provider/provider-choice.js";
@@ -230,8 +230,8 @@ export interface PipelineSpec<Column extends string, Key extends string, Schema 
   readonly validate?: (answer: AnswerValue<NoInfer<Schema>>, row: Row<NoInfer<Column>>) => string | null;
   /** How many times to ask about a row whose answer is invalid or refused. Whole number, 1 to 20. Default: 3. */
   readonly attempts?: number;
-  /** Where answers go: a table of the database, or a system elsewhere, as `defineTarget({ write })` describes it. */
-  readonly target: TargetSpec<AnswerField<NoInfer<Schema>>> | TargetConnector<AnswerCells<NoInfer<Schema>>>;
+  /** Where answers go: a table of the database, or a system elsewhere, by its `write`. */
+  readonly target: TargetSpec<AnswerField<NoInfer<Schema>>> | DefinedTarget<AnswerCells<NoInfer<Schema>>>;
   /** A hard cap on spending. Default: none. */
   readonly budget?: BudgetSpec;
   /**

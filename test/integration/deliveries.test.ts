@@ -64,7 +64,9 @@ describeDatabases(
       for (const one of context.pipelines.values()) await deliverDue(context, one);
     };
     const isDown = (error: Error): void => {
-      elsewhere.before = () => Promise.reject(error);
+      elsewhere.before = async () => {
+        throw error;
+      };
     };
     const isUp = (): void => {
       elsewhere.before = () => Promise.resolve();

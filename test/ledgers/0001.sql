@@ -799,6 +799,39 @@ CREATE TABLE rowmill.definitions (
     definition jsonb NOT NULL,
     answer_schema json
 );
+CREATE TABLE rowmill.deliverers (
+    pipeline_id integer NOT NULL,
+    target text NOT NULL,
+    lease_token uuid,
+    lease_until timestamp with time zone,
+    lease_worker text,
+    next_at timestamp with time zone DEFAULT now() NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    trouble text,
+    trouble_since timestamp with time zone,
+    CONSTRAINT lease_is_whole CHECK (((lease_token IS NULL) = (lease_until IS NULL))),
+    CONSTRAINT trouble_has_start CHECK (((trouble IS NULL) = (trouble_since IS NULL)))
+);
+CREATE TABLE rowmill.deliveries (
+    pipeline_id integer NOT NULL,
+    key text NOT NULL,
+    fence bigint NOT NULL,
+    deleted boolean DEFAULT false NOT NULL,
+    state text DEFAULT 'waiting'::text NOT NULL,
+    failures smallint DEFAULT 0 NOT NULL,
+    reason text,
+    next_at timestamp with time zone DEFAULT now() NOT NULL,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT deliveries_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'delivered'::text, 'stale'::text, 'failed'::text]))),
+    CONSTRAINT undelivered_has_reason CHECK (((state <> ALL (ARRAY['stale'::text, 'failed'::text])) OR (reason IS NOT NULL)))
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0.05');
+CREATE SEQUENCE rowmill.delivery_fences
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
 CREATE TABLE rowmill.deployment (
     one boolean DEFAULT true NOT NULL,
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -810,6 +843,7 @@ CREATE TABLE rowmill.deployment (
     suspicion text,
     suspected_at timestamp with time zone,
     oldest_version integer DEFAULT 1 NOT NULL,
+    fence_epoch bigint DEFAULT (EXTRACT(epoch FROM now()))::bigint NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT deployment_one_check CHECK (one),
     CONSTRAINT suspicion_has_time CHECK (((suspicion IS NULL) = (suspected_at IS NULL)))
@@ -1228,10 +1262,10 @@ ALTER TABLE rowmill_worker._private_tasks ALTER COLUMN id ADD GENERATED ALWAYS A
     NO MAXVALUE
     CACHE 1
 );
-INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-27 09:51:01.105953+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-27 09:51:01.105953+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-27 09:51:01.105953+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-27 09:51:02.752746+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-27 12:18:14.921639+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-27 12:18:14.921639+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-27 12:18:14.921639+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-27 12:18:16.259621+00', 'gpt-4o-mini', 1);
 INSERT INTO public.notes VALUES (1, 'A war film.');
 INSERT INTO public.notes VALUES (2, 'A love story.');
 INSERT INTO public.notes VALUES (3, 'Odd at first. [[demo:mismatch-once]]');
@@ -1240,76 +1274,77 @@ INSERT INTO public.notes VALUES (6, 'A comedy.');
 INSERT INTO public.notes VALUES (7, 'A ghost story.');
 INSERT INTO public.notes VALUES (8, 'A western.');
 INSERT INTO public.notes VALUES (9, 'A fairy tale.');
-INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-27 09:51:01.105953+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-27 09:51:01.105953+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-27 09:51:01.105953+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-27 09:51:01.105953+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-27 09:51:01.105953+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-27 09:51:02.752746+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, '437daeaf-2079-46b2-ba8d-97af87bac890', NULL, 'planned', 'flush', NULL, '2026-11-27 09:50:59.069484+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, '437daeaf-2079-46b2-ba8d-97af87bac890', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-27 09:50:59.473459+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, '437daeaf-2079-46b2-ba8d-97af87bac890', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 09:50:59.733194+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, '437daeaf-2079-46b2-ba8d-97af87bac890', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 09:50:59.801944+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, '437daeaf-2079-46b2-ba8d-97af87bac890', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 09:51:01.076913+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, '437daeaf-2079-46b2-ba8d-97af87bac890', 'collecting', 'settled', 'the results name every request', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-27 09:51:01.19156+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '30c489cc-41ad-46be-886c-7cfecb0708f4', NULL, 'planned', 'flush', NULL, '2026-11-27 09:51:01.302846+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'planned', 'uploading', '1 lines, 455 bytes', NULL, '2026-11-27 09:51:01.426619+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 09:51:01.591699+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 09:51:01.618281+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 09:51:02.736781+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '30c489cc-41ad-46be-886c-7cfecb0708f4', 'collecting', 'settled', 'the results name every request', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-27 09:51:02.772075+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, '896bb18b-9137-42b0-8591-8dc8eae64123', NULL, 'planned', 'threshold', NULL, '2026-11-27 09:51:08.459105+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, '896bb18b-9137-42b0-8591-8dc8eae64123', 'planned', 'uploading', '2 lines, 859 bytes', NULL, '2026-11-27 09:51:08.554839+00');
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('437daeaf-2079-46b2-ba8d-97af87bac890', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40845/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 0, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '93b9b63c-458c-4df6-aa62-7d63e114fa54', NULL, false, false, '{"refs": {"error": "file-0f652301d2ea57edb4c33e22ab6e4f8b", "input": "file-26f94ae459935cb73d617cb975604d65", "output": "file-15522dbfb2c5fcf51f01e1a3d592d1e8"}, "staged": "file-26f94ae459935cb73d617cb975604d65", "baseline": null, "intendedAt": 1795773059.766586}', NULL, 1, false, 'batch_2981af992650aaebb185ea260aee0faf', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, '2026-11-27 09:51:03.708573+00', NULL, '1af63546-eb87-48fc-8060-b0c2cf2f4b98', '2026-11-27 09:51:21.203177+00', '6ce6e720-f497-485e-a55a-988efa695332', '2026-11-27 09:51:01.042485+00', 0, 0, NULL, NULL, 24, '2026-11-27 09:50:59.069484+00', '2026-11-27 09:50:59.801944+00', '2026-11-27 09:51:01.076913+00', '2026-11-27 09:51:01.19156+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0, NULL, NULL, false, NULL, 78750, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('30c489cc-41ad-46be-886c-7cfecb0708f4', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40845/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 0, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '93b9b63c-458c-4df6-aa62-7d63e114fa54', NULL, false, false, '{"refs": {"error": null, "input": "file-c71e207a7c417e89976c0b325e59a8cb", "output": "file-d59606f2ac432dae234e031d1091de51"}, "staged": "file-c71e207a7c417e89976c0b325e59a8cb", "baseline": null, "intendedAt": 1795773061.602331}', NULL, 1, false, 'batch_66bfef2699906c2dba5b04f24cc36792', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, '2026-11-27 09:51:03.752463+00', NULL, '95a6391c-e9cd-444a-97df-909b8f61c56e', '2026-11-27 09:51:22.793748+00', '6ce6e720-f497-485e-a55a-988efa695332', '2026-11-27 09:51:02.710601+00', 0, 0, NULL, NULL, 24, '2026-11-27 09:51:01.302846+00', '2026-11-27 09:51:01.618281+00', '2026-11-27 09:51:02.736781+00', '2026-11-27 09:51:02.772075+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0, NULL, NULL, false, NULL, 6150, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('896bb18b-9137-42b0-8591-8dc8eae64123', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40845/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 32, 2, 2, 0, 859, '8e2e8fa2919a0b05a0f85217f5445f67d398bf9733b01297319361d1c1fc8d36', 33450, 190, '21a8fea7-6fd9-4d2f-be7f-38a66c2bf2cf', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 09:51:26.064515+00', 0, 2, 'could not list batches: no reply from http://127.0.0.1:40845/v1 (ECONNREFUSED)', '2026-11-27 09:51:12.027698+00', 24, '2026-11-27 09:51:08.459105+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, false, NULL, 12000, 0);
+INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-27 12:18:14.921639+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-27 12:18:14.921639+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-27 12:18:14.921639+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-27 12:18:14.921639+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-27 12:18:14.921639+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-27 12:18:16.259621+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, '9dc158cd-5f0b-45cf-851d-e2c4869fce80', NULL, 'planned', 'flush', NULL, '2026-11-27 12:18:13.81859+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, '9dc158cd-5f0b-45cf-851d-e2c4869fce80', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-27 12:18:13.878551+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, '9dc158cd-5f0b-45cf-851d-e2c4869fce80', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 12:18:13.91127+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, '9dc158cd-5f0b-45cf-851d-e2c4869fce80', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 12:18:13.926551+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, '9dc158cd-5f0b-45cf-851d-e2c4869fce80', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 12:18:14.906178+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, '9dc158cd-5f0b-45cf-851d-e2c4869fce80', 'collecting', 'settled', 'the results name every request', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-27 12:18:14.9398+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '57729ca3-15ef-433f-99da-87a0d4ac2eb9', NULL, 'planned', 'flush', NULL, '2026-11-27 12:18:15.130695+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '57729ca3-15ef-433f-99da-87a0d4ac2eb9', 'planned', 'uploading', '1 lines, 455 bytes', NULL, '2026-11-27 12:18:15.157328+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '57729ca3-15ef-433f-99da-87a0d4ac2eb9', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 12:18:15.172996+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '57729ca3-15ef-433f-99da-87a0d4ac2eb9', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 12:18:15.184519+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '57729ca3-15ef-433f-99da-87a0d4ac2eb9', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 12:18:16.249255+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '57729ca3-15ef-433f-99da-87a0d4ac2eb9', 'collecting', 'settled', 'the results name every request', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-27 12:18:16.271303+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, '660af051-4b54-496a-afd5-32db3c66801a', NULL, 'planned', 'threshold', NULL, '2026-11-27 12:18:21.75879+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, '660af051-4b54-496a-afd5-32db3c66801a', 'planned', 'uploading', '2 lines, 859 bytes', NULL, '2026-11-27 12:18:21.809155+00');
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('9dc158cd-5f0b-45cf-851d-e2c4869fce80', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:44731/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 0, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '91725239-2f18-42f8-88b0-5b7650e5f96e', NULL, false, false, '{"refs": {"error": "file-24cfebf4421f9b05a84940b1ff03945f", "input": "file-bcacdf460dfd839dd258a49b56b0d7ba", "output": "file-0424088092438c81932ba00435eaa9e6"}, "staged": "file-bcacdf460dfd839dd258a49b56b0d7ba", "baseline": null, "intendedAt": 1795781893.917798}', NULL, 1, false, 'batch_201c0e6f6b29469bff5a51ba73d33cf4', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, '2026-11-27 12:18:17.297502+00', NULL, '8dd69ed1-35f5-4f6a-9718-a6992e811805', '2026-11-27 12:18:34.942568+00', '89fde435-c51b-4db7-82c6-101864e6af59', '2026-11-27 12:18:14.891016+00', 0, 0, NULL, NULL, 24, '2026-11-27 12:18:13.81859+00', '2026-11-27 12:18:13.926551+00', '2026-11-27 12:18:14.906178+00', '2026-11-27 12:18:14.9398+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0, NULL, NULL, false, NULL, 78750, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('57729ca3-15ef-433f-99da-87a0d4ac2eb9', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:44731/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 0, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '91725239-2f18-42f8-88b0-5b7650e5f96e', NULL, false, false, '{"refs": {"error": null, "input": "file-65a84be9c794c4947af7f9b6ff2e39ff", "output": "file-fd6c4c0b14db3c551d5339e7bdc4f2fc"}, "staged": "file-65a84be9c794c4947af7f9b6ff2e39ff", "baseline": null, "intendedAt": 1795781895.177723}', NULL, 1, false, 'batch_ed42d1ba2423845d0f110228bcf4a499', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, '2026-11-27 12:18:17.302922+00', NULL, '3025a9db-66ce-45dc-84f7-a61f47e5f062', '2026-11-27 12:18:36.274198+00', '89fde435-c51b-4db7-82c6-101864e6af59', '2026-11-27 12:18:16.23568+00', 0, 0, NULL, NULL, 24, '2026-11-27 12:18:15.130695+00', '2026-11-27 12:18:15.184519+00', '2026-11-27 12:18:16.249255+00', '2026-11-27 12:18:16.271303+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0, NULL, NULL, false, NULL, 6150, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('660af051-4b54-496a-afd5-32db3c66801a', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:44731/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 32, 2, 2, 0, 859, '8e2e8fa2919a0b05a0f85217f5445f67d398bf9733b01297319361d1c1fc8d36', 33450, 190, 'b6bf492b-b7bd-475f-8858-c5867edc8428', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 12:18:37.309257+00', 0, 2, 'could not list batches: no reply from http://127.0.0.1:44731/v1 (ECONNREFUSED)', '2026-11-27 12:18:25.162729+00', 24, '2026-11-27 12:18:21.75879+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, false, NULL, 12000, 0);
 INSERT INTO rowmill.counts VALUES (1, 2, 2, 3, 1, 0, 1);
-INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', 1, NULL, '2026-11-27 09:50:56.993833+00', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "endpoint": "/v1/chat/completions", "provider": "openai", "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}');
-INSERT INTO rowmill.deployment VALUES (true, 'f6adfef4-dcb9-40f3-8695-70cbce38df32', '7712786538445884299', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, '2026-11-27 09:50:56.671731+00');
+INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', 1, NULL, '2026-11-27 12:18:13.483001+00', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "endpoint": "/v1/chat/completions", "provider": "openai", "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}');
+INSERT INTO rowmill.deployment VALUES (true, '12976cf0-e24e-4461-b80a-e5ca2d5fe7d0', '7712824497028625066', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, 1795781893, '2026-11-27 12:18:13.308002+00');
 INSERT INTO rowmill.lines VALUES (3, 0, 1, '{6,7}');
-INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '5423951372a82642698ae6f8e5645a25074ab89facfdf1ab1954a981ec17e1e9', '2026-11-27 09:50:56.671731+00');
+INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '29c89a079cc12365f5591b839787a71d287826d2357d0414b88b3170f06b3a3a', '2026-11-27 12:18:13.308002+00');
 INSERT INTO rowmill.output_sizes VALUES ('notes', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 6.6, 8);
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-27 09:50:56.993833+00');
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-27 09:50:57.738837+00');
-INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:40845/v1||', '{"rows": 5, "tries": 3, "arrived": 0, "capNanoUsd": 563625, "inputTokens": 270, "liveNanoUsd": 157500, "outputTokens": 195, "likelyNanoUsd": 78750, "answersCounted": 0}', 0, 0, '"public"."notes"', 16384, 'c8d5e3a1fce7f25443b99f5d48404fa7', '763:763:', 'note_answers', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 09:50:56.993833+00');
-INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-27 09:51:18.142859+00', '2026-11-27 09:51:18.142859+00', DEFAULT, '{8,9}');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-27 09:51:18.142859+00', '2026-11-27 09:51:18.142859+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-27 09:51:18.142859+00', '2026-11-27 09:51:18.142859+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:01.105953+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:01.105953+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:01.121234+00', NULL, 1, 1, 1, NULL, NULL, 0, 0, 'failed', NULL, true, false, false, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:02.752746+00', NULL, 1, 2, 2, 2, NULL, 1, 0, 'succeeded', NULL, true, false, false, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-27 09:50:57.100943+00', '2026-11-27 09:51:04.454225+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'gone', 'succeeded', true, false, false, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-27 09:51:04.454225+00', '2026-11-27 09:51:08.521327+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-27 09:51:04.454225+00', '2026-11-27 09:51:08.521327+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
-INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-27 09:50:57.067193+00', '2026-11-27 09:50:57.111297+00');
-INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-27 09:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0, 0);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:437daeaf-2079-46b2-ba8d-97af87bac890', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:30c489cc-41ad-46be-886c-7cfecb0708f4', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:896bb18b-9137-42b0-8591-8dc8eae64123', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "896bb18b-9137-42b0-8591-8dc8eae64123"}', 0, '2026-11-27 09:51:26.097139+00', 0, 25, NULL, '2026-11-27 09:51:08.459105+00', '2026-11-27 09:51:25.749101+00', 'batch:896bb18b-9137-42b0-8591-8dc8eae64123', NULL, NULL, 2, NULL, DEFAULT);
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-27 12:18:13.483001+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-27 12:18:13.702127+00');
+INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:44731/v1||', '{"rows": 5, "tries": 3, "arrived": 0, "capNanoUsd": 563625, "inputTokens": 270, "liveNanoUsd": 157500, "outputTokens": 195, "likelyNanoUsd": 78750, "answersCounted": 0}', 0, 0, '"public"."notes"', 16384, 'c8b871e6bbc317d7e53f4d26dd2209a8', '763:763:', 'note_answers', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 12:18:13.483001+00');
+INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-27 12:18:29.238258+00', '2026-11-27 12:18:29.238258+00', DEFAULT, '{8,9}');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-27 12:18:29.238258+00', '2026-11-27 12:18:29.238258+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-27 12:18:29.238258+00', '2026-11-27 12:18:29.238258+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-27 12:18:13.514213+00', '2026-11-27 12:18:14.921639+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-27 12:18:13.514213+00', '2026-11-27 12:18:14.921639+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-27 12:18:13.514213+00', '2026-11-27 12:18:14.930485+00', NULL, 1, 1, 1, NULL, NULL, 0, 0, 'failed', NULL, true, false, false, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-27 12:18:13.514213+00', '2026-11-27 12:18:16.259621+00', NULL, 1, 2, 2, 2, NULL, 1, 0, 'succeeded', NULL, true, false, false, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-27 12:18:13.514213+00', '2026-11-27 12:18:17.716965+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'gone', 'succeeded', true, false, false, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-27 12:18:17.716965+00', '2026-11-27 12:18:21.796404+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-27 12:18:17.716965+00', '2026-11-27 12:18:21.796404+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
+INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-27 12:18:13.507815+00', '2026-11-27 12:18:13.525475+00');
+INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-27 12:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0, 0);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:9dc158cd-5f0b-45cf-851d-e2c4869fce80', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:57729ca3-15ef-433f-99da-87a0d4ac2eb9', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:660af051-4b54-496a-afd5-32db3c66801a', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "660af051-4b54-496a-afd5-32db3c66801a"}', 0, '2026-11-27 12:18:37.313239+00', 0, 25, NULL, '2026-11-27 12:18:21.75879+00', '2026-11-27 12:18:37.006342+00', 'batch:660af051-4b54-496a-afd5-32db3c66801a', NULL, NULL, 2, NULL, DEFAULT);
 INSERT INTO rowmill_worker._private_tasks OVERRIDING SYSTEM VALUE VALUES (1, 'batch');
-INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-27 09:50:56.866146+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-27 09:50:56.871913+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-27 09:50:56.887723+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-27 09:50:56.890507+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-27 09:50:56.900727+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-27 09:50:56.902676+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-27 09:50:56.904619+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-27 09:50:56.905892+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-27 09:50:56.907366+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-27 09:50:56.908242+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-27 09:50:56.909038+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-27 09:50:56.92465+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-27 09:50:56.925971+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-27 09:50:56.931111+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-27 09:50:56.932727+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-27 09:50:56.935209+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-27 09:50:56.939362+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-27 09:50:56.944549+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-27 09:50:56.950725+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-27 12:18:13.415269+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-27 12:18:13.423247+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-27 12:18:13.425882+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-27 12:18:13.427979+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-27 12:18:13.42915+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-27 12:18:13.430411+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-27 12:18:13.431919+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-27 12:18:13.433124+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-27 12:18:13.435506+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-27 12:18:13.436366+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-27 12:18:13.436991+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-27 12:18:13.45323+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-27 12:18:13.454334+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-27 12:18:13.455681+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-27 12:18:13.456682+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-27 12:18:13.457421+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-27 12:18:13.459163+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-27 12:18:13.46049+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-27 12:18:13.461725+00', true);
 SELECT pg_catalog.setval('rowmill.batch_events_id_seq', 14, true);
 SELECT pg_catalog.setval('rowmill.batches_no_seq', 3, true);
+SELECT pg_catalog.setval('rowmill.delivery_fences', 1, false);
 SELECT pg_catalog.setval('rowmill.pipeline_events_id_seq', 2, true);
 SELECT pg_catalog.setval('rowmill.pipelines_id_seq', 3, true);
 SELECT pg_catalog.setval('rowmill.queue_no_seq', 4, true);
@@ -1340,6 +1375,10 @@ ALTER TABLE ONLY rowmill.definitions
     ADD CONSTRAINT definitions_pipeline_id_version_key UNIQUE (pipeline_id, version);
 ALTER TABLE ONLY rowmill.definitions
     ADD CONSTRAINT definitions_pkey PRIMARY KEY (pipeline_id, definition_hash);
+ALTER TABLE ONLY rowmill.deliverers
+    ADD CONSTRAINT deliverers_pkey PRIMARY KEY (pipeline_id);
+ALTER TABLE ONLY rowmill.deliveries
+    ADD CONSTRAINT deliveries_pkey PRIMARY KEY (pipeline_id, key);
 ALTER TABLE ONLY rowmill.deployment
     ADD CONSTRAINT deployment_pkey PRIMARY KEY (one);
 ALTER TABLE ONLY rowmill.duplicate_batches
@@ -1418,6 +1457,8 @@ CREATE INDEX batches_by_definition ON rowmill.batches USING btree (pipeline_id, 
 CREATE INDEX batches_due ON rowmill.batches USING btree (next_at) WHERE (settled_at IS NULL);
 CREATE UNIQUE INDEX batches_one_open_create ON rowmill.batches USING btree (account) WHERE (one_create AND (create_intent_at IS NOT NULL));
 CREATE INDEX batches_unfinished ON rowmill.batches USING btree (pipeline_id) WHERE (settled_at IS NULL);
+CREATE INDEX deliveries_refused ON rowmill.deliveries USING btree (pipeline_id, state) WHERE (state = ANY (ARRAY['stale'::text, 'failed'::text]));
+CREATE INDEX deliveries_waiting ON rowmill.deliveries USING btree (pipeline_id, next_at, fence) WHERE (state = 'waiting'::text);
 CREATE INDEX kept_answers_by_batch ON rowmill.kept_answers USING btree (batch, kept_at, request_id);
 CREATE UNIQUE INDEX named_lines_by_name ON rowmill.named_lines USING btree (batch, custom_id) WHERE (NOT sharing);
 CREATE INDEX named_lines_shared ON rowmill.named_lines USING btree (batch, custom_id) WHERE sharing;
@@ -1443,6 +1484,8 @@ ALTER TABLE ONLY rowmill.batches
     ADD CONSTRAINT batches_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id);
 ALTER TABLE ONLY rowmill.definitions
     ADD CONSTRAINT definitions_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
+ALTER TABLE ONLY rowmill.deliverers
+    ADD CONSTRAINT deliverers_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
 ALTER TABLE ONLY rowmill.forgotten_rows
     ADD CONSTRAINT forgotten_rows_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
 ALTER TABLE ONLY rowmill.pipeline_events

@@ -130,6 +130,7 @@ export async function statusOf({ database }: TestProject): Promise<string> {
     held: [],
     waits: [],
     refusedPushes: [],
+    deliveries: [],
     overdue: await stuckBatches.overdue(database, { max: 20 }),
     events: await lastEvents(database, 20),
     workers: await livingWorkers(database),

@@ -402,6 +402,7 @@ describe("The status", () => {
     held: [],
     overdue: [],
     waits: [],
+    deliveries: [],
     refusedPushes: [
       {
         pipeline: "films",

@@ -79,6 +79,7 @@ const none: WatchFacts = {
   overdue: [],
   waits: [],
   refusedPushes: [],
+  deliveries: [],
   events: [],
   workers: [],
   promises: [],

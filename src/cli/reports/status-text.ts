@@ -12,6 +12,7 @@ import type {
   MoneyOverview,
   PipelineOverview,
 } from "../../store/ledger/overview.js";
+import type { Standing } from "../../store/deliveries/deliverers.js";
 import type { ListedRefusal } from "../../store/replicas/refused-pushes.js";
 import type { UnnamedRows } from "../../store/requests/refused-keys.js";
 import type { FailureGroup } from "../../store/requests/failures.js";
@@ -21,6 +22,7 @@ import { undecidedText } from "../screen/changed-rows.js";
 import { renderTable, type TableColumn } from "../screen/lay-out.js";
 import type { Terminal } from "../screen/terminal.js";
 import { counted, fit, fitKey, formatCount, formatTime, formatWait, shortId } from "../screen/text.js";
+import { deliveryLines } from "./delivery-text.js";
 import { progressText, shownState, troubleText } from "./batch-progress-text.js";
 
 const NOTE_CHARACTERS = 160;
@@ -41,6 +43,8 @@ export interface StatusFacts {
   readonly waits: readonly (AccountWait & { readonly place: string })[];
   /** Of the last 24 hours. */
   readonly refusedPushes: readonly ListedRefusal[];
+  /** Of pipelines whose target is elsewhere. */
+  readonly deliveries: readonly Standing[];
   readonly events: readonly EventOverview[];
   readonly workers: readonly LivingWorker[];
   readonly promises: readonly { readonly title: string; readonly short: string }[];
@@ -52,6 +56,7 @@ export function renderStatus(facts: StatusFacts, style: Style): string[] {
   return [
     ...pipelineLines(facts, style),
     ...pipelineNotes(facts),
+    ...deliveryLines(facts.deliveries),
     ...batchLines(facts, style),
     ...progressLines(facts),
     ...heldLines(facts),

@@ -1,10 +1,11 @@
 /** Reads where answers go: into a table of the same database, or to a system elsewhere. */
-import type { TargetConnector } from "../../model/connector.js";
+import type { DeliveryPromise } from "../../model/connector.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import { answersTable } from "../../model/replica-name.js";
+import { defineTarget, type DefinedTarget } from "../define-target.js";
 import type { ConfigLanguage } from "./read-answer.js";
 import { columnName, tableName } from "./read-names.js";
-import { boolean, entries, oneOf, optional, refuse, section, type Place } from "./readers.js";
+import { boolean, entries, isPlainObject, oneOf, optional, refuse, section, type Place } from "./readers.js";
 
 export function readTarget(place: Place): PipelineConfig["target"] {
   const at = section(place, ["table", "columns", "access", "addColumns", "trustOwner"]);
@@ -35,13 +36,15 @@ export function readConnector(
   { name, language }: { readonly name: string; readonly language: ConfigLanguage },
 ): PipelineConfig["target"] {
   const { value } = place;
-  const isKnown = language === "script" && isTargetConnector(value);
-  if (!isKnown)
+  const given = language === "script" && isDefinedTarget(value) ? value : null;
+  if (given === null)
     refuse(
       place,
       language === "json"
         ? "a table in a JSON config. A target elsewhere needs TypeScript or JavaScript"
-        : "what defineTarget({ write }) returns, or a table",
+        : `a table, or { write } with a function, and of these at most: name (a text), promise ("onceInEffect" or ` +
+            `"atLeastOnce"), most ({ changes: 1 to ${CHANGES.max}, bytes: ${BYTES.min} to ${BYTES.max} }), prepare ` +
+            "(a function)",
     );
   return {
     table: answersTable(name),
@@ -49,24 +52,28 @@ export function readConnector(
     access: "private",
     addColumns: true,
     trustOwner: false,
-    elsewhere: isKnown ? value : null,
+    elsewhere: given === null ? null : defineTarget(given),
   };
 }
 
-function isTargetConnector(value: unknown): value is TargetConnector {
-  if (typeof value !== "object" || value === null) return false;
-  const { name, promise, most, prepare, write } = value as Partial<Record<keyof TargetConnector, unknown>>;
-  const { changes, bytes } = (typeof most === "object" && most !== null ? most : {}) as Record<string, unknown>;
+const PROMISES: readonly unknown[] = ["onceInEffect", "atLeastOnce"] satisfies DeliveryPromise[];
+
+/** Rowmill's own connectors, what `defineTarget` returns, and the same written where it is used. */
+function isDefinedTarget(value: unknown): value is DefinedTarget {
+  if (!isPlainObject(value)) return false;
+  const { name, promise, most = {}, prepare, write, ...others } = value;
   return (
-    typeof name === "string" &&
-    (promise === "onceInEffect" || promise === "atLeastOnce") &&
-    isWithin(changes, CHANGES) &&
-    isWithin(bytes, BYTES) &&
-    typeof prepare === "function" &&
-    typeof write === "function"
+    typeof write === "function" &&
+    (name === undefined || typeof name === "string") &&
+    (promise === undefined || PROMISES.includes(promise)) &&
+    isPlainObject(most) &&
+    isWithin(most["changes"], CHANGES) &&
+    isWithin(most["bytes"], BYTES) &&
+    (prepare === undefined || typeof prepare === "function") &&
+    Object.keys(others).length === 0
   );
 }
 
 function isWithin(value: unknown, { min, max }: { readonly min: number; readonly max: number }): boolean {
-  return Number.isInteger(value) && Number(value) >= min && Number(value) <= max;
+  return value === undefined || (Number.isInteger(value) && Number(value) >= min && Number(value) <= max);
 }

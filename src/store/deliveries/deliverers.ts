@@ -129,6 +129,7 @@ export async function isBusy(client: Reader, pipelineId: number): Promise<boolea
 
 export interface Standing {
   readonly pipelineId: number;
+  readonly pipeline: string;
   readonly target: string;
   readonly waiting: number;
   readonly delivered: number;
@@ -139,14 +140,15 @@ export interface Standing {
   /** What the last write failed with as a whole; null: it did not. */
   readonly trouble: string | null;
   readonly troubleSince: Date | null;
-  /** When the next one that waits is tried. Null: none waits. */
+  /** When the next one that waits is tried, and until then; not above 0: now. Null: none waits. */
   readonly nextAt: Date | null;
+  readonly nextMs: number | null;
 }
 
 /** Of every pipeline whose target is elsewhere. */
 export async function standings(client: Reader): Promise<Standing[]> {
   return client.rows<Standing>(sql`
-    select d.pipeline_id as "pipelineId", d.target, coalesce(l.waiting, 0)::float8 as waiting,
+    select d.pipeline_id as "pipelineId", p.name as pipeline, d.target, coalesce(l.waiting, 0)::float8 as waiting,
       coalesce(l.delivered, 0)::float8 as delivered, coalesce(l.stale, 0)::float8 as stale,
       coalesce(l.failed, 0)::float8 as failed,
       (
@@ -155,13 +157,18 @@ export async function standings(client: Reader): Promise<Standing[]> {
         where r.pipeline_id = d.pipeline_id and r.state in ('stale', 'failed')
         order by r.changed_at desc
         limit 1) as reason,
-      d.trouble, d.trouble_since as "troubleSince", greatest(l.next_at, d.next_at, d.lease_until) as "nextAt"
+      d.trouble, d.trouble_since as "troubleSince", 
+      case when l.waiting > 0 then greatest(l.next_at, d.next_at) end as "nextAt",
+      case
+        when l.waiting > 0 then (extract(epoch from greatest(l.next_at, d.next_at) - clock_timestamp())
+          * 1000)::float8 end as "nextMs"
     from rowmill.deliverers d
+    join rowmill.pipelines p on p.id = d.pipeline_id
     left join (
       select pipeline_id, count(*) filter (where state = 'waiting') as waiting,
         count(*) filter (where state = 'delivered') as delivered, count(*) filter (where state = 'stale') as stale,
         count(*) filter (where state = 'failed') as failed, min(next_at) filter (where state = 'waiting') as next_at
       from rowmill.deliveries
       group by pipeline_id) l on l.pipeline_id = d.pipeline_id
-    order by d.pipeline_id`);
+    order by p.name`);
 }

@@ -131,21 +131,33 @@ export async function renewFences(tx: Queryable): Promise<void> {
 /** Lines of one transaction. */
 const REPLAYED_MAX = 5_000;
 
+/** All fences after this are newer than those of any other ledger. Returns the present moment. */
+export async function beginReplay(client: Queryable): Promise<string> {
+  const now = await client.value<string>(sql`
+    update rowmill.deployment
+    set fence_epoch = greatest(fence_epoch, extract(epoch from clock_timestamp())::bigint)
+    returning clock_timestamp()::text as now`);
+  if (now === null) throw new Error("The table rowmill.deployment is empty.");
+  return now;
+}
+
 /**
- * The next lines wait again, each with a new fence, so that they also win over what the target has now. `all`: also
- * those that were delivered. `before`: only what changed before then. Returns how many they were; 0: no more.
+ * The next lines that were refused wait again, each with a new fence, so that they also win over what the target has
+ * now. `all`: also those that were delivered. `before`: only what changed before then. Returns how many they were.
  */
 export async function replay(
   tx: Queryable,
   pipelineId: number,
-  { all, before }: { readonly all: boolean; readonly before: Date },
+  { all, before }: { readonly all: boolean; readonly before: string },
 ): Promise<number> {
   const states = all ? ["delivered", "stale", "failed"] : ["stale", "failed"];
   return tx.run(sql`
     with locked as (
       select d.key
       from rowmill.deliveries d
-      where d.pipeline_id = ${pipelineId} and d.state = any(${states}::text[]) and d.changed_at <= ${before}
+      where d.pipeline_id = ${pipelineId}
+        and (d.state = any(${states}::text[]) or (d.state = 'waiting' and d.failures > 0))
+        and d.changed_at <= ${before}::timestamptz
       limit ${REPLAYED_MAX}
       for update skip locked)
     update rowmill.deliveries d

@@ -220,7 +220,8 @@ function changesOf(judged: Judged, previous: Wanted["previous"]): Changes {
       ...(addition === null ? [] : [addition]),
       ...widenings.flatMap((widening) => wideningStatements(facts.qualified, widening)),
     ],
-    asks: widenings.length > 0 || (addition !== null && !config.addColumns),
+    // A table of Rowmill's alone, from which answers are delivered elsewhere, is nobody else's business.
+    asks: config.elsewhere === null && (widenings.length > 0 || (addition !== null && !config.addColumns)),
     added: new Set(mayAdd ? wanted.map(({ name }) => name).filter((name) => !present.has(name)) : []),
     widened: new Set(widenings.map(({ constraint }) => constraint)),
   };
