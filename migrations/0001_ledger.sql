@@ -610,6 +610,7 @@ create table rowmill.deliverers (
   failures integer not null default 0,
   trouble text,
   trouble_since timestamptz,
+  created_at timestamptz not null default now(),
   constraint trouble_has_start check ((trouble is null) = (trouble_since is null)),
   constraint lease_is_whole check ((lease_token is null) = (lease_until is null))
 );

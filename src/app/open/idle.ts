@@ -1,5 +1,6 @@
 /** Is there work left that continues by itself? For `--until-idle`, tests and the demo. */
 import { heldText, type HeldBatch } from "../../model/provider/account.js";
+import { undeliveredText } from "../../model/words/undelivered-text.js";
 import { pauseText } from "../../model/words/pause-text.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import * as batches from "../../store/batches/batches.js";
@@ -87,7 +88,13 @@ async function pipelineState(
   });
   const behind = inFlight > 0 ? await createIntents.waitingForPerson(client, pipeline.id) : null;
   const busy = unseen || inFlight > held.length + (behind?.count ?? 0) || waiting > 0;
-  return { busy, blocked: busy ? null : (heldReason(held, pipeline) ?? behindReason(behind)) };
+  if (busy) return { busy, blocked: null };
+  return { busy, blocked: heldReason(held, pipeline) ?? behindReason(behind) ?? (await undelivered(client, pipeline)) };
+}
+
+async function undelivered(client: Queryable, { id, delivery }: Pipeline): Promise<string | null> {
+  const standing = delivery === null ? null : await deliverers.standing(client, id);
+  return standing === null ? null : undeliveredText(standing);
 }
 
 /** Waiting does not help: you bring their account back, or give them up. */

@@ -1,8 +1,8 @@
 /** How deliveries to targets elsewhere look in `rowmill status`: apart from rows, whose answers are there. Pure. */
-import { asSentence } from "../../model/words/as-sentence.js";
 import { proseLine } from "../../model/words/one-line.js";
+import { lostText, waitingText } from "../../model/words/undelivered-text.js";
 import type { Standing } from "../../store/deliveries/deliverers.js";
-import { counted, fit, formatCount, formatWait } from "../screen/text.js";
+import { counted, fit, formatCount } from "../screen/text.js";
 
 const REASON_CHARACTERS = 160;
 
@@ -11,10 +11,7 @@ export function deliveryLines(standings: readonly Standing[]): string[] {
   return standings.flatMap((standing) => [
     "",
     proseLine(`${standing.pipeline}: ${countsText(standing)}`),
-    ...deliveryProblems(standing).flatMap(({ sign, text, command }) => [
-      "",
-      proseLine(`${sign} ${standing.pipeline}: ${asSentence(text)}${command === null ? "" : ` ${command}`}`),
-    ]),
+    ...deliveryProblems(standing).flatMap(({ sign, text }) => ["", proseLine(`${sign} ${text}`)]),
   ]);
 }
 
@@ -30,32 +27,18 @@ function countsText({ target, waiting, delivered, stale, failed }: Standing): st
 export interface DeliveryProblem {
   readonly sign: "!" | "✗";
   readonly text: string;
-  /** Null: time helps. */
-  readonly command: string | null;
 }
 
 export function deliveryProblems(standing: Standing): readonly DeliveryProblem[] {
-  const { pipeline, target, trouble, nextMs, stale, failed, reason } = standing;
-  const again = nextMs === null ? "" : `, next try ${nextMs <= 0 ? "now" : `in ${formatWait(nextMs)}`}`;
-  const left = stale + failed;
+  const { pipeline, reason, trouble } = standing;
+  const short = {
+    ...standing,
+    reason: reason === null ? null : fit(reason, REASON_CHARACTERS),
+    trouble: trouble === null ? null : fit(trouble, REASON_CHARACTERS),
+  };
+  const [waits, lost] = [waitingText(short), lostText(short)];
   return [
-    ...(trouble === null
-      ? []
-      : [
-          {
-            sign: "!",
-            text: `${target} takes no answers${again}: ${fit(trouble, REASON_CHARACTERS)}`,
-            command: null,
-          } as const,
-        ]),
-    ...(left === 0
-      ? []
-      : [
-          {
-            sign: "✗",
-            text: `${counted(left, "answer")} not delivered to ${target}: ${fit(reason ?? "", REASON_CHARACTERS)}`,
-            command: `To deliver them again: rowmill deliver ${pipeline} --replay`,
-          } as const,
-        ]),
+    ...(waits === null ? [] : [{ sign: "!", text: `${pipeline}: ${waits}` } as const]),
+    ...(lost === null ? [] : [{ sign: "✗", text: `${pipeline}: ${lost}` } as const]),
   ];
 }

@@ -127,10 +127,10 @@ function problemsOf(facts: StatusFacts): Problem[] {
       command: status,
     })),
     ...facts.deliveries.flatMap((standing) =>
-      deliveryProblems(standing).map(({ sign, text, command }): Problem => ({
+      deliveryProblems(standing).map(({ sign, text }): Problem => ({
         sign,
-        text: `${standing.pipeline}: ${text}`,
-        command: command === null ? status : lastCommand(command),
+        text: text.replace(COMMAND_AT_END, ""),
+        command: sign === "!" ? status : lastCommand(text),
       })),
     ),
     ...facts.held.map(({ wrong }): Problem => ({ sign: "!", text: wrong, command: status })),

@@ -1,6 +1,7 @@
 /** Who delivers a pipeline's answers now, one worker at a time, and how its target fares. */
 import { storableText } from "../../model/words/storable-text.js";
-import { sql, type Queryable, type Reader } from "../../postgres/database.js";
+import type { Undelivered } from "../../model/words/undelivered-text.js";
+import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 
 /** Repeatable. `target`: for display. */
 export async function register(tx: Queryable, pipelineId: number, target: string): Promise<void> {
@@ -127,34 +128,33 @@ export async function isBusy(client: Reader, pipelineId: number): Promise<boolea
   return busy === true;
 }
 
-export interface Standing {
+export interface Standing extends Undelivered {
   readonly pipelineId: number;
-  readonly pipeline: string;
-  readonly target: string;
-  readonly waiting: number;
   readonly delivered: number;
-  readonly stale: number;
-  readonly failed: number;
-  /** Why the last of the stale and failed ones was not delivered. Null: there are none. */
-  readonly reason: string | null;
-  /** What the last write failed with as a whole; null: it did not. */
-  readonly trouble: string | null;
   readonly troubleSince: Date | null;
-  /** When the next one that waits is tried, and until then; not above 0: now. Null: none waits. */
   readonly nextAt: Date | null;
-  readonly nextMs: number | null;
+}
+
+/** Null: its target is a table. */
+export async function standing(client: Reader, pipelineId: number): Promise<Standing | null> {
+  return client.first<Standing>(statement(sql`d.pipeline_id = ${pipelineId}`));
 }
 
 /** Of every pipeline whose target is elsewhere. */
 export async function standings(client: Reader): Promise<Standing[]> {
-  return client.rows<Standing>(sql`
+  return client.rows<Standing>(statement(sql`true`));
+}
+
+function statement(wanted: Sql): Sql {
+  return sql`
     select d.pipeline_id as "pipelineId", p.name as pipeline, d.target, coalesce(l.waiting, 0)::float8 as waiting,
       coalesce(l.delivered, 0)::float8 as delivered, coalesce(l.stale, 0)::float8 as stale,
       coalesce(l.failed, 0)::float8 as failed,
       (
         select r.reason
         from rowmill.deliveries r
-        where r.pipeline_id = d.pipeline_id and r.state in ('stale', 'failed')
+        where r.pipeline_id = d.pipeline_id
+          and (r.state in ('stale', 'failed') or (r.state = 'waiting' and r.failures > 0))
         order by r.changed_at desc
         limit 1) as reason,
       d.trouble, d.trouble_since as "troubleSince", 
@@ -164,11 +164,12 @@ export async function standings(client: Reader): Promise<Standing[]> {
           * 1000)::float8 end as "nextMs"
     from rowmill.deliverers d
     join rowmill.pipelines p on p.id = d.pipeline_id
-    left join (
-      select pipeline_id, count(*) filter (where state = 'waiting') as waiting,
+    left join lateral (
+      select count(*) filter (where state = 'waiting') as waiting,
         count(*) filter (where state = 'delivered') as delivered, count(*) filter (where state = 'stale') as stale,
         count(*) filter (where state = 'failed') as failed, min(next_at) filter (where state = 'waiting') as next_at
       from rowmill.deliveries
-      group by pipeline_id) l on l.pipeline_id = d.pipeline_id
-    order by p.name`);
+      where pipeline_id = d.pipeline_id) l on true
+    where ${wanted}
+    order by p.name`;
 }
