@@ -33,6 +33,7 @@ export type {
   WhenSpec,
 } from "./config/spec.js";
 export type { Change, DeliveryOptions, DeliveryPromise, TargetConnector, Written } from "./model/connector.js";
+export type { AnswerColumn, ValueLimits } from "./model/answer/answer-columns.js";
 export type { Duration } from "./model/duration.js";
 export type { AnswerOutcome, ModelRequest, Question, Said, TokenUsage } from "./model/provider/outcome.js";
 export type { BudgetPeriod, Json } from "./model/pipeline.js";

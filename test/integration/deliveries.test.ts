@@ -1,7 +1,7 @@
 /** Answers that go to a system elsewhere: here another PostgreSQL, written to as a user would. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { prepareRestore, restoreLedger } from "../../src/app/deployment/restore-ledger.js";
-import { ConnectorError, pipeline, z, type PipelineSpec } from "../../src/index.js";
+import { ConnectorError, pipeline, push, z, type PipelineSpec } from "../../src/index.js";
 import * as deployment from "../../src/store/ledger/deployment.js";
 import { deliverDue } from "../../src/worker/rounds/deliverer.js";
 import type { WorkerContext } from "../../src/worker/context.js";
@@ -146,8 +146,10 @@ describeDatabases(
       await waitLong();
       await project.drain(other);
       const before = await elsewhere.rows();
+      const calls = elsewhere.calls.length;
       await frozen.thaw();
       frozen.stop();
+      expect(elsewhere.calls).toHaveLength(calls + 1);
       expect(await elsewhere.rows()).toEqual(before);
       expect(await states()).toEqual([{ state: "delivered", lines: 2 }]);
       expect((await pauseOf())?.kind).toBeNull();
@@ -200,6 +202,18 @@ describeDatabases(
       await project.drain(context);
       expect(await states()).toEqual([{ state: "delivered", lines: 2 }]);
       await expectSame();
+    });
+
+    it("keeps its answers out of another pipeline's pushed rows of the same name", async () => {
+      await createNotes(project, plain(1));
+      const pushed = pipeline({
+        source: push({ key: "id", columns: ["body"] }),
+        ...quick,
+        request: { model: "gpt-4o-mini", user: "{{ body }}" },
+        target: { table: "others" },
+      });
+      await project.worker({ notes_answers: pushed });
+      await expect(worker()).rejects.toThrow(/There is a table .*notes_answers.* already/);
     });
 
     it("that asks to stop pauses the pipeline with its message", async () => {

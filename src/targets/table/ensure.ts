@@ -176,6 +176,7 @@ async function planTarget(client: Reader, wanted: Wanted): Promise<Planned> {
     ...names,
     ...faultsOf(judged),
     ...ownerFaults(whole.facts, changes),
+    ...foreignFaults(config, whole.facts),
     ...(await narrowingFaults(client, judged, wanted.previous)),
   ];
   const { statements, asks } = changes;
@@ -259,6 +260,16 @@ function ownerFaults(facts: TargetFacts, { statements, widened }: Changes): read
       ? "lacks columns, and only its owner may add them"
       : "must be changed, and only its owner may change it";
   return [fault(`${facts.qualified} ${what}.`, { kind: "right", sql: statements.map((statement) => `${statement};`) })];
+}
+
+/** In Rowmill's own schema another pipeline may keep pushed rows under this name. */
+function foreignFaults({ elsewhere }: TargetConfig, { made, qualified }: TargetFacts): readonly Fault[] {
+  if (elsewhere === null || made) return [];
+  return [
+    fault(`There is a table ${qualified} already, and it has no answers for a target elsewhere.`, {
+      fixes: ["Give the pipeline another name, or move that table to another schema."],
+    }),
+  ];
 }
 
 function tableOf(judged: Judged): TargetTable {
