@@ -66,6 +66,10 @@ describe.skipIf(serverKind === "embedded")(`A target over HTTP${unlessServer}`, 
 
   it("gets all answers before up --until-idle ends, and status counts them apart from rows", async () => {
     expect(await project.run("doctor")).toMatchObject({ status: 0 });
+    const script = (await project.run("up", "--print-sql")).stdout;
+    expect(script).toMatch(
+      /create schema if not exists rowmill_data;[^]*create table if not exists "?rowmill_data"?\."films_answers"/,
+    );
     expect(await project.run("up", "--until-idle", "--yes")).toMatchObject({ status: 0 });
     expect(sent.map(({ key }) => key).toSorted()).toEqual(["0", "1", "2"]);
     expect(sent.every(({ cells }) => typeof cells?.summary === "string")).toBe(true);

@@ -5,7 +5,7 @@
  */
 import { storableText } from "../../model/words/storable-text.js";
 import { int8Array, sideBySide, textArray } from "../../postgres/arrays.js";
-import { sql, type Queryable } from "../../postgres/database.js";
+import { sentAhead, sql, type Queryable } from "../../postgres/database.js";
 
 /** Each second has room for as many fences; more of them only run ahead of the clock. */
 const FENCES_OF_A_SECOND = 2 ** 31;
@@ -50,13 +50,17 @@ export interface Line {
   readonly failures: number;
 }
 
-/** Those that are due, the longest first. */
+/**
+ * Those that are due, the longest first, read in the order of the index. Statistics of a time when none waited make
+ * the planner read and sort all of them instead, which took 70 ms for each write of 200,000 lines.
+ */
 export async function due(tx: Queryable, pipelineId: number, max: number): Promise<Line[]> {
+  await tx.run(sentAhead(sql`select pg_catalog.set_config('enable_bitmapscan', 'off', true)`));
   return tx.rows<Line>(sql`
-    select key, fence::text as fence, deleted, failures
-    from rowmill.deliveries
-    where pipeline_id = ${pipelineId} and state = 'waiting' and next_at <= clock_timestamp()
-    order by next_at, fence
+    select d.key, d.fence::text as fence, d.deleted, d.failures
+    from rowmill.deliveries d
+    where d.pipeline_id = ${pipelineId} and d.state = 'waiting' and d.next_at <= clock_timestamp()
+    order by d.pipeline_id, d.next_at, d.fence
     limit ${max}`);
 }
 
@@ -94,7 +98,8 @@ export async function confirm(
       select d.key, g.state, g.failures, g.reason, g.wait_ms
       from ${given} as g (key, fence, state, failures, reason, wait_ms)
       join rowmill.deliveries d on d.pipeline_id = ${pipelineId} and d.key = g.key and d.fence = g.fence
-      where d.state = 'waiting'
+      -- Not as the index of waiting lines says it: each is looked up by its key.
+      where (d.state = 'waiting') is true
       for update of d skip locked),
     told as (
       delete from rowmill.deliveries d
