@@ -19,6 +19,8 @@ create table rowmill.deployment (
   -- The oldest version of this schema that a worker must know to work here. A migration that older workers cannot live with sets it to its
   -- own number: they begin nothing from then on, and stop.
   oldest_version integer not null default 1,
+  -- Of the fences of deliveries: when this ledger was made, restored or copied, in seconds. A newer ledger wins over an older one.
+  fence_epoch bigint not null default extract(epoch from now())::bigint,
   created_at timestamptz not null default now(),
   constraint suspicion_has_time check ((suspicion is null) = (suspected_at is null))
 );
@@ -593,6 +595,48 @@ create table rowmill.workers (
   -- When the file of its config was changed after it had read it; null: it works with the file as it is.
   config_changed_at timestamptz
 );
+
+-- Of pipelines whose target is elsewhere: who delivers to it now, and how it fares.
+create table rowmill.deliverers (
+  pipeline_id integer primary key references rowmill.pipelines (id) on delete cascade,
+  -- For display.
+  target text not null,
+  lease_token uuid,
+  lease_until timestamptz,
+  lease_worker text,
+  -- Nothing is written to it before then.
+  next_at timestamptz not null default now(),
+  -- Writes in a row that failed as a whole, what the last one failed with, and since when they fail; null: the last one did not.
+  failures integer not null default 0,
+  trouble text,
+  trouble_since timestamptz,
+  created_at timestamptz not null default now(),
+  constraint trouble_has_start check ((trouble is null) = (trouble_since is null)),
+  constraint lease_is_whole check ((lease_token is null) = (lease_until is null))
+);
+
+-- What a target elsewhere is told of each row: only its newest change. The answer itself is in rowmill_data."<pipeline>_answers".
+create table rowmill.deliveries (
+  pipeline_id integer not null,
+  key text not null,
+  -- Grows with each change of the row's answer: `fence_epoch` times 2^31, and a number of the sequence.
+  fence bigint not null,
+  -- It has no answer any more. Its line leaves once that is delivered.
+  deleted boolean not null default false,
+  -- `stale`: the target holds a newer answer. `failed`: it refused this one too many times.
+  state text not null default 'waiting' check (state in ('waiting', 'delivered', 'stale', 'failed')),
+  -- How many times the target refused it, and why it did the last time.
+  failures smallint not null default 0,
+  reason text,
+  next_at timestamptz not null default now(),
+  changed_at timestamptz not null default now(),
+  primary key (pipeline_id, key),
+  constraint undelivered_has_reason check (state not in ('stale', 'failed') or reason is not null)
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
+create index deliveries_waiting on rowmill.deliveries (pipeline_id, next_at, fence) where state = 'waiting';
+create index deliveries_refused on rowmill.deliveries (pipeline_id, state) where state in ('stale', 'failed');
+
+create sequence rowmill.delivery_fences;
 
 -- Pipelines whose rows are pushed: each has a table in the schema rowmill_data, which is watched as any table is.
 create table rowmill.replicas (

@@ -4,11 +4,14 @@
  */
 export { z } from "zod";
 export { defineSource } from "./config/define-source.js";
+export { defineTarget, type DefinedTarget } from "./config/define-target.js";
 export { defineConfig, json, pipeline, push } from "./config/spec.js";
 export { postgresSource as postgres, type PostgresSourceSpec } from "./connectors/postgres/source.js";
+export { ConnectorError } from "./model/connector.js";
 export { LINES, ProviderError } from "./model/provider/provider.js";
 export { openai, type OpenAIConfig } from "./providers/adapters.js";
 export type {
+  AnswerCells,
   AnswerField,
   AnswerOf,
   AnswerSchema,
@@ -32,8 +35,18 @@ export type {
   WhenSpec,
 } from "./config/spec.js";
 export type { SourceRows, SyncedSource, SyncedSpec } from "./config/define-source.js";
-export { ConnectorError } from "./model/connector.js";
-export type { Cell, Change, Page, ReadOptions, SourceConnector, TargetConnector, Written } from "./model/connector.js";
+export type {
+  Cell,
+  Change,
+  DeliveryOptions,
+  DeliveryPromise,
+  Page,
+  ReadOptions,
+  SourceConnector,
+  TargetConnector,
+  Written,
+} from "./model/connector.js";
+export type { AnswerColumn, ValueLimits } from "./model/answer/answer-columns.js";
 export type { Duration } from "./model/duration.js";
 export type { AnswerOutcome, ModelRequest, Question, Said, TokenUsage } from "./model/provider/outcome.js";
 export type { BudgetPeriod, Json } from "./model/pipeline.js";

@@ -26,7 +26,7 @@ export const COMMAND_GROUPS = [
     "Inspect:",
     [statusCommand, showCommand, failuresCommand, batchesCommand, logCommand, costsCommand, versionsCommand],
   ],
-  ["Fix:", [retryCommand, cancelCommand, pauseCommand, resumeCommand]],
+  ["Fix:", [retryCommand, deliverCommand, cancelCommand, pauseCommand, resumeCommand]],
   ["Advanced:", [adoptCommand, deploymentCommand, tokensCommand, forgetCommand, gatewayCommand, uninstallCommand]],
 ] as const satisfies readonly (readonly [heading: string, commands: readonly Build[]])[];
 
@@ -280,6 +280,18 @@ function retryCommand(cli: Cli): Command {
     .option(...JSON_OPTION)
     .action(run(cli, async () => (await import("./commands/fix/retry.js")).runRetry));
   return withProject(retry);
+}
+
+function deliverCommand(cli: Cli): Command {
+  const all = new Option("--all", "also those that were delivered, such as after the target was restored");
+  const deliver = command("deliver", "deliver movies --replay", "deliver movies --replay --all")
+    .description("Deliver answers to a target elsewhere again. Asks nothing of the provider.")
+    .argument("[pipeline]", "default: all")
+    .requiredOption("--replay", "let answers wait for their delivery again")
+    .option("--failed", "those that were not delivered: the target refused them, or has a newer answer; the default")
+    .addOption(all.conflicts("failed"))
+    .action(run(cli, async () => (await import("./commands/fix/deliver.js")).runDeliver));
+  return withProject(deliver);
 }
 
 function cancelCommand(cli: Cli): Command {

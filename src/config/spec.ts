@@ -7,6 +7,7 @@
  */
 import type { BudgetPeriod } from "../model/pipeline.js";
 import type { SyncedSource } from "./define-source.js";
+import type { DefinedTarget } from "./define-target.js";
 import type { Duration } from "../model/duration.js";
 import type { Provider } from "../model/provider/provider.js";
 import type { ProviderChoice } from "../model/provider/provider-choice.js";
@@ -32,6 +33,14 @@ export type AnswerField<Schema extends AnswerSchema | undefined> =
     : string extends keyof AnswerValue<Schema>
       ? "answer"
       : keyof AnswerValue<Schema> & string;
+
+/** The answer as a target elsewhere gets it: by its fields, or as the single cell `answer`. */
+export type AnswerCells<Schema extends AnswerSchema | undefined> =
+  AnswerField<Schema> extends "answer"
+    ? AnswerValue<Schema> extends { readonly answer: unknown }
+      ? AnswerValue<Schema>
+      : { readonly answer: AnswerValue<Schema> }
+    : AnswerValue<Schema>;
 
 /** Any JSON object, as `JSON.parse` gives it. */
 export interface JsonObject {
@@ -225,8 +234,8 @@ export interface PipelineSpec<Column extends string, Key extends string, Schema 
   readonly validate?: (answer: AnswerValue<NoInfer<Schema>>, row: Row<NoInfer<Column>>) => string | null;
   /** How many times to ask about a row whose answer is invalid or refused. Whole number, 1 to 20. Default: 3. */
   readonly attempts?: number;
-  /** Where answers go. */
-  readonly target: TargetSpec<AnswerField<NoInfer<Schema>>>;
+  /** Where answers go: a table of the database, or a system elsewhere, by its `write`. */
+  readonly target: TargetSpec<AnswerField<NoInfer<Schema>>> | DefinedTarget<AnswerCells<NoInfer<Schema>>>;
   /** A hard cap on spending. Default: none. */
   readonly budget?: BudgetSpec;
   /**

@@ -6,7 +6,7 @@ import type { AnswerColumn } from "./answer/answer-columns.js";
 import { RowmillError, type RowmillErrorOptions } from "./errors.js";
 import type { Json } from "./pipeline.js";
 
-/** As a source gives a column's value. Rowmill keeps its text: of a `Date` in ISO 8601, of a list or object as JSON. */
+/** A column's value as a source gives it. Rowmill keeps its text: a `Date` in ISO 8601, a list or object as JSON. */
 export type Cell = string | number | bigint | boolean | null | undefined | Date | Uint8Array | object;
 
 /** Some rows of a pass over a source, which is written together with its place and mark. */
@@ -69,7 +69,7 @@ export interface DeliveryOptions {
 }
 
 /** Answers that are delivered to a system elsewhere. */
-export interface TargetConnector {
+export interface TargetConnector<Cells = Readonly<Record<string, Json>>> {
   /** For display: "webhook", "postgres", "custom". */
   readonly name: string;
   readonly promise: DeliveryPromise;
@@ -85,7 +85,7 @@ export interface TargetConnector {
     readonly signal: AbortSignal;
   }): Promise<void>;
   /** @throws ConnectorError where nothing can be said of single rows */
-  write(changes: readonly Change[], options: DeliveryOptions): Promise<Written>;
+  write(changes: readonly Change<Cells>[], options: DeliveryOptions): Promise<Written>;
 }
 
 /** Of a source or target as a whole. */

@@ -1,6 +1,6 @@
 /** A pipeline as the rest of the program sees it: parsed, complete, defaults filled in by `config/`. */
 import type { z } from "zod";
-import type { SourceConnector } from "./connector.js";
+import type { SourceConnector, TargetConnector } from "./connector.js";
 import type { HttpAddress } from "./http-address.js";
 import type { FreeJson } from "./json/free-json.js";
 import type { ProviderChoice } from "./provider/provider-choice.js";
@@ -83,6 +83,8 @@ export interface PipelineConfig {
     readonly addColumns: boolean;
     /** Write to it even if another user owns it or the functions of its triggers, checks and defaults. */
     readonly trustOwner: boolean;
+    /** Answers go there, and `table` is Rowmill's own, from which they are delivered. Null: `table` is the target. */
+    readonly elsewhere: TargetConnector | null;
   };
   readonly budget: { readonly usd: number; readonly per: BudgetPeriod } | null;
   readonly approveAboveUsd: number;

@@ -2,6 +2,7 @@
 import type { Logger } from "pino";
 import type { AnswerColumn } from "../model/answer/answer-columns.js";
 import type { CompiledAnswer } from "../model/answer/answer.js";
+import type { TargetConnector } from "../model/connector.js";
 import type { PipelineConfig, RowCells } from "../model/pipeline.js";
 import type { Rates } from "../model/provider/pricing.js";
 import type { Attempt, Encoder, Provider } from "../model/provider/provider.js";
@@ -11,7 +12,7 @@ import type { SourceTable } from "../sources/table/inspection.js";
 import type { Source } from "../sources/source.js";
 import type { ExpiryPlace } from "../store/replicas/expiry.js";
 import type { Lease } from "../store/batches/batches.js";
-import type { Database, Reader } from "../postgres/database.js";
+import type { Database, Queryable, Reader } from "../postgres/database.js";
 import type { Target } from "../targets/target.js";
 import type { LeaseKeeper } from "./lease-keeper.js";
 import type { RunStep } from "./step.js";
@@ -32,6 +33,8 @@ export interface Pipeline {
   table: SourceTable;
   source: Source;
   target: Target;
+  /** Null: the target is a table. */
+  readonly delivery: Delivery | null;
   /** The target for answers that another definition asked for; text: why it cannot hold them now. */
   readonly targetFor: (client: Reader, asked: AskedAnswer) => Promise<Target | string>;
   /** False: the target, or our rights on it, changed since `checkTarget` accepted it. */
@@ -43,6 +46,16 @@ export interface Pipeline {
    * @throws RowmillError `source_unsupported` when a column no longer exists
    */
   readonly sourceFor: (client: Reader, columns: readonly string[]) => Promise<Source>;
+}
+
+/** A target elsewhere, which gets from Rowmill's own table what was accepted. */
+export interface Delivery {
+  readonly connector: TargetConnector;
+  /** Answers by key; keys without one are left out. */
+  readonly read: (
+    tx: Queryable,
+    keys: readonly string[],
+  ) => Promise<ReadonlyMap<string, { readonly json: string; readonly model: string | null }>>;
 }
 
 /** The half of a pipeline that asks, which needs no target and no ledger. */
@@ -77,6 +90,8 @@ export interface ProcessMemory {
   readonly overdueWarnedMs: Map<string, number>;
   /** Where the search for pushed rows whose time is over stands, if not at the oldest. */
   readonly expiries: WeakMap<Pipeline, ExpiryPlace>;
+  /** Pipelines whose target elsewhere is ready, as its last call showed. */
+  readonly preparedTargets: WeakSet<Pipeline>;
   /** Ids of batches that ended here and were not reported yet: at most ENDED_REMEMBERED_MAX. */
   readonly endedBatches: string[];
 }
@@ -93,6 +108,7 @@ export function emptyMemory(): ProcessMemory {
     spoolFiles: new WeakMap(),
     overdueWarnedMs: new Map(),
     expiries: new WeakMap(),
+    preparedTargets: new WeakSet(),
     endedBatches: [],
   };
 }

@@ -71,6 +71,10 @@ export const STEP_NAMES = {
   "refuse.learn": "a limit of the account is learned",
   "end.chunk": "requests without an answer end, then the batch: one transaction each",
 
+  "deliver.take": "the next changes for a target elsewhere are taken, under its pipeline's lease: one transaction",
+  "deliver.write": "target: they are written to it",
+  "deliver.confirm": "what became of them is written, where no newer answer came meanwhile: one transaction",
+
   "rescue.bury": "what dead workers or an ended queue held is freed: one transaction",
   "rescue.wake": "a batch without a wake-up gets one",
 

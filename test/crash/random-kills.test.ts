@@ -17,3 +17,13 @@ describe.each([
     },
   );
 });
+
+describe("Two workers that deliver to a target elsewhere", () => {
+  it.each(seeds)(
+    `killed ${KILLS} times while rows change: each newest answer is there, and none twice (seed %i)`,
+    async (seed) => {
+      const run = { provider: "elsewhere", kind: "pg18", workers: 2, kills: KILLS, seed } as const;
+      expect((await killAtRandom(run)).wrong).toEqual([]);
+    },
+  );
+});

@@ -3,6 +3,7 @@
  * at the end one worker that lives, and the accounts. The seed decides what happens and when, not how far a worker is
  * at that instant. Each shape of a provider is judged by its own promise.
  */
+import { resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { GatewayFaults } from "../../src/gateway/engine/faults.js";
 import {
@@ -35,7 +36,8 @@ const LATE_WITHIN_MS_MAX = 500;
 const LATE_BEYOND = 0.06;
 const LATE_BEYOND_MS = 7_000;
 
-export const randomProviders = ["openai", "plain"] as const;
+/** `elsewhere`: the first again, and the answers go to a target in another connection, and rows change meanwhile. */
+export const randomProviders = ["openai", "plain", "elsewhere"] as const;
 
 export interface RandomRun {
   readonly provider: (typeof randomProviders)[number];
@@ -56,11 +58,13 @@ export interface RandomEnd {
 /** Where the batches of a run go, and what is to be found there at its end. */
 interface Place {
   readonly options: CrashOptions;
+  /** What happens to rows between two kills, beside those that are added. */
+  readonly change?: (project: TestProject, kills: number) => Promise<void>;
   judge(project: TestProject, rows: number): Promise<{ late: number; wrong: string[] }>;
   close(): Promise<void>;
 }
 
-const startPlace = { openai: startGatewayPlace, plain: startPlainPlace } as const;
+const startPlace = { openai: startGatewayPlace, plain: startPlainPlace, elsewhere: startElsewherePlace } as const;
 
 export async function killAtRandom(run: RandomRun): Promise<RandomEnd> {
   const chance = chances(run.seed);
@@ -75,6 +79,7 @@ export async function killAtRandom(run: RandomRun): Promise<RandomEnd> {
       const [victim] = alive.splice(Math.floor(chance() * alive.length), 1);
       if (victim === undefined) throw new Error("There is no worker to be killed.");
       await insertNotes(project, plain(1 + Math.floor(chance() * ROWS_AT_ONCE_MAX), `kill ${kills}, text`));
+      await place.change?.(project, kills);
       if (chance() < DIES_STARTING) await pause(chance() * START_MS_MAX);
       else {
         await victim.says("working");
@@ -109,6 +114,47 @@ function startGatewayPlace(chance: () => number): Promise<Place> {
     },
     close: () => Promise.resolve(),
   });
+}
+
+function startElsewherePlace(chance: () => number): Promise<Place> {
+  let changes = 0;
+  const file = JSON.stringify(resolve(import.meta.dirname, "../support/target-in-postgres.mjs"));
+  return Promise.resolve({
+    options: {
+      gateway: { batchDelayMs: BATCH_DELAY_MS, faults: lossy(chance) },
+      pipeline: `target: (await import(${file})).targetInPostgres(process.env.DATABASE_URL),`,
+    },
+    change: async (project, kills) => {
+      changes += await project.run(sql`
+        update public.notes
+        set body = 'Another text of row ' || id || ', before kill ' || ${kills}::int
+        where id % 5 = ${kills}::int % 5`);
+    },
+    judge: async (project, rows) => {
+      const { askedTwice, executed } = await accounts(project);
+      const wrong =
+        askedTwice > 0 || executed > rows + changes
+          ? [`${executed} executions of ${rows} rows and ${changes} changes, ${askedTwice} asked twice`]
+          : [];
+      return { late: 0, wrong: [...wrong, ...(await undelivered(project))] };
+    },
+    close: () => Promise.resolve(),
+  });
+}
+
+/** Each row's newest answer is there, under the fence that the ledger gave it, and no fence was written twice. */
+async function undelivered(project: TestProject): Promise<string[]> {
+  const found = await project.rows<{ line: string }>(sql`
+    select concat_ws(' ', l.key, l.state, 'fence', l.fence, 'there', t.rowmill_fence, 'writes', t.writes) as line
+    from rowmill.deliveries l
+    left join rowmill_data.notes_answers a on a.id::text = l.key
+    left join public.note_summaries t on t.id::text = l.key
+    where l.state <> 'delivered'
+      or t.rowmill_fence is distinct from l.fence
+      or t.summary is distinct from a.summary
+      or t.writes > (select count(*) from rowmill.attempts x join rowmill.requests r on r.id = x.request_id
+        where r.key = l.key and x.ending = 'succeeded')`);
+  return found.map(({ line }) => `not delivered: ${line}`);
 }
 
 /** Any reply may get lost, with its call having taken effect or not. */

@@ -3,6 +3,7 @@
  * and what a person fixes afterwards. A step is struck in the one scene that lists it.
  */
 import { randomUUID } from "node:crypto";
+import { resolve } from "node:path";
 import OpenAI, { toFile } from "openai";
 import { prepareRestore, restoreLedger } from "../../src/app/deployment/restore-ledger.js";
 import { sweepAll } from "../../src/app/open/round.js";
@@ -321,6 +322,16 @@ function rowsThatVanished(): Scene {
   };
 }
 
+/** In another connection, as a target elsewhere has it: `note_summaries` gets what is delivered. */
+function aTargetElsewhere(): Scene {
+  const file = JSON.stringify(resolve(import.meta.dirname, "../support/target-in-postgres.mjs"));
+  return {
+    title: "a target elsewhere",
+    steps: ["deliver.take", "deliver.write", "deliver.confirm", "collect.chunk"],
+    pipeline: `target: (await import(${file})).targetInPostgres(process.env.DATABASE_URL),`,
+  };
+}
+
 export const scenes: readonly Scene[] = [
   {
     title: "rows from elsewhere",
@@ -341,6 +352,7 @@ export const scenes: readonly Scene[] = [
     },
     fix: fiveNotesByText,
   },
+  aTargetElsewhere(),
   pushedRowsWhoseTimeIsOver(),
   {
     title: "an ordinary run",

@@ -131,7 +131,8 @@ CREATE FUNCTION rowmill.push(pipeline text, rows jsonb, OUT accepted integer, OU
 declare
   list jsonb := case when jsonb_typeof(rows) = 'object' and rows ? 'data' then rows -> 'data' else rows end;
 begin
-  list := case jsonb_typeof(list) when 'array' then list when 'null' then '[]' else jsonb_build_array(list) end;
+  -- A json_agg over no rows is null.
+  list := case coalesce(jsonb_typeof(list), 'null') when 'array' then list when 'null' then '[]' else jsonb_build_array(list) end;
   select p.accepted, p.unchanged, p.older, p.refused, p.problems
     into accepted, unchanged, older, refused, problems
     from rowmill.push_rows(pipeline, list::text::json, array_fill(0, array[jsonb_array_length(list)])) p;
@@ -192,14 +193,18 @@ begin
           when octet_length(rowmill_version) > 128 then 'its version has more than 128 bytes' end as rowmill_problem
       from read
     ), ranked as (
-      select *, row_number() over newest_first as rowmill_place, first_value(rowmill_version) over newest_first as rowmill_newest_version
+      select *, row_number() over newest_first as rowmill_place, first_value(rowmill_version) over newest_first as rowmill_newest_version,
+        case when $3 is not null then (
+          select g.version
+          from rowmill.gone_versions g
+          where g.pipeline = $5 and g.key_sha256 = sha256(convert_to(rowmill_key, 'UTF8'))) end as rowmill_gone_version
       from judged
       where rowmill_problem is null
       window newest_first as (partition by %3$s order by rowmill_is_number,
         case when rowmill_is_number then rowmill_version::numeric end desc,
         case when not rowmill_is_number then rowmill_version collate "C" end desc, rowmill_n desc)
     ), newest as (
-      select * from ranked where rowmill_place = 1
+      select * from ranked where rowmill_place = 1 and rowmill.is_older(rowmill_version, rowmill_gone_version) is not true
     ), written as (
       insert into rowmill_data.%4$I as t (%5$s, rowmill_generation, rowmill_version)
       select %5$s, $2, rowmill_version
@@ -211,10 +216,15 @@ begin
         and row(%7$s, excluded.rowmill_generation, excluded.rowmill_version)
           is distinct from row(%8$s, t.rowmill_generation, t.rowmill_version)
       returning %3$s
+    ), back as (
+      delete from rowmill.gone_versions g
+      using written w
+      where $3 is not null and g.pipeline = $5 and g.key_sha256 = sha256(convert_to(%2$s, 'UTF8'))
     ), beside_written as (
-      select %3$s, rowmill_push, rowmill_place, rowmill_version, rowmill_newest_version, false as rowmill_is_written from ranked
+      select %3$s, rowmill_push, rowmill_place, rowmill_version, rowmill_newest_version, rowmill_gone_version, false as rowmill_is_written
+      from ranked
       union all
-      select %3$s, null, 0, null, null, true from written
+      select %3$s, null, 0, null, null, null, true from written
     ), counted as (
       -- A join with what was written would be planned for a single row.
       select *, bool_or(rowmill_is_written) over (partition by %3$s) as rowmill_key_is_written,
@@ -225,7 +235,7 @@ begin
         case
           when rowmill.is_older(r.rowmill_version, r.rowmill_newest_version) then 'older'
           when r.rowmill_key_is_written then 'accepted'
-          when rowmill.is_older(r.rowmill_version, t.rowmill_version) then 'older'
+          when rowmill.is_older(r.rowmill_version, coalesce(t.rowmill_version, r.rowmill_gone_version)) then 'older'
           else 'unchanged' end as rowmill_outcome
       from counted r
       left join rowmill_data.%4$I t on $3 is not null and %9$s
@@ -245,7 +255,7 @@ begin
     from outcomes
     group by rowmill_push
     $q$, cells, key_text, keys, pipeline_name, names, updates, new_cells, old_cells, key_is_kept)
-    using given, replica.generation, replica.version_field, pushes;
+    using given, replica.generation, replica.version_field, pushes, pipeline_name;
 end
 $_$;
 SET default_tablespace = '';
@@ -799,6 +809,40 @@ CREATE TABLE rowmill.definitions (
     definition jsonb NOT NULL,
     answer_schema json
 );
+CREATE TABLE rowmill.deliverers (
+    pipeline_id integer NOT NULL,
+    target text NOT NULL,
+    lease_token uuid,
+    lease_until timestamp with time zone,
+    lease_worker text,
+    next_at timestamp with time zone DEFAULT now() NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    trouble text,
+    trouble_since timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT lease_is_whole CHECK (((lease_token IS NULL) = (lease_until IS NULL))),
+    CONSTRAINT trouble_has_start CHECK (((trouble IS NULL) = (trouble_since IS NULL)))
+);
+CREATE TABLE rowmill.deliveries (
+    pipeline_id integer NOT NULL,
+    key text NOT NULL,
+    fence bigint NOT NULL,
+    deleted boolean DEFAULT false NOT NULL,
+    state text DEFAULT 'waiting'::text NOT NULL,
+    failures smallint DEFAULT 0 NOT NULL,
+    reason text,
+    next_at timestamp with time zone DEFAULT now() NOT NULL,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT deliveries_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'delivered'::text, 'stale'::text, 'failed'::text]))),
+    CONSTRAINT undelivered_has_reason CHECK (((state <> ALL (ARRAY['stale'::text, 'failed'::text])) OR (reason IS NOT NULL)))
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0.05');
+CREATE SEQUENCE rowmill.delivery_fences
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
 CREATE TABLE rowmill.deployment (
     one boolean DEFAULT true NOT NULL,
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -810,6 +854,7 @@ CREATE TABLE rowmill.deployment (
     suspicion text,
     suspected_at timestamp with time zone,
     oldest_version integer DEFAULT 1 NOT NULL,
+    fence_epoch bigint DEFAULT (EXTRACT(epoch FROM now()))::bigint NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT deployment_one_check CHECK (one),
     CONSTRAINT suspicion_has_time CHECK (((suspicion IS NULL) = (suspected_at IS NULL)))
@@ -904,6 +949,11 @@ CREATE TABLE rowmill.forgotten_rows (
     key_sha256 bytea NOT NULL,
     attempt integer NOT NULL,
     forgotten_at timestamp with time zone DEFAULT now() NOT NULL
+);
+CREATE TABLE rowmill.gone_versions (
+    pipeline text NOT NULL,
+    key_sha256 bytea NOT NULL,
+    version text NOT NULL
 );
 CREATE TABLE rowmill.kept_answers (
     request_id bigint NOT NULL,
@@ -1015,7 +1065,7 @@ CREATE TABLE rowmill.push_digests (
     pipeline text NOT NULL,
     token integer NOT NULL,
     sha256 bytea NOT NULL,
-    rows integer NOT NULL
+    told json NOT NULL
 );
 CREATE TABLE rowmill.queue (
     no bigint NOT NULL,
@@ -1257,10 +1307,10 @@ ALTER TABLE rowmill_worker._private_tasks ALTER COLUMN id ADD GENERATED ALWAYS A
     NO MAXVALUE
     CACHE 1
 );
-INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-27 12:31:10.233926+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-27 12:31:10.233926+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-27 12:31:10.233926+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-27 12:31:11.544961+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-27 13:00:57.636034+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-27 13:00:57.636034+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-27 13:00:57.636034+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-27 13:00:59.440273+00', 'gpt-4o-mini', 1);
 INSERT INTO public.notes VALUES (1, 'A war film.');
 INSERT INTO public.notes VALUES (2, 'A love story.');
 INSERT INTO public.notes VALUES (3, 'Odd at first. [[demo:mismatch-once]]');
@@ -1269,76 +1319,77 @@ INSERT INTO public.notes VALUES (6, 'A comedy.');
 INSERT INTO public.notes VALUES (7, 'A ghost story.');
 INSERT INTO public.notes VALUES (8, 'A western.');
 INSERT INTO public.notes VALUES (9, 'A fairy tale.');
-INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-27 12:31:10.233926+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-27 12:31:10.233926+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-27 12:31:10.233926+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-27 12:31:10.233926+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-27 12:31:10.233926+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-27 12:31:11.544961+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, 'cf3e2ae4-f6ab-4e0e-9dd7-51c8bca909fd', NULL, 'planned', 'flush', NULL, '2026-11-27 12:31:08.869019+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, 'cf3e2ae4-f6ab-4e0e-9dd7-51c8bca909fd', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-27 12:31:08.999635+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, 'cf3e2ae4-f6ab-4e0e-9dd7-51c8bca909fd', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 12:31:09.043165+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, 'cf3e2ae4-f6ab-4e0e-9dd7-51c8bca909fd', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 12:31:09.068941+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, 'cf3e2ae4-f6ab-4e0e-9dd7-51c8bca909fd', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 12:31:10.199014+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, 'cf3e2ae4-f6ab-4e0e-9dd7-51c8bca909fd', 'collecting', 'settled', 'the results name every request', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-27 12:31:10.304757+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '35fffb65-b00d-47c0-8b56-300442886e06', NULL, 'planned', 'flush', NULL, '2026-11-27 12:31:10.37781+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '35fffb65-b00d-47c0-8b56-300442886e06', 'planned', 'uploading', '1 lines, 455 bytes', NULL, '2026-11-27 12:31:10.452583+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '35fffb65-b00d-47c0-8b56-300442886e06', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 12:31:10.536122+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '35fffb65-b00d-47c0-8b56-300442886e06', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 12:31:10.553817+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '35fffb65-b00d-47c0-8b56-300442886e06', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 12:31:11.532901+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '35fffb65-b00d-47c0-8b56-300442886e06', 'collecting', 'settled', 'the results name every request', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-27 12:31:11.555069+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, '6f39a71e-76ea-4a8d-a17e-55953e2b8e31', NULL, 'planned', 'threshold', NULL, '2026-11-27 12:31:17.064907+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, '6f39a71e-76ea-4a8d-a17e-55953e2b8e31', 'planned', 'uploading', '2 lines, 859 bytes', NULL, '2026-11-27 12:31:17.137015+00');
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('cf3e2ae4-f6ab-4e0e-9dd7-51c8bca909fd', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:45849/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 0, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, 'a30595bf-0699-493c-ad80-b3dab359abca', NULL, false, false, '{"refs": {"error": "file-7b62e0da3ecff2574e71db18356fc1b4", "input": "file-104d3b3239cf6c523e4955fea1d661a8", "output": "file-d3434332cb30abf6cfb0e72a8f265269"}, "staged": "file-104d3b3239cf6c523e4955fea1d661a8", "baseline": null, "intendedAt": 1795782669.052006}', NULL, 1, false, 'batch_048301798bf9e4e2b91d2862bd93a792', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, '2026-11-27 12:31:12.196817+00', NULL, '5bd7bfde-8f6c-4e92-bb9e-3cc6f9ff601e', '2026-11-27 12:31:30.33604+00', 'ab1a93fb-00eb-4b52-a249-8f4abc9e75d7', '2026-11-27 12:31:10.166062+00', 0, 0, NULL, NULL, 24, '2026-11-27 12:31:08.869019+00', '2026-11-27 12:31:09.068941+00', '2026-11-27 12:31:10.199014+00', '2026-11-27 12:31:10.304757+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0, NULL, NULL, false, NULL, 78750, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('35fffb65-b00d-47c0-8b56-300442886e06', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:45849/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 0, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, 'a30595bf-0699-493c-ad80-b3dab359abca', NULL, false, false, '{"refs": {"error": null, "input": "file-f9f704dca9fe9ffda8bb840982701ac6", "output": "file-05a4fa34ee243d2653131749ae66aeb8"}, "staged": "file-f9f704dca9fe9ffda8bb840982701ac6", "baseline": null, "intendedAt": 1795782670.544464}', NULL, 1, false, 'batch_685a39c183d5b7269debae2c8fe95cae', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, '2026-11-27 12:31:12.204301+00', NULL, '2e9bd3d9-ddd2-4e7f-94b4-d658d8a5935a', '2026-11-27 12:31:31.558929+00', 'ab1a93fb-00eb-4b52-a249-8f4abc9e75d7', '2026-11-27 12:31:11.506558+00', 0, 0, NULL, NULL, 24, '2026-11-27 12:31:10.37781+00', '2026-11-27 12:31:10.553817+00', '2026-11-27 12:31:11.532901+00', '2026-11-27 12:31:11.555069+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0, NULL, NULL, false, NULL, 6150, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('6f39a71e-76ea-4a8d-a17e-55953e2b8e31', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:45849/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 32, 2, 2, 0, 859, '8e2e8fa2919a0b05a0f85217f5445f67d398bf9733b01297319361d1c1fc8d36', 33450, 190, 'b3e336c1-7086-46c8-a3ed-2f718dcd6591', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 12:31:33.49754+00', 0, 2, 'could not list batches: no reply from http://127.0.0.1:45849/v1 (ECONNREFUSED)', '2026-11-27 12:31:20.314909+00', 24, '2026-11-27 12:31:17.064907+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, false, NULL, 12000, 0);
+INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-27 13:00:57.636034+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-27 13:00:57.636034+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-27 13:00:57.636034+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-27 13:00:57.636034+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-27 13:00:57.636034+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-27 13:00:59.440273+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, '3f6cc058-fe58-43c3-ab6c-7c1e0b61549e', NULL, 'planned', 'flush', NULL, '2026-11-27 13:00:55.396057+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, '3f6cc058-fe58-43c3-ab6c-7c1e0b61549e', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-27 13:00:55.906029+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, '3f6cc058-fe58-43c3-ab6c-7c1e0b61549e', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 13:00:56.113234+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, '3f6cc058-fe58-43c3-ab6c-7c1e0b61549e', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 13:00:56.192129+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, '3f6cc058-fe58-43c3-ab6c-7c1e0b61549e', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 13:00:57.552132+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, '3f6cc058-fe58-43c3-ab6c-7c1e0b61549e', 'collecting', 'settled', 'the results name every request', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-27 13:00:57.691317+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '2678ac4f-01b1-4a09-9c3b-486754cd79e1', NULL, 'planned', 'flush', NULL, '2026-11-27 13:00:57.694222+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '2678ac4f-01b1-4a09-9c3b-486754cd79e1', 'planned', 'uploading', '1 line, 455 bytes', NULL, '2026-11-27 13:00:57.920376+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '2678ac4f-01b1-4a09-9c3b-486754cd79e1', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 13:00:57.960199+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '2678ac4f-01b1-4a09-9c3b-486754cd79e1', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 13:00:57.99857+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '2678ac4f-01b1-4a09-9c3b-486754cd79e1', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 13:00:59.41647+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '2678ac4f-01b1-4a09-9c3b-486754cd79e1', 'collecting', 'settled', 'the results name every request', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-27 13:00:59.458345+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, '63ac2315-025b-42c9-9351-9fbc5b1ccfd5', NULL, 'planned', 'threshold', NULL, '2026-11-27 13:01:05.2+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, '63ac2315-025b-42c9-9351-9fbc5b1ccfd5', 'planned', 'uploading', '2 lines, 859 bytes', NULL, '2026-11-27 13:01:05.295917+00');
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('3f6cc058-fe58-43c3-ab6c-7c1e0b61549e', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:32999/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 0, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '54f8a0c2-0229-4c44-9169-20b5d418ac18', NULL, false, false, '{"refs": {"error": "file-027eea521f874eddbf6b59aa777dac40", "input": "file-2ab8911a86580f39cda8dbcacd9e411a", "output": "file-ef5ab135cc5d4ef3bcbb5ad7c6e6eace"}, "staged": "file-2ab8911a86580f39cda8dbcacd9e411a", "baseline": null, "intendedAt": 1795784456.128680}', NULL, 1, false, 'batch_b053ee8ca748953aa2f0edb67011a875', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, '2026-11-27 13:01:00.163686+00', NULL, 'b03e4a14-97aa-4746-b57d-9b5b9c659015', '2026-11-27 13:01:17.695391+00', '0f50c6dc-d63d-4602-8c52-c4b3b8cb8345', '2026-11-27 13:00:57.417202+00', 0, 0, NULL, NULL, 24, '2026-11-27 13:00:55.396057+00', '2026-11-27 13:00:56.192129+00', '2026-11-27 13:00:57.552132+00', '2026-11-27 13:00:57.691317+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0, NULL, NULL, false, NULL, 78750, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('2678ac4f-01b1-4a09-9c3b-486754cd79e1', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:32999/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 0, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '54f8a0c2-0229-4c44-9169-20b5d418ac18', NULL, false, false, '{"refs": {"error": null, "input": "file-8223abe3c0fdf68654103284be8acd9a", "output": "file-21fb23b5ab4008be5925cb15dc51f175"}, "staged": "file-8223abe3c0fdf68654103284be8acd9a", "baseline": null, "intendedAt": 1795784457.966527}', NULL, 1, false, 'batch_a2a3af31f41426d8b78c3e895c9be804', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, '2026-11-27 13:01:00.191789+00', NULL, 'e24bfb0d-7568-4cc6-813e-19cda0129b57', '2026-11-27 13:01:19.462554+00', '0f50c6dc-d63d-4602-8c52-c4b3b8cb8345', '2026-11-27 13:00:59.394291+00', 0, 0, NULL, NULL, 24, '2026-11-27 13:00:57.694222+00', '2026-11-27 13:00:57.99857+00', '2026-11-27 13:00:59.41647+00', '2026-11-27 13:00:59.458345+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0, NULL, NULL, false, NULL, 6150, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('63ac2315-025b-42c9-9351-9fbc5b1ccfd5', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:32999/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 32, 2, 2, 0, 859, '8e2e8fa2919a0b05a0f85217f5445f67d398bf9733b01297319361d1c1fc8d36', 33450, 190, '6d444892-a801-4bdb-94e4-82b389b0fe8f', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 13:01:20.149404+00', 0, 2, 'could not list batches: no reply from http://127.0.0.1:32999/v1 (ECONNREFUSED)', '2026-11-27 13:01:08.288612+00', 24, '2026-11-27 13:01:05.2+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, false, NULL, 12000, 0);
 INSERT INTO rowmill.counts VALUES (1, 2, 2, 3, 1, 0, 1);
-INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', 1, NULL, '2026-11-27 12:31:07.986827+00', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "endpoint": "/v1/chat/completions", "provider": "openai", "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}');
-INSERT INTO rowmill.deployment VALUES (true, '4b585c4f-bb50-4e1d-adb5-d0be01bf9c7c', '7712827819783488154', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, '2026-11-27 12:31:07.57015+00');
+INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', 1, NULL, '2026-11-27 13:00:54.121551+00', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "endpoint": "/v1/chat/completions", "provider": "openai", "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}');
+INSERT INTO rowmill.deployment VALUES (true, '2e99fdbb-f7b3-4f63-929d-b1274932d8a9', '7712835488098418548', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, 1795784453, '2026-11-27 13:00:53.446334+00');
 INSERT INTO rowmill.lines VALUES (3, 0, 1, '{6,7}');
-INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '914b177a64304ba1aeab07a1a1110cecf6e8c059f5eff83a3461a4efed05aeb9', '2026-11-27 12:31:07.57015+00');
+INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '59781e86d1386e5899684b14b21065e298570641e8a8d43d251db7393a7c0270', '2026-11-27 13:00:53.446334+00');
 INSERT INTO rowmill.output_sizes VALUES ('notes', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 6.6, 8);
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-27 12:31:07.986827+00');
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-27 12:31:08.527081+00');
-INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:45849/v1||', '{"rows": 5, "tries": 3, "arrived": 0, "capNanoUsd": 563625, "inputTokens": 270, "liveNanoUsd": 157500, "outputTokens": 195, "likelyNanoUsd": 78750, "answersCounted": 0}', 0, 0, '"public"."notes"', 16384, 'ca412913acfae7b8a923eb94a8699faf', '763:763:', 'note_answers', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 12:31:07.986827+00');
-INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-27 12:31:24.961511+00', '2026-11-27 12:31:24.961511+00', DEFAULT, '{8,9}');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-27 12:31:24.961511+00', '2026-11-27 12:31:24.961511+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-27 12:31:24.961511+00', '2026-11-27 12:31:24.961511+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-27 12:31:08.090834+00', '2026-11-27 12:31:10.233926+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-27 12:31:08.090834+00', '2026-11-27 12:31:10.233926+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-27 12:31:08.090834+00', '2026-11-27 12:31:10.253239+00', NULL, 1, 1, 1, NULL, NULL, 0, 0, 'failed', NULL, true, false, false, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-27 12:31:08.090834+00', '2026-11-27 12:31:11.544961+00', NULL, 1, 2, 2, 2, NULL, 1, 0, 'succeeded', NULL, true, false, false, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-27 12:31:08.090834+00', '2026-11-27 12:31:12.770464+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'gone', 'succeeded', true, false, false, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-27 12:31:12.770464+00', '2026-11-27 12:31:17.127536+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-27 12:31:12.770464+00', '2026-11-27 12:31:17.127536+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
-INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-27 12:31:08.061947+00', '2026-11-27 12:31:08.134234+00');
-INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-27 12:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0, 0);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:cf3e2ae4-f6ab-4e0e-9dd7-51c8bca909fd', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:35fffb65-b00d-47c0-8b56-300442886e06', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:6f39a71e-76ea-4a8d-a17e-55953e2b8e31', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "6f39a71e-76ea-4a8d-a17e-55953e2b8e31"}', 0, '2026-11-27 12:31:33.502415+00', 0, 25, NULL, '2026-11-27 12:31:17.064907+00', '2026-11-27 12:31:33.147576+00', 'batch:6f39a71e-76ea-4a8d-a17e-55953e2b8e31', NULL, NULL, 2, NULL, DEFAULT);
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-27 13:00:54.121551+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-27 13:00:54.821096+00');
+INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:32999/v1||', '{"rows": 5, "tries": 3, "arrived": 0, "capNanoUsd": 563625, "inputTokens": 270, "liveNanoUsd": 157500, "outputTokens": 195, "likelyNanoUsd": 78750, "answersCounted": 0}', 0, 0, '"public"."notes"', 16384, 'ac0d365c3181da71c9d61d28ca829f10', '763:763:', 'note_answers', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 13:00:54.121551+00');
+INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-27 13:01:12.459021+00', '2026-11-27 13:01:12.459021+00', DEFAULT, '{8,9}');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-27 13:01:12.459021+00', '2026-11-27 13:01:12.459021+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-27 13:01:12.459021+00', '2026-11-27 13:01:12.459021+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-27 13:00:54.276458+00', '2026-11-27 13:00:57.636034+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-27 13:00:54.276458+00', '2026-11-27 13:00:57.636034+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-27 13:00:54.276458+00', '2026-11-27 13:00:57.653184+00', NULL, 1, 1, 1, NULL, NULL, 0, 0, 'failed', NULL, true, false, false, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-27 13:00:54.276458+00', '2026-11-27 13:00:59.440273+00', NULL, 1, 2, 2, 2, NULL, 1, 0, 'succeeded', NULL, true, false, false, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-27 13:00:54.276458+00', '2026-11-27 13:01:01.239915+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'gone', 'succeeded', true, false, false, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-27 13:01:01.239915+00', '2026-11-27 13:01:05.269702+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-27 13:01:01.239915+00', '2026-11-27 13:01:05.269702+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
+INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-27 13:00:54.253291+00', '2026-11-27 13:00:54.303979+00');
+INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-27 13:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0, 0);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:3f6cc058-fe58-43c3-ab6c-7c1e0b61549e', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:2678ac4f-01b1-4a09-9c3b-486754cd79e1', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:63ac2315-025b-42c9-9351-9fbc5b1ccfd5', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "63ac2315-025b-42c9-9351-9fbc5b1ccfd5"}', 0, '2026-11-27 13:01:20.151051+00', 0, 25, NULL, '2026-11-27 13:01:05.2+00', '2026-11-27 13:01:19.929262+00', 'batch:63ac2315-025b-42c9-9351-9fbc5b1ccfd5', NULL, NULL, 2, NULL, DEFAULT);
 INSERT INTO rowmill_worker._private_tasks OVERRIDING SYSTEM VALUE VALUES (1, 'batch');
-INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-27 12:31:07.732804+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-27 12:31:07.752028+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-27 12:31:07.769854+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-27 12:31:07.786836+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-27 12:31:07.79303+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-27 12:31:07.798824+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-27 12:31:07.806718+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-27 12:31:07.811456+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-27 12:31:07.820577+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-27 12:31:07.824145+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-27 12:31:07.831821+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-27 12:31:07.87059+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-27 12:31:07.885716+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-27 12:31:07.889087+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-27 12:31:07.894887+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-27 12:31:07.896024+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-27 12:31:07.899234+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-27 12:31:07.910815+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-27 12:31:07.917299+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-27 13:00:53.823802+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-27 13:00:53.838779+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-27 13:00:53.854839+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-27 13:00:53.864191+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-27 13:00:53.871153+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-27 13:00:53.878961+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-27 13:00:53.896309+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-27 13:00:53.905082+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-27 13:00:53.925217+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-27 13:00:53.942767+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-27 13:00:53.961464+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-27 13:00:53.996219+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-27 13:00:54.000667+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-27 13:00:54.007283+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-27 13:00:54.010339+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-27 13:00:54.01171+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-27 13:00:54.019137+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-27 13:00:54.023763+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-27 13:00:54.027481+00', true);
 SELECT pg_catalog.setval('rowmill.batch_events_id_seq', 14, true);
 SELECT pg_catalog.setval('rowmill.batches_no_seq', 3, true);
+SELECT pg_catalog.setval('rowmill.delivery_fences', 1, false);
 SELECT pg_catalog.setval('rowmill.pipeline_events_id_seq', 2, true);
 SELECT pg_catalog.setval('rowmill.pipelines_id_seq', 3, true);
 SELECT pg_catalog.setval('rowmill.queue_no_seq', 4, true);
@@ -1369,12 +1420,18 @@ ALTER TABLE ONLY rowmill.definitions
     ADD CONSTRAINT definitions_pipeline_id_version_key UNIQUE (pipeline_id, version);
 ALTER TABLE ONLY rowmill.definitions
     ADD CONSTRAINT definitions_pkey PRIMARY KEY (pipeline_id, definition_hash);
+ALTER TABLE ONLY rowmill.deliverers
+    ADD CONSTRAINT deliverers_pkey PRIMARY KEY (pipeline_id);
+ALTER TABLE ONLY rowmill.deliveries
+    ADD CONSTRAINT deliveries_pkey PRIMARY KEY (pipeline_id, key);
 ALTER TABLE ONLY rowmill.deployment
     ADD CONSTRAINT deployment_pkey PRIMARY KEY (one);
 ALTER TABLE ONLY rowmill.duplicate_batches
     ADD CONSTRAINT duplicate_batches_pkey PRIMARY KEY (account, provider_batch_id);
 ALTER TABLE ONLY rowmill.forgotten_rows
     ADD CONSTRAINT forgotten_rows_pkey PRIMARY KEY (pipeline_id, key_sha256);
+ALTER TABLE ONLY rowmill.gone_versions
+    ADD CONSTRAINT gone_versions_pkey PRIMARY KEY (pipeline, key_sha256);
 ALTER TABLE ONLY rowmill.kept_answers
     ADD CONSTRAINT kept_answers_pkey PRIMARY KEY (request_id);
 ALTER TABLE ONLY rowmill.learned_limits
@@ -1449,6 +1506,8 @@ CREATE INDEX batches_by_definition ON rowmill.batches USING btree (pipeline_id, 
 CREATE INDEX batches_due ON rowmill.batches USING btree (next_at) WHERE (settled_at IS NULL);
 CREATE UNIQUE INDEX batches_one_open_create ON rowmill.batches USING btree (account) WHERE (one_create AND (create_intent_at IS NOT NULL));
 CREATE INDEX batches_unfinished ON rowmill.batches USING btree (pipeline_id) WHERE (settled_at IS NULL);
+CREATE INDEX deliveries_refused ON rowmill.deliveries USING btree (pipeline_id, state) WHERE (state = ANY (ARRAY['stale'::text, 'failed'::text]));
+CREATE INDEX deliveries_waiting ON rowmill.deliveries USING btree (pipeline_id, next_at, fence) WHERE (state = 'waiting'::text);
 CREATE INDEX kept_answers_by_batch ON rowmill.kept_answers USING btree (batch, kept_at, request_id);
 CREATE UNIQUE INDEX named_lines_by_name ON rowmill.named_lines USING btree (batch, custom_id) WHERE (NOT sharing);
 CREATE INDEX named_lines_shared ON rowmill.named_lines USING btree (batch, custom_id) WHERE sharing;
@@ -1474,6 +1533,8 @@ ALTER TABLE ONLY rowmill.batches
     ADD CONSTRAINT batches_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id);
 ALTER TABLE ONLY rowmill.definitions
     ADD CONSTRAINT definitions_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
+ALTER TABLE ONLY rowmill.deliverers
+    ADD CONSTRAINT deliverers_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
 ALTER TABLE ONLY rowmill.forgotten_rows
     ADD CONSTRAINT forgotten_rows_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
 ALTER TABLE ONLY rowmill.pipeline_events

@@ -160,6 +160,7 @@ export interface StatusJson {
     paused: string | null;
     unnamed: readonly { rows: number; example: string; reason: string }[];
     topFailure: { reason: string; rows: number; key: string; message: string } | null;
+    deliveries?: Readonly<Record<string, unknown>>;
   }[];
   readonly batches: readonly {
     id: string;

@@ -137,6 +137,9 @@ export async function takeForDead(project: TestProject): Promise<void> {
   );
   await project.run(sql`update rowmill.batches set next_at = now() where settled_at is null`);
   await project.run(sql`update rowmill.syncs set lease_until = now() - interval '1 second', next_at = now()`);
+  await project.run(
+    sql`update rowmill.deliverers set lease_until = now() - interval '1 second' where lease_until is not null`,
+  );
 }
 
 function variablesOf(machine: Machine): Readonly<Record<string, string>> {

@@ -131,6 +131,7 @@ export async function statusOf({ database }: TestProject): Promise<string> {
     waits: [],
     refusedPushes: [],
     syncs: [],
+    deliveries: [],
     overdue: await stuckBatches.overdue(database, { max: 20 }),
     events: await lastEvents(database, 20),
     workers: await livingWorkers(database),

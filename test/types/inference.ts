@@ -1,6 +1,7 @@
 /** What is inferred, exactly, in all property orders: each assignment compiles only when the two types are equal. */
 import {
   defineConfig,
+  defineTarget,
   json,
   pipeline,
   push,
@@ -29,6 +30,47 @@ export const sourceFirst = pipeline({
     return exact && row.Title === given.genre ? "no" : null;
   },
   target: { table: "labels", columns: { genre: "g", year: "y" } },
+});
+
+export const elsewhere = pipeline({
+  source: { table: "films", key: "id", columns: ["Title"] },
+  request: { model: "m", user: "{{ Title }}" },
+  answer: z.object({ genre: z.enum(["drama", "comedy"]), year: z.number().nullable() }),
+  target: {
+    write: async (changes) => {
+      for (const change of changes) {
+        if ("deleted" in change) continue;
+        const exact: Equal<typeof change.cells, { genre: "drama" | "comedy"; year: number | null }> = true;
+        if (!exact) return { failed: [{ key: change.key, reason: change.fence }] };
+      }
+    },
+  },
+});
+
+export const textElsewhere = pipeline({
+  source: { table: "films", key: "id", columns: ["Title"] },
+  request: { model: "m", user: "{{ Title }}" },
+  target: {
+    write: async (changes) => {
+      for (const change of changes)
+        if ("cells" in change) {
+          const exact: Equal<typeof change.cells, { readonly answer: string }> = true;
+          if (!exact) throw new Error(change.cells.answer);
+        }
+    },
+  },
+});
+
+const labels = defineTarget<{ genre: string }>({
+  promise: "onceInEffect",
+  write: async (changes, { id }) => ({ busy: changes.map(({ key }) => key + id) }),
+});
+
+export const definedBefore = pipeline({
+  source: { table: "films", key: "id", columns: ["Title"] },
+  request: { model: "m", user: "{{ Title }}" },
+  answer: z.object({ genre: z.enum(["drama", "comedy"]) }),
+  target: labels,
 });
 
 export const sourceLast = pipeline({

@@ -2,7 +2,7 @@
  * Wrong configs, each red in the editor: exactly one error follows each directive, in all property orders.
  * `config-types.test.ts` also strips the directives and counts the errors.
  */
-import { defineConfig, json, pipeline, push, z, type AnswerOf, type Duration } from "rowmill";
+import { defineConfig, defineTarget, json, pipeline, push, z, type AnswerOf, type Duration } from "rowmill";
 
 const source = { table: "films", key: "id", columns: ["Title", "Description"] } as const;
 const answer = z.object({ genre: z.enum(["drama", "comedy"]), year: z.number().int() });
@@ -102,6 +102,26 @@ export const misspeltFieldInValidateBeforeAll = pipeline({
   answer,
   request,
   source,
+});
+
+export const misspeltFieldInDelivery = pipeline({
+  source,
+  request,
+  answer,
+  target: {
+    write: async (changes) => {
+      // @ts-expect-error
+      for (const change of changes) if ("cells" in change) throw new Error(change.cells.gender);
+    },
+  },
+});
+
+export const targetOfAnotherAnswer = pipeline({
+  source,
+  request,
+  answer,
+  // @ts-expect-error
+  target: defineTarget<{ gender: string }>({ write: async () => undefined }),
 });
 
 export const validateReturnsBoolean = pipeline({

@@ -403,6 +403,7 @@ describe("The status", () => {
     held: [],
     overdue: [],
     waits: [],
+    deliveries: [],
     refusedPushes: [
       {
         pipeline: "films",

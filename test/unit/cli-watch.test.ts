@@ -80,6 +80,7 @@ const none: WatchFacts = {
   waits: [],
   refusedPushes: [],
   syncs: [],
+  deliveries: [],
   events: [],
   workers: [],
   promises: [],

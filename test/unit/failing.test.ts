@@ -125,7 +125,14 @@ describe("Answers that the target refuses", () => {
     });
     const text = refusalText(all, {
       name: "films",
-      target: { table: "a\u202eb", addColumns: false, access: "private", trustOwner: false, columns: null },
+      target: {
+        table: "a\u202eb",
+        addColumns: false,
+        access: "private",
+        trustOwner: false,
+        columns: null,
+        elsewhere: null,
+      },
     });
     expect(text).toContain("Each of 2 answers was refused by the target");
     expect(text).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u);

@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto";
 import { suspicionText } from "../../model/deployment-identity.js";
 import type { Lease } from "../../store/batches/batches.js";
 import * as deployment from "../../store/ledger/deployment.js";
+import * as deliveries from "../../store/deliveries/deliveries.js";
 import * as recovery from "../../store/ledger/recovery.js";
 import type { UnfinishedBatch } from "../../store/ledger/recovery.js";
 import * as wake from "../../store/ledger/wake.js";
@@ -52,6 +53,7 @@ export async function finishDecision(
   const { identity } = await lookAtPlace(context.database, place);
   await context.database.transaction(async (tx) => {
     await deployment.clearSuspicion(tx, { identity, ...decision });
+    await deliveries.renewFences(tx);
     for (const id of await recovery.pipelineIdsOf(tx)) await wake.wakeBatches(tx, id);
   });
 }

@@ -24,6 +24,8 @@ import {
   triggerSignature,
 } from "../../sources/table/triggers.js";
 import type { Database, Queryable } from "../../postgres/database.js";
+import * as deliverers from "../../store/deliveries/deliverers.js";
+import * as replicas from "../../store/replicas/replicas.js";
 import * as definitions from "../../store/pipelines/definitions.js";
 import * as overview from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
@@ -39,10 +41,11 @@ import {
   type Wanted,
 } from "../../targets/table/ensure.js";
 import { refusalOf } from "../../targets/table/fault.js";
-import { createTableTarget, type TargetTable } from "../../targets/table/table-target.js";
+import type { TargetTable } from "../../targets/table/table-target.js";
 import { targetSignature } from "../../targets/table/catalogue.js";
 import type { Asking, Pipeline } from "../../worker/context.js";
 import { encoderFor } from "../../worker/rounds/estimate.js";
+import { deliveryOf, targetOf } from "./bind-target.js";
 
 /** What asking takes, seen before anything was made. */
 export interface ExaminedSource {
@@ -193,9 +196,11 @@ function askingOf(
 /** Target before triggers: nothing may pile up before answers have a place. */
 export async function bindPipeline(database: Database, examined: Examined, provider: Provider): Promise<Pipeline> {
   const { config, answer, table, wanted, plan } = examined;
+  const { elsewhere } = config.target;
+  if (elsewhere !== null) await database.transaction((tx) => replicas.makeSchema(tx));
   const targetTable = await ensureTarget(database, wanted, plan.statements);
-  const row = await database.transaction((tx) =>
-    pipelines.register(tx, {
+  const row = await database.transaction(async (tx) => {
+    const registered = await pipelines.register(tx, {
       name: config.name,
       definition: describeConfig(config),
       version: describeDefinition(config, provider),
@@ -205,8 +210,11 @@ export async function bindPipeline(database: Database, examined: Examined, provi
       sourceOid: table.oid,
       targetTable: config.target.table,
       onChange: config.onChange === "ask" ? "undecided" : config.onChange,
-    }),
-  );
+    });
+    if (elsewhere === null) await deliverers.remove(tx, registered.id);
+    else await deliverers.register(tx, registered.id, elsewhere.name);
+    return registered;
+  });
   const skipBefore = await ensureInstalled(database, config, { row, table });
   return boundPipeline(database, examined, { provider, id: row.id, targetTable, skipBefore });
 }
@@ -250,17 +258,18 @@ function boundPipeline(
   let { signature } = plan;
   const pipeline: Pipeline = {
     ...askingOf(examined, provider, { id, skipBefore }),
-    target: createTableTarget(targetTable),
+    target: targetOf(config, id, targetTable),
+    delivery: deliveryOf(config, wanted),
     targetFor: async (client, asked) => {
       // Qualified: this connection's search path may find another table.
       const of = { ...config.target, table: targetTable.qualified, columns: asked.columns };
       const found = await fitTarget(client, { config: of, source: table, answer: asked.answer });
-      return typeof found === "string" ? found : createTableTarget(found);
+      return typeof found === "string" ? found : targetOf(config, id, found);
     },
     isTargetChecked: async (client) => (await targetSignature(client, targetTable.qualified)) === signature,
     checkTarget: async () => {
       const seen = await checkTarget(database, wanted, targetTable.qualified);
-      pipeline.target = createTableTarget(seen.table);
+      pipeline.target = targetOf(config, id, seen.table);
       ({ signature } = seen);
     },
     sourceFor: async (client, columns) => {

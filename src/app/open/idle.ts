@@ -1,8 +1,10 @@
 /** Is there work left that continues by itself? For `--until-idle`, tests and the demo. */
 import { heldText, type HeldBatch } from "../../model/provider/account.js";
+import { undeliveredText } from "../../model/words/undelivered-text.js";
 import { pauseText } from "../../model/words/pause-text.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import * as batches from "../../store/batches/batches.js";
+import * as deliverers from "../../store/deliveries/deliverers.js";
 import * as requests from "../../store/requests/requests.js";
 import * as stuckBatches from "../../store/batches/stuck-batches.js";
 import * as createIntents from "../../store/batches/create-intents.js";
@@ -60,6 +62,8 @@ async function pipelineState(
   if (row.uninstalledAt !== null) return { busy: false, blocked: "It is uninstalled. To install it again: rowmill up" };
   if (row.definitionHash !== pipeline.definitionHash)
     return { busy: false, blocked: "Another rowmill up started with a changed config, so this one is out of date." };
+  if (pipeline.delivery !== null && (await deliverers.isBusy(client, pipeline.id)))
+    return { busy: true, blocked: null };
   const paused = pauseText(row);
   if (paused !== null) return { busy: false, blocked: paused };
   const unswept =
@@ -87,7 +91,13 @@ async function pipelineState(
   });
   const behind = inFlight > 0 ? await createIntents.waitingForPerson(client, pipeline.id) : null;
   const busy = unseen || inFlight > held.length + (behind?.count ?? 0) || waiting > 0;
-  return { busy, blocked: busy ? null : (heldReason(held, pipeline) ?? behindReason(behind)) };
+  if (busy) return { busy, blocked: null };
+  return { busy, blocked: heldReason(held, pipeline) ?? behindReason(behind) ?? (await undelivered(client, pipeline)) };
+}
+
+async function undelivered(client: Queryable, { id, delivery }: Pipeline): Promise<string | null> {
+  const standing = delivery === null ? null : await deliverers.standing(client, id);
+  return standing === null ? null : undeliveredText(standing);
 }
 
 /** Waiting does not help: you bring their account back, or give them up. */

@@ -182,6 +182,7 @@ async function pipelinePart(look: Look, pipeline: PipelineConfig, row: Registere
 
 async function wholePart(look: Look, pipeline: PipelineConfig, row: Registered): Promise<PipelinePart> {
   const { name, source } = pipeline;
+  const { elsewhere } = pipeline.target;
   const made = await replicaStatements(look, pipeline);
   const table = made === null ? await readOnly(look, (tx) => inspectTable(tx, source)) : plannedReplica(pipeline);
   const plan = await targetPlan(look, pipeline, table);
@@ -199,7 +200,10 @@ async function wholePart(look: Look, pipeline: PipelineConfig, row: Registered):
       {
         title: `${name}: the target ${plan.qualified}`,
         // Changes to another owner's table stand among the grants.
-        statements: plan.statements.filter((statement) => !grants.includes(`${statement};`)),
+        statements: [
+          ...(elsewhere === null || plan.exists ? [] : [replicaTables.SCHEMA_STATEMENT]),
+          ...plan.statements.filter((statement) => !grants.includes(`${statement};`)),
+        ],
       },
       {
         title:

@@ -3,6 +3,7 @@ import * as batches from "../../store/batches/batches.js";
 import { advanceBatch } from "../../worker/turn/advance.js";
 import { compareWithList } from "../../worker/rounds/duplicates.js";
 import type { WorkerContext } from "../../worker/context.js";
+import { deliverDue } from "../../worker/rounds/deliverer.js";
 import { runIntake } from "../../worker/rounds/intake.js";
 import { runJanitor } from "../../worker/rounds/janitor.js";
 import { runPlanner } from "../../worker/rounds/planner.js";
@@ -44,6 +45,7 @@ export async function runRound(
     signal.throwIfAborted();
     await advanceBatch(context, id, signal);
   }
+  for (const pipeline of context.pipelines.values()) await deliverDue(context, pipeline, signal);
   await compareWithList(context, signal);
   await runJanitor(context, signal);
 }

@@ -19,7 +19,7 @@ import * as forgetting from "../../store/requests/forgetting.js";
 import type { HeldBatch } from "../../store/requests/forgetting.js";
 import * as tries from "../../store/tries/tries.js";
 import { fitTarget } from "../../targets/table/ensure.js";
-import { createTableTarget } from "../../targets/table/table-target.js";
+import { targetOf } from "../open/bind-target.js";
 import type { Target } from "../../targets/target.js";
 import { keyParts, spelledKeys, spellKey } from "./row-key.js";
 
@@ -194,7 +194,7 @@ async function unlessCrossed<T>(work: () => Promise<T>): Promise<T> {
 }
 
 /** The target whose answers are to be deleted. @throws RowmillError `refused` where it has no rows of its own */
-export async function answersOf(database: Database, { name, config, table }: Forgetting): Promise<Target> {
+export async function answersOf(database: Database, { name, pipelineId, config, table }: Forgetting): Promise<Target> {
   if (config === undefined || table === null)
     throw new RowmillError(
       "refused",
@@ -205,7 +205,7 @@ export async function answersOf(database: Database, { name, config, table }: For
   const answer = compileAnswer(config.answer).columns;
   const found = await database.transaction((tx) => fitTarget(tx, { config: config.target, source: table, answer }));
   if (typeof found === "string") throw new RowmillError("refused", found);
-  const target = createTableTarget(found);
+  const target = targetOf(config, pipelineId, found);
   if (target.isSource)
     throw new RowmillError("refused", `The answers of ${name} are in the rows of your own table ${table.qualified}.`, {
       hints: ["Delete those rows yourself, or empty the columns. Then run the command without --answers."],

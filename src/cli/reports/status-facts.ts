@@ -8,6 +8,8 @@ import type { BatchProgress } from "../../store/batches/batch-progress.js";
 import * as money from "../../store/batches/money.js";
 import type { AccountWait } from "../../store/batches/money.js";
 import * as stuckBatches from "../../store/batches/stuck-batches.js";
+import * as deliverers from "../../store/deliveries/deliverers.js";
+import type { Standing } from "../../store/deliveries/deliverers.js";
 import * as overview from "../../store/ledger/overview.js";
 import type { BatchOverview, LivingWorker, PipelineOverview } from "../../store/ledger/overview.js";
 import * as refusedPushes from "../../store/replicas/refused-pushes.js";
@@ -75,6 +77,7 @@ async function readCommon(
     overdue: await stuckBatches.overdue(database, { max: OVERDUE_SHOWN }),
     refusedPushes: await refusedPushes.listRecent(database, REFUSED_PUSHES_SHOWN),
     syncs: await syncs.list(database),
+    deliveries: await deliverers.standings(database),
     events: await overview.lastEvents(database, EVENTS_SHOWN),
     workers: await overview.livingWorkers(database),
     promises: promisesOf(project),
@@ -95,6 +98,7 @@ export async function statusObject(project: Project, opened: OpenedDatabase | nu
     };
   const pipelines = await overview.pipelineOverviews(opened.database);
   const top = await topFailures(opened, pipelines);
+  const delivering = new Map((await deliverers.standings(opened.database)).map((one) => [one.pipelineId, one]));
   const batches = await overview.batchOverviews(opened.database, overview.BATCHES_SHOWN_MAX);
   const progress = new Map(
     (await batchProgress.unfinished(opened.database, overview.BATCHES_SHOWN_MAX)).map((batch) => [batch.id, batch]),
@@ -104,7 +108,10 @@ export async function statusObject(project: Project, opened: OpenedDatabase | nu
     (await stuckBatches.held(opened.database, { max: overview.BATCHES_SHOWN_MAX })).map((batch) => [batch.id, batch]),
   );
   return {
-    pipelines: pipelines.map((pipeline) => pipelineObject(project, pipeline, top.get(pipeline.id))),
+    pipelines: pipelines.map((pipeline) => ({
+      ...pipelineObject(project, pipeline, top.get(pipeline.id)),
+      ...deliveriesObject(delivering.get(pipeline.id)),
+    })),
     batches: batches.map((batch) => ({
       ...batchObject(batch),
       ...progressObject(progress.get(batch.id)),
@@ -153,6 +160,16 @@ function pipelineObject(project: Project, pipeline: PipelineOverview, top: Failu
   const paused = pausedText(pipeline, configOf(project, name));
   const topFailure = top === undefined ? null : failureObject(top);
   return { name, waiting, batched, succeeded, failed, cancelled, gone, paused, unnamed, undecided, topFailure };
+}
+
+/** Only for pipelines whose target is elsewhere. */
+function deliveriesObject(standing: Standing | undefined): object {
+  if (standing === undefined) return {};
+  const { target, waiting, delivered, stale, failed, reason, trouble, troubleSince, nextAt } = standing;
+  const since = troubleSince?.toISOString() ?? null;
+  const next = nextAt?.toISOString() ?? null;
+  const inTrouble = trouble === null ? null : { message: trouble, since };
+  return { deliveries: { target, waiting, delivered, stale, failed, reason, trouble: inTrouble, nextAt: next } };
 }
 
 function failureObject({ reason, rows, key, message }: FailureGroup): object {

@@ -14,6 +14,7 @@ import type {
   PipelineOverview,
 } from "../../store/ledger/overview.js";
 import type { SyncOverview } from "../../store/syncs/syncs.js";
+import type { Standing } from "../../store/deliveries/deliverers.js";
 import type { ListedRefusal } from "../../store/replicas/refused-pushes.js";
 import type { UnnamedRows } from "../../store/requests/refused-keys.js";
 import type { FailureGroup } from "../../store/requests/failures.js";
@@ -23,6 +24,7 @@ import { undecidedText } from "../screen/changed-rows.js";
 import { renderTable, type TableColumn } from "../screen/lay-out.js";
 import type { Terminal } from "../screen/terminal.js";
 import { counted, fit, fitKey, formatCount, formatTime, formatWait, shortId } from "../screen/text.js";
+import { deliveryLines } from "./delivery-text.js";
 import { progressText, shownState, troubleText } from "./batch-progress-text.js";
 
 const NOTE_CHARACTERS = 160;
@@ -45,6 +47,8 @@ export interface StatusFacts {
   readonly refusedPushes: readonly ListedRefusal[];
   /** Sources elsewhere, and how far their reading is. */
   readonly syncs: readonly SyncOverview[];
+  /** Of pipelines whose target is elsewhere. */
+  readonly deliveries: readonly Standing[];
   readonly events: readonly EventOverview[];
   readonly workers: readonly LivingWorker[];
   readonly promises: readonly { readonly title: string; readonly short: string }[];
@@ -56,6 +60,7 @@ export function renderStatus(facts: StatusFacts, style: Style): string[] {
   return [
     ...pipelineLines(facts, style),
     ...pipelineNotes(facts),
+    ...deliveryLines(facts.deliveries),
     ...batchLines(facts, style),
     ...progressLines(facts),
     ...heldLines(facts),

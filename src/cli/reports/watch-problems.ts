@@ -8,6 +8,7 @@ import { counted, fit, formatCount, formatDuration, formatWait, shortId } from "
 import { pauseCommand } from "../../model/words/pause-text.js";
 import { refusedPushText } from "../../model/words/refused-push-text.js";
 import { proseLine } from "../../model/words/one-line.js";
+import { deliveryProblems } from "./delivery-text.js";
 import { changedWorkers, type StatusFacts } from "./status-text.js";
 
 /** Where less room is left for the reason, the command gets a line of its own. */
@@ -125,6 +126,13 @@ function problemsOf(facts: StatusFacts): Problem[] {
       text: `${refusal.pipeline ?? "Unknown caller"}: ${refusedPushText(refusal).wrong}`,
       command: status,
     })),
+    ...facts.deliveries.flatMap((standing) =>
+      deliveryProblems(standing).map(({ sign, text }): Problem => ({
+        sign,
+        text: text.replace(COMMAND_AT_END, ""),
+        command: sign === "!" ? status : lastCommand(text),
+      })),
+    ),
     ...facts.held.map(({ wrong }): Problem => ({ sign: "!", text: wrong, command: status })),
     ...facts.overdue.map(({ pipeline, providerBatchId, windowHours }): Problem => ({
       sign: "!",

@@ -10,7 +10,6 @@ import { isPlainFunction, readRequest } from "./read-request.js";
 import {
   boolean,
   duration,
-  entries,
   integer,
   number,
   oneOf,
@@ -24,6 +23,7 @@ import {
   type Place,
   type Reader,
 } from "./readers.js";
+import { isConnector, readConnector, readTarget } from "./read-target.js";
 import { REPLICA_PREFIX, replicaTable } from "../../model/replica-name.js";
 import { DEFINITION_SYMBOL } from "../spec.js";
 
@@ -97,7 +97,7 @@ export function readPipeline(place: Place, name: string, language: ConfigLanguag
     answer: optional(at.answer, (answer): AnswerSpec | null => readAnswer(answer, language), null),
     validate: optional(at.validate, (validate) => readValidate(validate, language), null),
     attempts: optional(at.attempts, integer({ min: 1, max: ATTEMPTS_MAX }), ATTEMPTS_DEFAULT),
-    target: readTarget(at.target),
+    target: isConnector(at.target) ? readConnector(at.target, { name, language }) : readTarget(at.target),
     budget: optional(at.budget, readBudget, null),
     approveAboveUsd: optional(
       at.approveAboveUsd,
@@ -241,22 +241,6 @@ function readValidate(place: Place, language: ConfigLanguage): PipelineConfig["v
 
 function isValidate(value: unknown): value is (answer: unknown, row: RowCells) => string | null {
   return typeof value === "function";
-}
-
-function readTarget(place: Place): PipelineConfig["target"] {
-  const at = section(place, ["table", "columns", "access", "addColumns", "trustOwner"]);
-  return {
-    table: tableName(at.table),
-    columns: optional(at.columns, readColumnMapping, null),
-    access: optional(at.access, oneOf(["private", "inherit"]), "private"),
-    addColumns: optional(at.addColumns, boolean, false),
-    trustOwner: optional(at.trustOwner, boolean, false),
-  };
-}
-
-function readColumnMapping(place: Place): Readonly<Record<string, string>> {
-  const pairs = entries(place, 'an object that maps answer fields to columns, such as { summary: "one_line" }');
-  return Object.fromEntries(pairs.map((pair) => [pair.key, columnName(pair)]));
 }
 
 function readBudget(place: Place): PipelineConfig["budget"] {

@@ -2,12 +2,11 @@
 import type { AnswerColumn } from "../../model/answer/answer-columns.js";
 import { ConnectorError, type Change, type TargetConnector, type Written } from "../../model/connector.js";
 import { RowmillError } from "../../model/errors.js";
-import type { PipelineConfig } from "../../model/pipeline.js";
 import type { Secret } from "../../model/secret.js";
 import { isConflict, type Database } from "../../postgres/database.js";
 import { readColumns, type TableColumn } from "../../sources/table/columns.js";
 import { relationNamed } from "../../sources/table/inspection.js";
-import { ensureTarget } from "../../targets/table/ensure.js";
+import { ensureTarget, type TargetConfig } from "../../targets/table/ensure.js";
 import { LOCK_MS_MAX, writeFenced, type FencedResult, type FencedTable } from "../../targets/table/fenced-write.js";
 import { openServer, type Server } from "./server.js";
 
@@ -17,7 +16,7 @@ const STATEMENT_MS_MAX = 30_000;
 /** On this side, the network included. */
 const QUERY_MS_MAX = 45_000;
 
-type Wanted = PipelineConfig["target"] & { readonly key: readonly string[] };
+type Wanted = TargetConfig & { readonly key: readonly string[] };
 
 /** @throws ConnectorError */
 export function openWriter(url: Secret, wanted: Wanted): Pick<TargetConnector, "prepare" | "write"> {

@@ -36,7 +36,7 @@ export function postgresTarget(options: PostgresTargetOptions): TargetConnector 
     access = "private",
     trustOwner = false,
   } = options;
-  const wanted = { table, columns, addColumns, access, trustOwner, key: [key].flat() };
+  const wanted = { table, columns, addColumns, access, trustOwner, elsewhere: null, key: [key].flat() };
   const address = new Secret(url);
   let opened: Promise<Writer> | null = null;
   // Only now: a config is read far more often than answers are delivered.

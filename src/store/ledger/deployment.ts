@@ -91,6 +91,7 @@ export async function clearSuspicion(
   await tx.run(sql`
     update rowmill.deployment
     set suspicion = null, suspected_at = null,
+      fence_epoch = greatest(fence_epoch + 1, extract(epoch from now())::bigint),
       id = case when ${decision.renamed}::boolean then gen_random_uuid() else id end`);
   await tx.run(sql`
     insert into rowmill.pipeline_events (pipeline_id, event, reason)

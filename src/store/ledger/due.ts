@@ -33,6 +33,8 @@ export interface PipelineDue {
   readonly sweep: SweepFacts | null;
   /** The demo model answered rows of it. False unless `thorough`. */
   readonly demo: boolean;
+  /** Until an answer may be delivered to its target elsewhere; not above 0: now. Null: none waits. */
+  readonly deliverMs: number | null;
 }
 
 export interface Due {
@@ -73,7 +75,10 @@ export async function askDue(client: Reader, question: DueQuestion): Promise<Due
   return { pipelines, batches, nextMs, dead, orphan, revision: revisionOf(row), snapshot };
 }
 
-interface PipelineRecord extends Pick<PipelineDue, "id" | "pauseKind" | "ready" | "oldestWaitMs" | "nextReadyMs"> {
+interface PipelineRecord extends Pick<
+  PipelineDue,
+  "id" | "pauseKind" | "ready" | "oldestWaitMs" | "nextReadyMs" | "deliverMs"
+> {
   readonly definitionHash: string;
   readonly approvedHash: string | null;
   readonly flushAt: string | null;
@@ -94,7 +99,7 @@ interface DueRecord extends Pick<Due, "batches" | "nextMs" | "dead" | "orphan" |
 }
 
 function toPipeline(one: PipelineRecord, row: DueRecord, definitionHash: string): PipelineDue {
-  const { id, ready, oldestWaitMs, nextReadyMs, sweep } = one;
+  const { id, ready, oldestWaitMs, nextReadyMs, deliverMs, sweep } = one;
   return {
     id,
     current: one.definitionHash === definitionHash && one.uninstalledAt === null,
@@ -104,6 +109,7 @@ function toPipeline(one: PipelineRecord, row: DueRecord, definitionHash: string)
     ready,
     oldestWaitMs,
     nextReadyMs,
+    deliverMs,
     flush: one.flushAt !== null,
     sweep,
     demo: row.demo?.includes(id) === true,
@@ -111,8 +117,9 @@ function toPipeline(one: PipelineRecord, row: DueRecord, definitionHash: string)
 }
 
 function revisionOf({ news, suspected, arrived, pipelines }: DueRecord): string {
-  const states = pipelines.map(({ oldestWaitMs: _waits, nextReadyMs: _next, sweep, ...state }) => [
+  const states = pipelines.map(({ oldestWaitMs: _waits, nextReadyMs: _next, deliverMs, sweep, ...state }) => [
     state,
+    deliverMs === null ? null : deliverMs <= 0,
     sweep?.phase,
     sweep?.sweptHash,
   ]);
@@ -131,7 +138,18 @@ function statement({ pipelines, thorough }: DueQuestion): Sql {
             p.pause_kind as "pauseKind", p.flush_at as "flushAt", p.uninstalled_at as "uninstalledAt",
             p.answers_since as "answersSince", coalesce(w.ready, 0) as ready,
             (extract(epoch from clock_timestamp() - w.oldest) * 1000)::float8 as "oldestWaitMs",
-            (extract(epoch from w.next - clock_timestamp()) * 1000)::float8 as "nextReadyMs", to_json(s) as sweep
+            (extract(epoch from w.next - clock_timestamp()) * 1000)::float8 as "nextReadyMs", to_json(s) as sweep,
+            (
+              select (extract(epoch from greatest(l.next_at, d.next_at, d.lease_until) - clock_timestamp())
+                * 1000)::float8
+              from rowmill.deliverers d
+              cross join lateral (
+                select next_at
+                from rowmill.deliveries
+                where pipeline_id = d.pipeline_id and state = 'waiting'
+                order by next_at
+                limit 1) l
+              where d.pipeline_id = p.id) as "deliverMs"
           from rowmill.pipelines p
           left join (select pipeline_id, ${SWEEP_FACTS} from rowmill.sweeps) s on s.pipeline_id = p.id
           left join (

@@ -304,6 +304,22 @@ const INVARIANTS: readonly Invariant[] = [
       where r.id is null`,
   },
   {
+    number: 3,
+    title: "every answer of a pipeline whose target is elsewhere is to be delivered, or was",
+    query: `
+      select ${requestOf("r.id")} || ' has no delivery' as violation
+      from rowmill.requests r
+      join rowmill.deliverers d on d.pipeline_id = r.pipeline_id
+      join rowmill.attempts a on a.request_id = r.id and a.batch = r.answered_batch
+      left join rowmill.deliveries l on l.pipeline_id = r.pipeline_id and l.key = r.key
+      where r.answered_hash is not null
+        and not r.forgotten
+        -- Earlier ones are of a table that was the target then.
+        and coalesce(a.written_at, a.at) >= d.created_at
+        and (a.ending = 'succeeded' or a.written_at is not null)
+        and l.key is null`,
+  },
+  {
     number: 5,
     title: "one provider batch belongs to one batch",
     query: `

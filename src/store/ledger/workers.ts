@@ -1,5 +1,6 @@
 /** Processes that work, by heartbeat; and the jobs of those that died, freed for others. */
 import { inOneMessage, sql, type Queryable, type Reader } from "../../postgres/database.js";
+import { freeLeases } from "../deliveries/deliverers.js";
 import { IS_UNDERSTOOD } from "./understood.js";
 
 /** After four missed heartbeats a worker counts as dead. */
@@ -55,6 +56,10 @@ export async function buryDead(tx: Queryable): Promise<Buried> {
   if (dead.length === 0) return { workers: 0, batchIds: [] };
   const pools = dead.flatMap((worker) => worker.poolId ?? []);
   if (pools.length > 0) await tx.run(sql`select rowmill_worker.force_unlock_workers(${pools}::text[])`);
+  await freeLeases(
+    tx,
+    dead.map(({ id }) => id),
+  );
   // A worker that froze in a transaction may still lock a batch's row: that lease expires.
   const batchIds = await tx.column<string>(sql`
     update rowmill.batches

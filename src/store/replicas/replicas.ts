@@ -182,10 +182,15 @@ function isSame(known: Replica, shape: ReplicaShape): boolean {
   );
 }
 
-/** A new table, or one that is there without a record: an uninstall keeps pushed rows, unless you say otherwise. */
-async function makeTable(tx: Queryable, pipeline: string, shape: ReplicaShape): Promise<void> {
+/** Where it is missing. @throws RowmillError `database_refused` where it belongs to another role */
+export async function makeSchema(tx: Queryable): Promise<void> {
   await tx.run(raw(SCHEMA_STATEMENT));
   await requireOwnSchema(tx);
+}
+
+/** A new table, or one that is there without a record: an uninstall keeps pushed rows, unless you say otherwise. */
+async function makeTable(tx: Queryable, pipeline: string, shape: ReplicaShape): Promise<void> {
+  await makeSchema(tx);
   await forgetRecord(tx, pipeline);
   const found = await lookAtTable(tx, pipeline);
   const made = found === null ? null : adopted(pipeline, found, shape);

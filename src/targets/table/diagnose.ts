@@ -1,4 +1,5 @@
 /** What the doctor finds about a target: can it take the answers, and may this user create or change it? Only reads. */
+import { REPLICA_SCHEMA } from "../../model/replica-name.js";
 import { ok, problem, warning, type Finding } from "../../model/words/finding.js";
 import { quoteIdentifier, sql, type Reader } from "../../postgres/database.js";
 import type { TargetPlan } from "./ensure.js";
@@ -57,6 +58,8 @@ function judgeCreation(
   { user, schemaExists, mayCreate }: CreationRights,
 ): readonly Finding[] {
   const [home, me] = [quoteIdentifier(schema), quoteIdentifier(user)];
+  // `up` makes it, which takes a right on the database that the doctor looks at anyway.
+  if (!schemaExists && schema === REPLICA_SCHEMA) return [];
   if (!schemaExists)
     return [
       problem(`${name}: the schema ${home} of the target ${qualified} does not exist.`, {

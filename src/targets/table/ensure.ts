@@ -34,7 +34,7 @@ import { tryAnswers } from "./try-answers.js";
 const LOCK_TIMEOUT_MS = 2_000;
 const LOOK_MS_MAX = 6_000;
 
-type TargetConfig = PipelineConfig["target"];
+export type TargetConfig = PipelineConfig["target"];
 
 /** What a target is to hold, and of which rows. */
 export interface Wanted {
@@ -173,6 +173,7 @@ async function planTarget(client: Reader, wanted: Wanted): Promise<Planned> {
     ...names,
     ...faultsOf(judged),
     ...ownerFaults(whole.facts, changes),
+    ...foreignFaults(config, whole.facts),
     ...(await narrowingFaults(client, judged, wanted.previous)),
   ];
   const { statements, asks } = changes;
@@ -217,7 +218,8 @@ function changesOf(judged: Judged, previous: Wanted["previous"]): Changes {
       ...(addition === null ? [] : [addition]),
       ...widenings.flatMap((widening) => wideningStatements(facts.qualified, widening)),
     ],
-    asks: widenings.length > 0 || (addition !== null && !config.addColumns),
+    // A table of Rowmill's alone, from which answers are delivered elsewhere, is nobody else's business.
+    asks: config.elsewhere === null && (widenings.length > 0 || (addition !== null && !config.addColumns)),
     added: new Set(mayAdd ? wanted.map(({ name }) => name).filter((name) => !present.has(name)) : []),
     widened: new Set(widenings.map(({ constraint }) => constraint)),
   };
@@ -255,6 +257,16 @@ function ownerFaults(facts: TargetFacts, { statements, widened }: Changes): read
       ? "lacks columns, and only its owner may add them"
       : "must be changed, and only its owner may change it";
   return [fault(`${facts.qualified} ${what}.`, { kind: "right", sql: statements.map((statement) => `${statement};`) })];
+}
+
+/** In Rowmill's own schema another pipeline may keep pushed rows under this name. */
+function foreignFaults({ elsewhere }: TargetConfig, { made, qualified }: TargetFacts): readonly Fault[] {
+  if (elsewhere === null || made) return [];
+  return [
+    fault(`There is a table ${qualified} already, and it has no answers for a target elsewhere.`, {
+      fixes: ["Give the pipeline another name, or move that table to another schema."],
+    }),
+  ];
 }
 
 function tableOf(judged: Judged): TargetTable {
@@ -328,7 +340,7 @@ async function newTarget(client: Reader, config: TargetConfig): Promise<{ schema
 }
 
 function refuseSchema(config: TargetConfig, schema: string): void {
-  if (schema === REPLICA_SCHEMA)
+  if (schema === REPLICA_SCHEMA && config.elsewhere === null)
     throw new RowmillError(
       "target_unsupported",
       `target.table: ${config.table} is in the schema ${schema}, where Rowmill keeps pushed rows. ` +

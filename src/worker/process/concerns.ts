@@ -10,6 +10,7 @@ import { askAgainAfterDemo, mayAskAgain } from "../rounds/demo-answers.js";
 import { compareWithList } from "../rounds/duplicates.js";
 import { requestsMax } from "../rounds/file-limits.js";
 import { guarded } from "../guard.js";
+import { deliverDue } from "../rounds/deliverer.js";
 import { runIntake } from "../rounds/intake.js";
 import { runJanitor } from "../rounds/janitor.js";
 import { planPipeline } from "../rounds/planner.js";
@@ -23,6 +24,8 @@ const INTAKE_REST_MS = 200;
 const SWEEP_REST_MS = 1_000;
 /** The longest that a sweep waits for rows that keep arriving. */
 const ARRIVALS_MS_MAX = 60_000;
+/** Answers that come meanwhile are delivered together. */
+const DELIVER_REST_MS = 200;
 const RESCUE_REST_MS = 1_000;
 const SYNC_REST_MS = 1_000;
 /** A person may want a pass sooner. */
@@ -56,6 +59,9 @@ export function concernsOf(context: WorkerContext, options: ConcernOptions): rea
     },
     planner(context, options),
     ...[...context.pipelines.values()].map((pipeline) => sweeper(context, pipeline, signal)),
+    ...[...context.pipelines.values()]
+      .filter(({ delivery }) => delivery !== null)
+      .map((pipeline) => deliverer(context, pipeline, signal)),
     demoAnswers(context, signal),
     {
       name: "queue",
@@ -87,7 +93,7 @@ export function concernsOf(context: WorkerContext, options: ConcernOptions): rea
 export function nextMs({ pipelines: ours }: WorkerContext, due: Due): number | null {
   const waits = [...due.pipelines.values()].flatMap((one) => {
     const maxWaitMs = ours.get(one.id)?.config.when.maxWaitMs ?? Infinity;
-    return [one.nextReadyMs ?? Infinity, maxWaitMs - (one.oldestWaitMs ?? -Infinity)];
+    return [one.nextReadyMs ?? Infinity, one.deliverMs ?? Infinity, maxWaitMs - (one.oldestWaitMs ?? -Infinity)];
   });
   // The queue may have missed the wake-up of a batch that is due.
   const lookMs = due.batches > 0 ? LOOK_EVERY_MS : Infinity;
@@ -209,6 +215,20 @@ function synced(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal)
       },
     },
   ];
+}
+
+/** One per pipeline, so that a slow target delays no other. Also while nothing may be sent: the answers are paid. */
+function deliverer(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal): Concern {
+  return {
+    name: "deliverer",
+    restMs: DELIVER_REST_MS,
+    work: (due) => {
+      const one = current(due, pipeline);
+      if (one === null || one.pauseKind === "target" || one.pauseKind === "deployment") return null;
+      if (one.deliverMs === null || one.deliverMs > 0) return null;
+      return async () => ((await deliverDue(context, pipeline, signal)).full ? MORE : null);
+    },
+  };
 }
 
 function demoAnswers(context: WorkerContext, signal: AbortSignal): Concern {

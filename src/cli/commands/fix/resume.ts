@@ -3,6 +3,7 @@ import { RowmillError } from "../../../model/errors.js";
 import { ANSWERS_JUDGED, failuresToAccept } from "../../../model/batch/failing.js";
 import type { Queryable } from "../../../postgres/database.js";
 import * as lastAnswers from "../../../store/batches/last-answers.js";
+import * as deliverers from "../../../store/deliveries/deliverers.js";
 import * as pipelines from "../../../store/pipelines/pipelines.js";
 import type { PipelineRow } from "../../../store/pipelines/pipelines.js";
 import * as wake from "../../../store/ledger/wake.js";
@@ -21,6 +22,7 @@ export async function runResume(
     if (row.pauseKind === "deployment") throw suspected(row.pauseReason ?? "");
     const done = await database.transaction(async (tx) => {
       const accepted = options.accept ? await accept(tx, row) : [];
+      await deliverers.tryNow(tx, row.id);
       return { accepted, resumed: await pipelines.resume(tx, row.id), batches: await wake.wakeBatches(tx, row.id) };
     });
     const are = done.batches === 1 ? "is" : "are";

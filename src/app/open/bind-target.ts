@@ -1,0 +1,27 @@
+/** Ties a pipeline's target to its table, and to the notes by which answers go elsewhere. */
+import type { PipelineConfig } from "../../model/pipeline.js";
+import * as deliveries from "../../store/deliveries/deliveries.js";
+import { createDeliveredTarget } from "../../targets/delivered/delivered-target.js";
+import type { Wanted } from "../../targets/table/ensure.js";
+import { readAnswers } from "../../targets/table/read-answers.js";
+import { createTableTarget, type TargetTable } from "../../targets/table/table-target.js";
+import type { Target } from "../../targets/target.js";
+import type { Delivery } from "../../worker/context.js";
+
+/** Also for commands that write or delete answers without a worker. `pipelineId`: null where it was never set up. */
+export function targetOf({ target }: PipelineConfig, pipelineId: number | null, found: TargetTable): Target {
+  const table = createTableTarget(found);
+  if (target.elsewhere === null || pipelineId === null) return table;
+  return createDeliveredTarget(table, (tx, keys, what) =>
+    what === "written" ? deliveries.noteWritten(tx, pipelineId, keys) : deliveries.noteDeleted(tx, pipelineId, keys),
+  );
+}
+
+/** Null: the target is a table. */
+export function deliveryOf({ target }: PipelineConfig, { source, answer }: Wanted): Delivery | null {
+  const { elsewhere, table, trustOwner } = target;
+  if (elsewhere === null) return null;
+  const fields = answer.map(({ field }) => ({ field, column: field }));
+  const wanted = { table, trustOwner, source, fields };
+  return { connector: elsewhere, read: (tx, keys) => readAnswers(tx, wanted, keys) };
+}

@@ -1,0 +1,88 @@
+/** What becomes of a change after its target was told of it. Pure. */
+import { backoffMs } from "./batch/schedule.js";
+import type { Written } from "./connector.js";
+
+/** Refusals of one change, after which it has failed: about 20 minutes with the waits between them. */
+export const REFUSALS_MAX = 8;
+const REFUSED_BASE_MS = 5_000;
+const REFUSED_MS_MAX = 3_600_000;
+const BUSY_MS = 1_000;
+/** Between two tries of a target that is down, unless it asks for more. */
+const DOWN_BASE_MS = 500;
+const DOWN_MS_MAX = 300_000;
+/** The longest that a target may ask for. */
+const RETRY_AFTER_MS_MAX = 3_600_000;
+const REASON_CHARACTERS = 1_000;
+
+export interface ChangeOutcome {
+  readonly state: "waiting" | "delivered" | "stale" | "failed";
+  readonly failures: number;
+  readonly reason: string | null;
+  /** Until the next try, where it waits. */
+  readonly waitMs: number;
+}
+
+/** A change as it was delivered. */
+export interface Told {
+  readonly key: string;
+  readonly fence: string;
+  /** Refusals before this one. */
+  readonly failures: number;
+}
+
+/** In the order of `told`. What a target says of other keys is ignored; of one that it names twice the worse counts. */
+export function outcomesOf(told: readonly Told[], written: Written, chance: number): readonly ChangeOutcome[] {
+  const failed = new Map(written.failed.map(({ key, reason }) => [key, reason]));
+  const stale = new Map(written.stale.map(({ key, fence }) => [key, fence]));
+  const [changed, busy, done] = [new Set(written.changed), new Set(written.busy), new Set(written.written)];
+  return told.map(({ key, fence, failures }) => {
+    const reason = failed.get(key);
+    if (reason !== undefined) return refused(reason, failures, chance);
+    if (changed.has(key)) return ended("stale", "The row that it would be written to has changed meanwhile.");
+    if (stale.has(key)) return staleOutcome(fence, stale.get(key) ?? null);
+    if (busy.has(key)) return { state: "waiting", failures, reason: null, waitMs: BUSY_MS };
+    if (done.has(key)) return ended("delivered", null);
+    return refused("The target did not say what became of it.", failures, chance);
+  });
+}
+
+/** Equal: the target has this very change, from a delivery whose confirmation was lost. */
+function staleOutcome(fence: string, found: string | null): ChangeOutcome {
+  if (found === fence) return ended("delivered", null);
+  const which = found === null ? "" : ` (fence ${found})`;
+  return ended("stale", `The target holds a newer answer${which}.`);
+}
+
+function ended(state: ChangeOutcome["state"], reason: string | null): ChangeOutcome {
+  return { state, failures: 0, reason, waitMs: 0 };
+}
+
+function refused(text: string, before: number, chance: number): ChangeOutcome {
+  const failures = before + 1;
+  const reason = text.slice(0, REASON_CHARACTERS);
+  if (failures >= REFUSALS_MAX) return { state: "failed", failures, reason, waitMs: 0 };
+  const waitMs = Math.min(REFUSED_MS_MAX, backoffMs(failures, REFUSED_BASE_MS, chance));
+  return { state: "waiting", failures, reason, waitMs };
+}
+
+/** Until the next write to a target that failed as a whole. `failures`: in a row, this one included. */
+export function downMs(failures: number, retryAfterMs: number | null, chance: number): number {
+  const waitMs = Math.min(DOWN_MS_MAX, backoffMs(failures, DOWN_BASE_MS, chance));
+  return Math.max(waitMs, Math.min(RETRY_AFTER_MS_MAX, retryAfterMs ?? 0));
+}
+
+/** Keys of which the target holds a fence that this ledger never gave, with that fence. */
+export function foreignFences(
+  { stale }: Written,
+  newest: ReadonlyMap<string, string>,
+): readonly { readonly key: string; readonly fence: string }[] {
+  return stale.flatMap(({ key, fence }) => {
+    const ours = newest.get(key);
+    return fence !== null && ours !== undefined && isNewer(fence, ours) ? [{ key, fence }] : [];
+  });
+}
+
+/** Decimal texts of integers. What is no number is not newer. */
+function isNewer(a: string, b: string): boolean {
+  return /^\d{1,30}$/.test(a) && BigInt(a) > BigInt(b);
+}

@@ -1,0 +1,175 @@
+/** Who delivers a pipeline's answers now, one worker at a time, and how its target fares. */
+import { storableText } from "../../model/words/storable-text.js";
+import type { Undelivered } from "../../model/words/undelivered-text.js";
+import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
+
+/** Repeatable. `target`: for display. */
+export async function register(tx: Queryable, pipelineId: number, target: string): Promise<void> {
+  await tx.run(sql`
+    insert into rowmill.deliverers as d (pipeline_id, target)
+    values (${pipelineId}, ${target})
+    on conflict (pipeline_id) do update
+    set target = excluded.target
+    where d.target <> excluded.target`);
+}
+
+/** The pipeline's target is a table: nothing goes elsewhere any more. */
+export async function remove(tx: Queryable, pipelineId: number): Promise<void> {
+  const removed = await tx.run(sql`delete from rowmill.deliverers where pipeline_id = ${pipelineId}`);
+  if (removed > 0) await tx.run(sql`delete from rowmill.deliveries where pipeline_id = ${pipelineId}`);
+}
+
+export interface Lease {
+  readonly token: string;
+  /** Writes in a row that failed as a whole. */
+  readonly failures: number;
+}
+
+/**
+ * Null: another worker has it, its time has not come, or the pipeline waits for you. A worker that did not give it back
+ * after an error takes its own again.
+ */
+export async function claim(
+  tx: Queryable,
+  pipelineId: number,
+  { worker, leaseMs }: { readonly worker: string; readonly leaseMs: number },
+): Promise<Lease | null> {
+  return tx.first<Lease>(sql`
+    update rowmill.deliverers d
+    set lease_token = gen_random_uuid(), lease_worker = ${worker},
+      lease_until = clock_timestamp() + make_interval(secs => ${leaseMs / 1000})
+    where d.pipeline_id = (
+        select pipeline_id
+        from rowmill.deliverers
+        where pipeline_id = ${pipelineId}
+        for update skip locked)
+      and (d.lease_until is null or d.lease_until < clock_timestamp() or d.lease_worker = ${worker})
+      and d.next_at <= clock_timestamp()
+      and exists (
+        select 1
+        from rowmill.pipelines p
+        cross join rowmill.deployment e
+        where p.id = d.pipeline_id
+          and p.uninstalled_at is null
+          and p.pause_kind is distinct from 'target'
+          and e.suspicion is null)
+    returning lease_token as token, failures`);
+}
+
+/** How the target fares: well, or not, and then for how long it is left alone. */
+export type Condition = { readonly kind: "well" } | { readonly kind: "trouble"; readonly text: string; waitMs: number };
+
+/** Gives the lease back, unless another worker has it by now. */
+export async function release(
+  tx: Queryable,
+  pipelineId: number,
+  { token, condition }: { readonly token: string; readonly condition: Condition | null },
+): Promise<void> {
+  if (condition === null)
+    await tx.run(sql`
+      update rowmill.deliverers
+      set lease_token = null, lease_until = null, lease_worker = null
+      where pipeline_id = ${pipelineId} and lease_token = ${token}::uuid`);
+  else if (condition.kind === "well")
+    await tx.run(sql`
+      update rowmill.deliverers
+      set lease_token = null, lease_until = null, lease_worker = null, failures = 0, trouble = null,
+        trouble_since = null
+      where pipeline_id = ${pipelineId} and lease_token = ${token}::uuid`);
+  else
+    await tx.run(sql`
+      update rowmill.deliverers
+      set lease_token = null, lease_until = null, lease_worker = null, failures = failures + 1,
+        trouble = ${storableText(condition.text)}, trouble_since = coalesce(trouble_since, now()),
+        next_at = clock_timestamp() + make_interval(secs => ${condition.waitMs / 1000})
+      where pipeline_id = ${pipelineId} and lease_token = ${token}::uuid`);
+}
+
+/** You fixed it: the next try comes at once. */
+export async function tryNow(tx: Queryable, pipelineId: number): Promise<void> {
+  await tx.run(
+    sql`update rowmill.deliverers set next_at = now() where pipeline_id = ${pipelineId} and next_at > now()`,
+  );
+}
+
+/** Of dead workers. */
+export async function freeLeases(tx: Queryable, workers: readonly string[]): Promise<void> {
+  await tx.run(sql`
+    update rowmill.deliverers
+    set lease_token = null, lease_until = null, lease_worker = null
+    where pipeline_id in (
+      select pipeline_id
+      from rowmill.deliverers
+      where lease_worker = any(${[...workers]}::text[])
+      for update skip locked)`);
+}
+
+/** A delivery that is due so soon counts as work that continues; of a target in trouble, or a refused one, none is. */
+const SOON_SECONDS = 3;
+
+/** Whether answers are delivered now or very soon, by this worker or another one. */
+export async function isBusy(client: Reader, pipelineId: number): Promise<boolean> {
+  const busy = await client.value<boolean>(sql`
+    select exists (
+      select 1
+      from rowmill.deliverers d
+      join rowmill.pipelines p on p.id = d.pipeline_id
+      cross join rowmill.deployment e
+      where d.pipeline_id = ${pipelineId}
+        and d.next_at <= now() + make_interval(secs => ${SOON_SECONDS})
+        and p.pause_kind is distinct from 'target'
+        and e.suspicion is null
+        and exists (
+          select 1
+          from rowmill.deliveries l
+          where l.pipeline_id = d.pipeline_id
+            and l.state = 'waiting'
+            and l.next_at <= now() + make_interval(secs => ${SOON_SECONDS})))`);
+  return busy === true;
+}
+
+export interface Standing extends Undelivered {
+  readonly pipelineId: number;
+  readonly delivered: number;
+  readonly troubleSince: Date | null;
+  readonly nextAt: Date | null;
+}
+
+/** Null: its target is a table. */
+export async function standing(client: Reader, pipelineId: number): Promise<Standing | null> {
+  return client.first<Standing>(statement(sql`d.pipeline_id = ${pipelineId}`));
+}
+
+/** Of every pipeline whose target is elsewhere. */
+export async function standings(client: Reader): Promise<Standing[]> {
+  return client.rows<Standing>(statement(sql`true`));
+}
+
+function statement(wanted: Sql): Sql {
+  return sql`
+    select d.pipeline_id as "pipelineId", p.name as pipeline, d.target, coalesce(l.waiting, 0)::float8 as waiting,
+      coalesce(l.delivered, 0)::float8 as delivered, coalesce(l.stale, 0)::float8 as stale,
+      coalesce(l.failed, 0)::float8 as failed,
+      (
+        select r.reason
+        from rowmill.deliveries r
+        where r.pipeline_id = d.pipeline_id
+          and (r.state in ('stale', 'failed') or (r.state = 'waiting' and r.failures > 0))
+        order by r.changed_at desc
+        limit 1) as reason,
+      d.trouble, d.trouble_since as "troubleSince", 
+      case when l.waiting > 0 then greatest(l.next_at, d.next_at) end as "nextAt",
+      case
+        when l.waiting > 0 then (extract(epoch from greatest(l.next_at, d.next_at) - clock_timestamp())
+          * 1000)::float8 end as "nextMs"
+    from rowmill.deliverers d
+    join rowmill.pipelines p on p.id = d.pipeline_id
+    left join lateral (
+      select count(*) filter (where state = 'waiting') as waiting,
+        count(*) filter (where state = 'delivered') as delivered, count(*) filter (where state = 'stale') as stale,
+        count(*) filter (where state = 'failed') as failed, min(next_at) filter (where state = 'waiting') as next_at
+      from rowmill.deliveries
+      where pipeline_id = d.pipeline_id) l on true
+    where ${wanted}
+    order by p.name`;
+}

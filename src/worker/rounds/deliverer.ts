@@ -1,0 +1,224 @@
+/**
+ * Delivers answers to targets elsewhere: takes the changes that are due, writes them to the target, and confirms them
+ * in the ledger, in this order. A crash after the write delivers them once more with the same fences, which changes
+ * nothing at a target that compares them. No transaction is open while the target is written to.
+ */
+import { createHash } from "node:crypto";
+import { ConnectorError, type Change, type TargetConnector, type Written } from "../../model/connector.js";
+import { downMs, foreignFences, outcomesOf } from "../../model/delivery-outcomes.js";
+import type { Json } from "../../model/pipeline.js";
+import type { Queryable } from "../../postgres/database.js";
+import * as deliverers from "../../store/deliveries/deliverers.js";
+import * as deliveries from "../../store/deliveries/deliveries.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
+import type { Delivery, Pipeline, WorkerContext } from "../context.js";
+import { guarded } from "../guard.js";
+
+/** Of `prepare`, and of `write`. */
+const CALL_MS_MAX = 60_000;
+/** Longer than both calls. */
+const LEASE_MS = 180_000;
+/** Writes in one round, before the worker looks again at what is due. */
+const WRITES_MAX = 100;
+const TROUBLE_CHARACTERS = 500;
+
+/** `full`: the round ended although more may be due. */
+export async function deliverDue(
+  context: WorkerContext,
+  pipeline: Pipeline,
+  signal?: AbortSignal,
+): Promise<{ readonly full: boolean }> {
+  const { delivery } = pipeline;
+  if (delivery === null) return { full: false };
+  for (let writes = 0; writes < WRITES_MAX; writes++) {
+    if (signal?.aborted) return { full: true };
+    if ((await guarded(context, pipeline, () => deliverOnce(context, pipeline, delivery))) !== "more")
+      return { full: false };
+  }
+  return { full: true };
+}
+
+async function deliverOnce(context: WorkerContext, pipeline: Pipeline, delivery: Delivery): Promise<"more" | "done"> {
+  const taken = await context.step("deliver.take", () =>
+    context.database.transaction((tx) => take(tx, { worker: context.workerId, pipeline, delivery })),
+  );
+  if (taken === null) return "done";
+  const answer = await context.step("deliver.write", () => tell(context, { pipeline, delivery }, taken));
+  await context.step("deliver.confirm", () =>
+    context.database.transaction((tx) =>
+      answer instanceof ConnectorError
+        ? noteTrouble(tx, { context, pipeline, taken }, answer)
+        : confirm(tx, { context, pipeline, taken }, answer),
+    ),
+  );
+  if (!(answer instanceof ConnectorError)) return "more";
+  context.log.warn({ pipeline: pipeline.config.name, err: answer }, "a delivery failed; trying again later");
+  return "done";
+}
+
+interface Taken {
+  readonly lease: deliverers.Lease;
+  readonly lines: readonly deliveries.Line[];
+  readonly changes: readonly Change[];
+  /** Lines whose answer is not in the table any more. */
+  readonly missing: readonly string[];
+}
+
+/** Null: nothing is due, or another worker does it. */
+async function take(
+  tx: Queryable,
+  { worker, pipeline, delivery }: { worker: string; pipeline: Pipeline; delivery: Delivery },
+): Promise<Taken | null> {
+  const lease = await deliverers.claim(tx, pipeline.id, { worker, leaseMs: LEASE_MS });
+  if (lease === null) return null;
+  const { most } = delivery.connector;
+  const lines = await deliveries.due(tx, pipeline.id, most.changes);
+  if (lines.length === 0) {
+    await deliverers.release(tx, pipeline.id, { token: lease.token, condition: null });
+    return null;
+  }
+  // After the lines: an answer is at least as new as its fence.
+  const written = lines.filter(({ deleted }) => !deleted).map(({ key }) => key);
+  const answers = written.length === 0 ? new Map<string, never>() : await delivery.read(tx, written);
+  const taken: { lines: deliveries.Line[]; changes: Change[]; missing: string[] } = {
+    lines: [],
+    changes: [],
+    missing: [],
+  };
+  let bytes = 0;
+  for (const line of lines) {
+    const change = changeOf(line, answers.get(line.key));
+    bytes += change === null ? 0 : Buffer.byteLength(JSON.stringify(change));
+    if (bytes > most.bytes && taken.changes.length > 0) break;
+    taken.lines.push(line);
+    if (change === null) taken.missing.push(line.key);
+    else taken.changes.push(change);
+  }
+  return { lease, ...taken };
+}
+
+/** Null: its answer is not there. */
+function changeOf(
+  { key, fence, deleted }: deliveries.Line,
+  answer: { readonly json: string; readonly model: string | null } | undefined,
+): Change | null {
+  if (deleted) return { key, fence, deleted };
+  if (answer === undefined) return null;
+  return { key, fence, cells: JSON.parse(answer.json) as Readonly<Record<string, Json>>, model: answer.model ?? "" };
+}
+
+/** An error of the target is a value: everything else that fails here is not its fault. */
+async function tell(
+  { memory }: WorkerContext,
+  { pipeline, delivery }: { pipeline: Pipeline; delivery: Delivery },
+  { changes, missing }: Taken,
+): Promise<Written | ConnectorError> {
+  const { connector } = delivery;
+  const gone = missing.map((key) => ({ key, reason: "Its answer is no longer in Rowmill's table of answers." }));
+  if (changes.length === 0) return { written: [], stale: [], changed: [], busy: [], failed: gone };
+  try {
+    if (!memory.preparedTargets.has(pipeline)) await prepare(connector, pipeline);
+    memory.preparedTargets.add(pipeline);
+    const id = idOf(pipeline, changes);
+    const written = await within(
+      (signal) => connector.write(changes, { pipeline: pipeline.config.name, id, signal }),
+      `${connector.name} did not answer`,
+    );
+    return { ...written, failed: [...written.failed, ...gone] };
+  } catch (error) {
+    memory.preparedTargets.delete(pipeline);
+    return asConnectorError(error);
+  }
+}
+
+async function prepare(connector: TargetConnector, { config, answer }: Pipeline): Promise<void> {
+  await within(
+    (signal) => connector.prepare({ pipeline: config.name, fields: answer.columns, signal }),
+    `${connector.name} did not get ready`,
+  );
+}
+
+/** Also where the call does not heed its signal. What it does later loses by its fences. */
+async function within<T>(call: (signal: AbortSignal) => Promise<T>, late: string): Promise<T> {
+  const timeOut = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const tooLate = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new ConnectorError("again", `The target ${late} within ${CALL_MS_MAX / 1000} seconds.`));
+      timeOut.abort();
+    }, CALL_MS_MAX);
+  });
+  try {
+    return await Promise.race([call(timeOut.signal), tooLate]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function asConnectorError(error: unknown): ConnectorError {
+  if (error instanceof ConnectorError) return error;
+  // A config may load another copy of this class.
+  const { kind, message, retryAfterMs } = (typeof error === "object" && error !== null ? error : {}) as {
+    kind?: unknown;
+    message?: unknown;
+    retryAfterMs?: unknown;
+  };
+  const text = (typeof message === "string" ? message : String(error)).slice(0, TROUBLE_CHARACTERS);
+  return new ConnectorError(kind === "stop" ? "stop" : "again", text, {
+    cause: error,
+    retryAfterMs: typeof retryAfterMs === "number" && retryAfterMs > 0 ? retryAfterMs : null,
+  });
+}
+
+/** The same for the same changes, whichever worker delivers them. */
+function idOf({ config }: Pipeline, changes: readonly Change[]): string {
+  const text = JSON.stringify([config.name, changes.map(({ key, fence }) => [key, fence])]);
+  return createHash("sha256").update(text).digest("hex").slice(0, 32);
+}
+
+interface Confirming {
+  readonly context: WorkerContext;
+  readonly pipeline: Pipeline;
+  readonly taken: Taken;
+}
+
+async function confirm(tx: Queryable, { context, pipeline, taken }: Confirming, written: Written): Promise<void> {
+  const { lines, lease } = taken;
+  const outcomes = outcomesOf(lines, written, context.random());
+  const newest = await deliveries.newestFences(
+    tx,
+    pipeline.id,
+    written.stale.map(({ key }) => key),
+  );
+  const [foreign, ...others] = foreignFences(written, newest);
+  await deliveries.confirm(
+    tx,
+    pipeline.id,
+    outcomes.map((outcome, place) => ({ ...outcome, key: lines[place]?.key ?? "", fence: lines[place]?.fence ?? "0" })),
+  );
+  await deliverers.release(tx, pipeline.id, { token: lease.token, condition: { kind: "well" } });
+  if (foreign === undefined) return;
+  const { name } = pipeline.config;
+  const more = others.length === 0 ? "" : ` (and of ${others.length} more rows)`;
+  await pipelines.pause(tx, pipeline.id, {
+    kind: "target",
+    reason:
+      `The target holds an answer for the row ${foreign.key.slice(0, 100)}${more} that this ledger never gave: its ` +
+      `fence ${foreign.fence} is newer. Another Rowmill delivers to the same target, or this database is older than ` +
+      `the target. If this one should win: rowmill deliver ${name} --replay. Then: rowmill resume ${name}`,
+  });
+}
+
+async function noteTrouble(
+  tx: Queryable,
+  { context, pipeline, taken }: Confirming,
+  error: ConnectorError,
+): Promise<void> {
+  const { token, failures } = taken.lease;
+  const text = error.message.replaceAll("\n", " ");
+  const waitMs = downMs(failures + 1, error.retryAfterMs, context.random());
+  await deliverers.release(tx, pipeline.id, { token, condition: { kind: "trouble", text, waitMs } });
+  if (error.kind === "again") return;
+  const reason = [text, ...error.hints, `Then: rowmill resume ${pipeline.config.name}`].join(" ");
+  await pipelines.pause(tx, pipeline.id, { kind: "target", reason });
+}
