@@ -27,15 +27,15 @@ export interface IdleState {
 }
 
 /** In one transaction, which saves two round trips for each of a dozen questions. */
-export async function idleState({ database, pipelines: ours }: WorkerContext): Promise<IdleState> {
-  return database.transaction((tx) => look(tx, ours), { readOnly: true });
+export async function idleState(context: WorkerContext): Promise<IdleState> {
+  return context.database.transaction((tx) => look(tx, context), { readOnly: true });
 }
 
-async function look(client: Queryable, ours: WorkerContext["pipelines"]): Promise<IdleState> {
+async function look(client: Queryable, { pipelines: ours, workerId }: WorkerContext): Promise<IdleState> {
   const blocked: { pipeline: string; reason: string }[] = [];
   let idle = true;
   for (const pipeline of ours.values()) {
-    const state = await pipelineState(client, pipeline);
+    const state = await pipelineState(client, pipeline, workerId);
     if (state.blocked !== null) blocked.push({ pipeline: pipeline.config.name, reason: state.blocked });
     else if (state.busy) idle = false;
   }
@@ -55,6 +55,7 @@ async function countFailed(client: Queryable, ours: WorkerContext["pipelines"]):
 async function pipelineState(
   client: Queryable,
   pipeline: Pipeline,
+  workerId: string,
 ): Promise<{ busy: boolean; blocked: string | null }> {
   const row = await pipelines.byId(client, pipeline.id);
   if (row === null) return { busy: false, blocked: "It is no longer registered." };
@@ -70,7 +71,7 @@ async function pipelineState(
     (await sweeps.isSweepPending(client, pipeline.id)) ||
     !(await sweeps.isSwept(client, pipeline.id, row.definitionHash));
   const isSynced = pipeline.config.source.replica?.sync != null;
-  const unread = isSynced && (await syncs.isDue(client, pipeline.config.name));
+  const unread = isSynced && (await syncs.isUnread(client, pipeline.config.name, workerId));
   const unseen = unread || unswept || (await arrivals.countArrivals(client, pipeline.id)) > 0;
   const inFlight = await batches.countUnfinished(client, [pipeline.id]);
   const waiting = await waitingWithinLimit(client, pipeline);

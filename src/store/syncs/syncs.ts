@@ -256,13 +256,18 @@ export async function acceptDeletions(database: Queryable, pipeline: string): Pr
   );
 }
 
-/** A pass is under way, or its time has come. */
-export async function isDue(client: Reader, pipeline: string): Promise<boolean> {
-  const isIdle = await client.value<boolean>(sql`
-    select phase = 'idle' and next_at > clock_timestamp()
+/**
+ * Rows may be there that were not read yet: no pass has ended since this worker began, and one is due or under way.
+ * Otherwise a source that is read each second would never be done.
+ */
+export async function isUnread(client: Reader, pipeline: string, workerId: string): Promise<boolean> {
+  const isRead = await client.value<boolean>(sql`
+    select phase <> 'deleting' and (
+        (phase = 'idle' and next_at > clock_timestamp())
+        or ended_at > (select w.started_at from rowmill.workers w where w.id = ${workerId}))
     from rowmill.syncs
     where pipeline = ${pipeline}`);
-  return isIdle !== true;
+  return isRead !== true;
 }
 
 export interface SyncOverview {
