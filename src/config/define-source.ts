@@ -5,8 +5,8 @@ import type { Json } from "../model/pipeline.js";
 
 /** Rows of one reading, as your source has them; or with the place and mark from which the next reading goes on. */
 export type SourceRows<Name extends string = string> =
-  | readonly { readonly [Column in Name]?: Cell }[]
-  | (Omit<Page, "rows"> & { readonly rows: readonly { readonly [Column in Name]?: Cell }[] });
+  | readonly { readonly [Column in Name]: Cell }[]
+  | (Omit<Page, "rows"> & { readonly rows: readonly { readonly [Column in Name]: Cell }[] });
 
 /** What `defineSource` takes. */
 export interface SyncedSpec<Column extends string, Key extends string> {

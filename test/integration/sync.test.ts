@@ -36,10 +36,10 @@ class Shelf {
       columns: ["title"],
       every: "1s",
       fullEvery: "1h",
-      rows: (options) => this.#rows(options),
+      rows: (options) => this.rows(options),
     });
 
-  async *#rows({ since, place }: { since: unknown; place: unknown }) {
+  async *rows({ since, place }: { since: unknown; place: unknown }) {
     if (place === null) this.readings.push(since === null ? "full" : "changes");
     const films = [...this.films.values()]
       .filter(({ changed }) => since === null || changed > Number(since))
@@ -215,7 +215,7 @@ describeDatabases("Rows from elsewhere", (kind) => {
           every: "1s",
           fullEvery: "1h",
           columns: ["title", "changed"],
-          rows: shelf.source().elsewhere.rows,
+          rows: (options) => shelf.rows(options),
         }),
         onChange: "reask",
         polling: { min: "10ms", max: "10ms" },

@@ -1,10 +1,13 @@
 /** What is inferred, exactly, in all property orders: each assignment compiles only when the two types are equal. */
 import {
   defineConfig,
+  defineSource,
   defineTarget,
   json,
   pipeline,
+  postgres,
   push,
+  webhook,
   z,
   type AnswerOf,
   type JsonObject,
@@ -121,6 +124,32 @@ export const pushed = pipeline({
   source: push({ key: ["id", "lang"], columns: ["Title", "Year"], version: "at", keep: "30d" }),
 });
 
+const shelf = defineSource({
+  key: "id",
+  columns: ["Title", "Year"],
+  async *rows({ since, signal }) {
+    const reply = await fetch(`https://films.example.com/?since=${String(since)}`, { signal });
+    yield [{ id: 1, Title: await reply.text(), Year: null }];
+  },
+});
+
+const read = pipeline({
+  source: shelf,
+  request: { model: "m", user: (row) => row.Title ?? "" },
+  validate: (given, row) => (row.Year === given.genre ? "no" : null),
+  answer: z.object({ genre: z.string() }),
+  target: webhook({ url: process.env["HOOK_URL"], secret: process.env["HOOK_SECRET"] }),
+});
+
+const copied = pipeline({
+  source: postgres({ url: process.env["SHOP_URL"], table: "films", key: ["id", "lang"], columns: ["Title"] }),
+  request: { model: "m", user: (row) => row.Title ?? "" },
+  answer: z.object({ genre: z.string() }),
+  target: postgres({ url: process.env["SHOP_URL"], table: "labels", key: ["id", "lang"] }),
+});
+
+export const ofRead: Equal<typeof read, Pipeline<{ genre: string }, "Title" | "Year", "id">> = true;
+export const ofCopied: Equal<typeof copied, Pipeline<{ genre: string }, "Title", "id" | "lang">> = true;
 export const ofSourceFirst: Equal<
   AnswerOf<typeof sourceFirst>,
   { genre: "drama" | "comedy"; year: number | null }
@@ -130,4 +159,7 @@ export const ofPushed: Equal<typeof pushed, Pipeline<{ genre: string }, "Title" 
 export const ofText: Equal<AnswerOf<typeof text>, string> = true;
 export const ofFree: Equal<AnswerOf<typeof free>, JsonObject> = true;
 
-export default defineConfig({ database: "embedded", pipelines: { sourceFirst, sourceLast, text, free, pushed } });
+export default defineConfig({
+  database: "embedded",
+  pipelines: { sourceFirst, sourceLast, text, free, pushed, read, copied },
+});

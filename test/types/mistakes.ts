@@ -2,7 +2,18 @@
  * Wrong configs, each red in the editor: exactly one error follows each directive, in all property orders.
  * `config-types.test.ts` also strips the directives and counts the errors.
  */
-import { defineConfig, defineTarget, json, pipeline, push, z, type AnswerOf, type Duration } from "rowmill";
+import {
+  defineConfig,
+  defineSource,
+  defineTarget,
+  json,
+  pipeline,
+  postgres,
+  push,
+  z,
+  type AnswerOf,
+  type Duration,
+} from "rowmill";
 
 const source = { table: "films", key: "id", columns: ["Title", "Description"] } as const;
 const answer = z.object({ genre: z.enum(["drama", "comedy"]), year: z.number().int() });
@@ -27,6 +38,26 @@ export const pushWithATable = pipeline({
   // @ts-expect-error
   source: push({ key: "id", columns: ["Title"], table: "films" }),
   request,
+  target,
+});
+
+export const misspeltColumnOfASourceElsewhere = pipeline({
+  source: defineSource({
+    key: "id",
+    columns: ["Title"],
+    // @ts-expect-error
+    async *rows() {
+      yield [{ id: 1, Titel: await Promise.resolve("M") }];
+    },
+  }),
+  request,
+  target,
+});
+
+export const misspeltColumnReadElsewhere = pipeline({
+  source: postgres({ url: "", table: "films", key: "id", columns: ["Title"] }),
+  // @ts-expect-error
+  request: { model: "gpt-4o-mini", user: (row) => row.Titel },
   target,
 });
 
