@@ -132,7 +132,8 @@ async function readPage(
   const rows = await tx.rows<{ cells: Record<string, string | null>; found: number }>(sql`
     select cells, found
     from (
-      select cells, n, count(*) over ()::integer as found, sum(octet_length(cells::text)) over (order by n) - octet_length(cells::text) as before
+      select cells, n, count(*) over ()::integer as found,
+        sum(octet_length(cells::text)) over (order by n) - octet_length(cells::text) as before
       from (
         select json_build_object(${join(cells)}) as cells, row_number() over (order by ${join(order)}) as n
         from ${raw(found.from)} t

@@ -67,7 +67,18 @@ export function postgresSource<const Column extends string, const Key extends st
     overlapMs: typeof overlap === "string" ? (parseDuration(overlap) ?? OVERLAP_MS_DEFAULT) : OVERLAP_MS_DEFAULT,
     overlapNumber: typeof overlap === "number" ? overlap : OVERLAP_NUMBER_DEFAULT,
   };
-  return { ...shape, elsewhere: { name: "postgres", rows: (options) => lazily(read, options) } };
+  return { ...shape, elsewhere: { name: "postgres", reads: readsOf(read), rows: (options) => lazily(read, options) } };
+}
+
+/** Not how to connect, nor the overlap: neither changes the rows. */
+function readsOf({ url, table, where, cursor }: ReadTable): string {
+  return JSON.stringify([databaseOf(url), table, where, cursor]);
+}
+
+function databaseOf(url: string): string {
+  if (!URL.canParse(url)) return "";
+  const { host, pathname } = new URL(url);
+  return host + pathname;
 }
 
 async function* lazily(table: ReadTable, options: ReadOptions): AsyncGenerator<Page> {

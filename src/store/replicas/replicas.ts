@@ -21,6 +21,7 @@ import {
   additionStatements,
   adopted,
   columnsOf,
+  commentStatement,
   creationStatements,
   hasTable,
   indexStatements,
@@ -214,11 +215,19 @@ async function changeTable(tx: Queryable, known: Replica, shape: ReplicaShape): 
   const generation = known.generation + (added.length > 0 ? 1 : 0);
   for (const statement of additionStatements(pipeline, { added, generation })) await tx.run(raw(statement));
   if (known.version !== version) await beginVersions(tx, pipeline);
+  if (known.synced !== synced) await beginOtherwise(tx, pipeline, shape);
   await tx.run(sql`
     update rowmill.replicas
     set columns = columns || ${added}::text[], version_field = ${version}, generation = ${generation},
       synced = ${synced}
     where pipeline = ${pipeline}`);
+}
+
+/** Rows are pushed that were read, or the other way round: a mark of before would hide what changed meanwhile. */
+async function beginOtherwise(tx: Queryable, pipeline: string, shape: ReplicaShape): Promise<void> {
+  await tx.run(sql`delete from rowmill.syncs where pipeline = ${pipeline}`);
+  for (const statement of dropStatements(pipeline)) await tx.run(raw(statement));
+  await tx.run(raw(commentStatement(pipeline, shape)));
 }
 
 /** Another field's values tell nothing of what is older. Not by an update, which would rewrite and report every row. */

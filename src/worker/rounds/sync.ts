@@ -2,11 +2,12 @@
  * Reads rows from a source elsewhere into Rowmill's copy, page by page: one transaction a page, with its place. From
  * the copy on, everything works as for any table. A crash repeats at most one page.
  */
+import { createHash } from "node:crypto";
 import { ConnectorError, PAGE_MS_MAX, type Page } from "../../model/connector.js";
 import { RowmillError } from "../../model/errors.js";
 import { backoffMs } from "../../model/batch/schedule.js";
-import type { SyncConfig } from "../../model/pipeline.js";
-import { isRefused, rowText } from "../../model/request/sync-row.js";
+import type { PipelineConfig, SyncConfig } from "../../model/pipeline.js";
+import { isRefused, rowText, type RefusedRow } from "../../model/request/sync-row.js";
 import { thrownMessage } from "../../model/words/thrown-message.js";
 import { DatabaseError, type Queryable } from "../../postgres/database.js";
 import * as refusedPushes from "../../store/replicas/refused-pushes.js";
@@ -18,6 +19,8 @@ import { mayLook, pause } from "../guard.js";
 const CHUNK_ROWS = 1_000;
 const CHUNK_BYTES = 4 * 1024 * 1024;
 const DELETE_ROWS = 5_000;
+/** Of the end of a pass, which compares all rows of the copy. */
+const END_MS_MAX = 900_000;
 /** After a first failure, and at most. */
 const FAILED_MS_BASE = 5_000;
 const FAILED_MS_MAX = 600_000;
@@ -31,7 +34,7 @@ export async function syncPipeline(context: WorkerContext, pipeline: Pipeline, s
   if (config === null) return Infinity;
   if (!(await mayLook(context.read, pipeline))) return 0;
   const turn = await context.step("sync.begin", () =>
-    syncs.begin(context.database, name, { ...config, workerId: context.workerId }),
+    syncs.begin(context.database, name, { ...config, reads: whatIsRead(source, config), workerId: context.workerId }),
   );
   if ("waitMs" in turn) return turn.waitMs;
   try {
@@ -49,6 +52,12 @@ export async function syncPipeline(context: WorkerContext, pipeline: Pipeline, s
   return config.everyMs;
 }
 
+/** Columns too: a row of fewer lacks them. */
+function whatIsRead({ key, columns }: PipelineConfig["source"], { connector }: SyncConfig): string {
+  const read = [connector.name, connector.reads ?? null, key, columns.toSorted()];
+  return createHash("sha256").update(JSON.stringify(read)).digest("hex").slice(0, 32);
+}
+
 interface Pass {
   readonly context: WorkerContext;
   readonly pipeline: Pipeline;
@@ -61,7 +70,7 @@ async function readPass(pass: Pass, signal: AbortSignal): Promise<boolean> {
   const { context, pipeline, config, turn } = pass;
   if (!(await readPages(pass, signal))) return false;
   const end = await context.step("sync.end", () =>
-    context.database.transaction((tx) => syncs.endPass(tx, turn, config.everyMs)),
+    context.database.transaction((tx) => syncs.endPass(tx, turn, config.everyMs), { statementTimeoutMs: END_MS_MAX }),
   );
   if (end === null) return false;
   const { name } = pipeline.config;
@@ -120,15 +129,16 @@ function after(ms: number): Promise<void> {
 async function writePage({ context, pipeline, turn }: Pass, page: Page): Promise<boolean> {
   const { rows, place = null, mark } = page;
   const { name, source } = pipeline.config;
-  const columns = [...new Set([...source.key, ...source.columns])];
+  const { key } = source;
+  const columns = [...new Set([...key, ...source.columns])];
   let at = 0;
   do {
-    const chunk = takeChunk(rows, { from: at, columns });
+    const chunk = takeChunk(rows, { from: at, key, columns });
     at = chunk.end;
     const isLast = at >= rows.length;
     const written = await context.step("sync.write", () =>
       context.database.transaction(async (tx) => {
-        const done = await syncs.writeRows(tx, turn, chunk.good);
+        const done = await syncs.writeRows(tx, turn, chunk);
         if (done === null) return null;
         await noteRefused(tx, name, [...chunk.refused, ...done.refused]);
         if (isLast) await syncs.setPlace(tx, turn, { place, mark });
@@ -141,24 +151,29 @@ async function writePage({ context, pipeline, turn }: Pass, page: Page): Promise
 }
 
 interface Chunk {
-  readonly good: readonly string[];
-  readonly refused: readonly { readonly key: string | null; readonly reason: string }[];
+  readonly rows: readonly string[];
+  readonly refused: readonly Pick<RefusedRow, "key" | "reason">[];
+  /** Of the refused ones. */
+  readonly keys: readonly string[];
   readonly end: number;
 }
 
-function takeChunk(rows: Page["rows"], { from, columns }: { from: number; columns: readonly string[] }): Chunk {
+function takeChunk(
+  rows: Page["rows"],
+  { from, ...shape }: { from: number; key: readonly string[]; columns: readonly string[] },
+): Chunk {
   const good: string[] = [];
-  const refused: { key: string | null; reason: string }[] = [];
+  const refused: RefusedRow[] = [];
   let [at, length] = [from, 0];
   for (; at < rows.length && at - from < CHUNK_ROWS && length < CHUNK_BYTES; at++) {
-    const text = rowText(rows[at] ?? {}, columns);
+    const text = rowText(rows[at] ?? {}, shape);
     if (isRefused(text)) refused.push(text);
     else {
       good.push(text);
       length += text.length;
     }
   }
-  return { good, refused, end: at };
+  return { rows: good, refused, keys: refused.flatMap(({ keyText }) => keyText ?? []), end: at };
 }
 
 async function noteRefused(tx: Queryable, pipeline: string, refused: Chunk["refused"]): Promise<void> {
