@@ -42,8 +42,7 @@ describe.each(servers)("A table of another PostgreSQL on %s", (kind) => {
     columns: ["title"],
     where: null,
     cursor: null,
-    overlapMs: 0,
-    overlapNumber: 0,
+    overlap: more.cursor === undefined || more.cursor === "changed_at" ? "0s" : 0,
     ...more,
   });
   const insert = (count: number, shelf = "a") =>
@@ -121,14 +120,14 @@ describe.each(servers)("A table of another PostgreSQL on %s", (kind) => {
 
   it("reads again, by the overlap, what commits later than its time says", async () => {
     await insert(5);
-    const cursor = { cursor: "changed_at", overlapMs: 300_000 };
+    const cursor = { cursor: "changed_at", overlap: "5m" as const };
     const { mark } = await read(table(cursor));
     await database.run(sql`
       insert into public.films (shelf, no, title, changed_at)
       values ('late', 1, 'Late', clock_timestamp() - interval '1 minute')`);
     const { rows } = await read(table(cursor), { since: mark });
     expect(rows.filter(({ shelf }) => shelf === "late")).toHaveLength(1);
-    expect((await read(table({ ...cursor, overlapMs: 0 }), { since: mark })).rows).not.toContainEqual(
+    expect((await read(table({ ...cursor, overlap: "0s" }), { since: mark })).rows).not.toContainEqual(
       expect.objectContaining({ shelf: "late" }),
     );
   });
@@ -190,7 +189,7 @@ describe.each(servers)("A table of another PostgreSQL on %s", (kind) => {
   it("reads changes of small numbers whose overlap leaves their type", async () => {
     await database.run(sql`alter table public.films add rank smallint`);
     await database.run(sql`insert into public.films (shelf, no, rank) values ('a', 1, -32000), ('a', 2, -32001)`);
-    const cursor = table({ cursor: "rank", overlapNumber: 3_000_000_000 });
+    const cursor = table({ cursor: "rank", overlap: 3_000_000_000 });
     expect((await read(cursor, { since: "-32000" })).rows).toHaveLength(2);
   });
 
@@ -214,6 +213,8 @@ describe.each(servers)("A table of another PostgreSQL on %s", (kind) => {
     ["a table that is not there", { table: "filsm" }, "films"],
     ["a column that is not there", { columns: ["titel"] }, "title"],
     ["a cursor that is no time or number", { cursor: "title" }, "title is text"],
+    ["an overlap that is no duration", { cursor: "changed_at", overlap: 300 }, "overlap is a duration"],
+    ["an overlap that is no number", { cursor: "changed_no", overlap: "5m" as const }, "overlap is a whole number"],
     ["no url", { url: "" }, "no url"],
   ])("says for a person what is wrong: %s", async (_name, wrong, said) => {
     await expect(read(table(wrong))).rejects.toMatchObject({ kind: "stop", message: expect.stringContaining(said) });

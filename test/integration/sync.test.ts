@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { ConnectorError, defineSource, pipeline, z } from "../../src/index.js";
+import { forgetRows, lookAtRows, prepareForgetting } from "../../src/app/story/forget-rows.js";
 import { idleState } from "../../src/app/open/idle.js";
 import { sql } from "../../src/postgres/database.js";
 import { ensureReplica } from "../../src/store/replicas/replicas.js";
@@ -10,6 +11,7 @@ import { sweepAll } from "../../src/app/open/round.js";
 import { syncPipeline } from "../../src/worker/rounds/sync.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { describeDatabases } from "../support/databases.js";
+import { startTestService } from "../support/service.js";
 import { startProject, type TestProject } from "../support/project.js";
 
 interface Film {
@@ -288,6 +290,41 @@ describeDatabases("Rows from elsewhere", (kind) => {
     await ensureReplica(worker.database, "films", REPLICA);
     await sync(worker);
     expect(shelf.readings).toEqual(["full", "full", "full"]);
+  });
+
+  it("are refused from anyone but their source: pushed by HTTP or SQL, and deleted", async () => {
+    put(3);
+    await project.drain(await project.worker(films()));
+    const service = await startTestService(project);
+    try {
+      const rows = "/v1/pipelines/films/rows";
+      const body = JSON.stringify([{ id: "00001", title: "Pushed" }]);
+      expect((await service.call("push", rows, { method: "POST", body })).status).toBe(404);
+      expect((await service.call("push", `${rows}/00001`, { method: "DELETE" })).status).toBe(404);
+    } finally {
+      await service.close();
+    }
+    await expect(project.run(sql`select rowmill.push('films', '[{"id": "00001"}]')`)).rejects.toThrow("takes no rows");
+    expect((await copied())[1]).toEqual({ id: "00001", title: "Film 1" });
+  });
+
+  it("are forgotten with the word that their source still has them", async () => {
+    put(3);
+    const worker = await project.worker(films());
+    await project.drain(worker);
+    const { id: pipelineId, config } = [...worker.pipelines.values()][0] ?? {};
+    const keys = ["00001"];
+    const wanted = await prepareForgetting(project.database, {
+      name: "films",
+      pipelineId: pipelineId ?? null,
+      config,
+      keys,
+    });
+    expect((await lookAtRows(project.database, wanted)).present).toEqual(keys);
+    await forgetRows(project.database, wanted, { target: null, signal });
+    expect(await copied()).toHaveLength(2);
+    await sync(worker, { full: true });
+    expect(await copied()).toHaveLength(3);
   });
 
   it("go on where a pass was cut off", async () => {

@@ -4,6 +4,7 @@
  * reached is met by the overlap of the next one, or by the next pass over all rows.
  */
 import { ConnectorError, type Page, type ReadOptions } from "../../model/connector.js";
+import { parseDuration } from "../../model/duration.js";
 import type { Json } from "../../model/pipeline.js";
 import { join, quoteIdentifier, raw, sql, type Database, type Queryable, type Sql } from "../../postgres/database.js";
 import { inspectTable, textOf, type SourceTable, type TableColumn } from "../../sources/table/inspection.js";
@@ -14,6 +15,8 @@ const FIRST_ROWS = 100;
 const PAGE_ROWS_MAX = 2_000;
 /** Of one page, except where its first row alone is larger; rows of the size of its largest come to this. */
 const PAGE_BYTES = 8 * 1024 * 1024;
+const OVERLAP_MS_DEFAULT = 300_000;
+const OVERLAP_NUMBER_DEFAULT = 1_000;
 const TIMES = new Set(["date", "timestamp without time zone", "timestamp with time zone"]);
 const NUMBERS = new Set(["smallint", "integer", "bigint", "numeric"]);
 
@@ -42,8 +45,9 @@ async function* readFrom(
 ): AsyncGenerator<Page> {
   const found = await database.transaction((tx) => inspectTable(tx, shapeOf(table)), { readOnly: true });
   const cursor = table.cursor === null ? null : cursorOf(found, table.cursor);
+  const before = cursor === null ? null : overlapOf(cursor, table.overlap);
   const isFull = since === null || cursor === null;
-  const reading: Reading = { found, table, cursor, start: isFull ? null : since };
+  const reading: Reading = { found, table, cursor, before, start: isFull ? null : since };
   let place = readPlace(from);
   // Read before the first row, also of a pass over changes: what commits while a long pass runs is met again.
   const mark = place === null ? await newestOf(database, reading) : null;
@@ -85,6 +89,8 @@ interface Reading {
   readonly found: SourceTable;
   readonly table: ReadTable;
   readonly cursor: TableColumn | null;
+  /** By how much they overlap. */
+  readonly before: Sql | null;
   /** The mark from which changes are read. Null: all rows. */
   readonly start: Json;
 }
@@ -114,7 +120,7 @@ function greatestOf({ type }: TableColumn): string {
 
 async function readPage(
   tx: Queryable,
-  { found, table, cursor, start }: Reading,
+  { found, table, cursor, before, start }: Reading,
   { place, rowsMax }: { readonly place: Place | null; readonly rowsMax: number },
 ): Promise<{ readonly rows: readonly ReadRow[]; readonly isLast: boolean }> {
   const key = found.key.map(({ name }) => raw(`t.${quoteIdentifier(name)}`));
@@ -124,7 +130,7 @@ async function readPage(
     ...key.map((part) => sql`${part} is not null`),
     ...(table.where === null ? [] : [sql`(${raw(table.where)})`]),
     ...(place === null ? [] : [after({ found, cursor }, order, place)]),
-    ...(place === null && cursor !== null && start !== null ? [from(cursor, table, start)] : []),
+    ...(place === null && cursor !== null && start !== null ? [from(cursor, before, start)] : []),
   ];
   const columns = [...new Map([...found.key, ...found.columns].map((one) => [one.name, one])).values()];
   const cells = columns.map((column) => sql`${column.name}::text, ${raw(textOf("t", column))}`);
@@ -158,11 +164,23 @@ function after({ found, cursor }: Pick<Reading, "found" | "cursor">, order: read
   return sql`(${join([...order])}) > (${join(values)})`;
 }
 
-function from(cursor: TableColumn, { overlapMs, overlapNumber }: ReadTable, start: Json): Sql {
+/** Numbers are not cast back: a small one less the overlap may be no value of its type. */
+function from(cursor: TableColumn, before: Sql | null, start: Json): Sql {
   const name = raw(`t.${quoteIdentifier(cursor.name)}`);
-  const mark = sql`${String(start)}::text::${raw(cursor.castType)}`;
-  if (!TIMES.has(cursor.type)) return sql`${name} >= ${mark} - ${overlapNumber}::bigint`;
-  return sql`${name} >= (${mark} - make_interval(secs => ${overlapMs / 1_000}))::${raw(cursor.castType)}`;
+  const mark = sql`(${String(start)}::text::${raw(cursor.castType)} - ${before ?? sql`0`})`;
+  return TIMES.has(cursor.type) ? sql`${name} >= ${mark}::${raw(cursor.castType)}` : sql`${name} >= ${mark}`;
+}
+
+/** Checked before the first reading. */
+function overlapOf({ type }: TableColumn, overlap: ReadTable["overlap"]): Sql {
+  if (TIMES.has(type)) {
+    const ms = typeof overlap === "string" ? parseDuration(overlap) : overlap === null ? OVERLAP_MS_DEFAULT : null;
+    if (ms !== null) return sql`make_interval(secs => ${ms / 1_000})`;
+    throw new ConnectorError("stop", 'The cursor is a time, so overlap is a duration, such as "5m".');
+  }
+  const number = overlap ?? OVERLAP_NUMBER_DEFAULT;
+  if (typeof number === "number" && Number.isSafeInteger(number) && number >= 0) return sql`${number}::bigint`;
+  throw new ConnectorError("stop", "The cursor is a number, so overlap is a whole number of 0 or more, such as 1000.");
 }
 
 function readPlace(place: Json): Place | null {
