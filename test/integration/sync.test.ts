@@ -172,6 +172,25 @@ describeDatabases("Rows from elsewhere", (kind) => {
     expect(await copied()).toHaveLength(380);
   });
 
+  it("stay where another pause hides that they wait for a person, and are held again by the next full pass", async () => {
+    put(500);
+    const worker = await project.worker(films());
+    await project.drain(worker);
+    const [one] = await pipelines.all(worker.database);
+    await pipelines.pause(worker.database, one?.id ?? 0, { kind: "person", reason: "Not now." });
+    for (let n = 0; n < 120; n++) shelf.films.delete(String(n).padStart(5, "0"));
+    await sync(worker, { full: true });
+    await sync(worker, { full: true });
+    expect(await pipelines.all(worker.database)).toMatchObject([{ pauseKind: "person" }]);
+    expect((await syncs.list(worker.database))[0]).toMatchObject({ held: true, gone: 120, phase: "idle" });
+    await pipelines.resume(worker.database, one?.id ?? 0);
+    await sync(worker);
+    expect(await copied()).toHaveLength(500);
+    await sync(worker, { full: true });
+    expect(await copied()).toHaveLength(500);
+    expect(await pipelines.all(worker.database)).toMatchObject([{ pauseKind: "deletions" }]);
+  });
+
   it("stay when they came back before a person agreed that they go", async () => {
     put(500);
     const worker = await project.worker(films());
@@ -199,8 +218,10 @@ describeDatabases("Rows from elsewhere", (kind) => {
     shelf.fault = { page: 20, error: new ConnectorError("again", "The shelf is closed.") };
     await sync(worker, { full: true });
     expect(await syncs.acceptDeletions(worker.database, "films")).toBe("reading");
+    expect(await pipelines.all(worker.database)).toMatchObject([{ pauseKind: "deletions" }]);
     await sync(worker);
     expect(await syncs.acceptDeletions(worker.database, "films")).toBe(0);
+    expect(await pipelines.all(worker.database)).toMatchObject([{ pauseKind: null }]);
     expect(await copied()).toHaveLength(500);
   });
 

@@ -10,6 +10,7 @@ import type { PipelineConfig, SyncConfig } from "../../model/pipeline.js";
 import { isRefused, rowText, type RefusedRow } from "../../model/request/sync-row.js";
 import { thrownMessage } from "../../model/words/thrown-message.js";
 import { DatabaseError, type Queryable } from "../../postgres/database.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as refusedPushes from "../../store/replicas/refused-pushes.js";
 import * as syncs from "../../store/syncs/syncs.js";
 import type { Pipeline, WorkerContext } from "../context.js";
@@ -69,18 +70,30 @@ interface Pass {
 async function readPass(pass: Pass, signal: AbortSignal): Promise<boolean> {
   const { context, pipeline, config, turn } = pass;
   if (!(await readPages(pass, signal))) return false;
+  const { name } = pipeline.config;
   const end = await context.step("sync.end", () =>
-    context.database.transaction((tx) => syncs.endPass(tx, turn, config.everyMs), { statementTimeoutMs: END_MS_MAX }),
+    context.database.transaction(
+      async (tx) => {
+        const ended = await syncs.endPass(tx, turn, config.everyMs);
+        if (ended?.held === true)
+          await pipelines.pause(tx, pipeline.id, { kind: "deletions", reason: heldText(name, ended) });
+        // What vanished came back.
+        else if (ended !== null && turn.isFull) await pipelines.resume(tx, pipeline.id, "deletions");
+        return ended;
+      },
+      { statementTimeoutMs: END_MS_MAX },
+    ),
   );
   if (end === null) return false;
-  const { name } = pipeline.config;
   context.log.info({ pipeline: name, full: turn.isFull, rows: end.rows, gone: end.gone }, "rows were read");
-  if (!end.held) return end.gone > 0;
-  const reason =
-    `${end.gone.toLocaleString("en-US")} rows vanished from its source, more than a tenth within a day. If that is ` +
-    `right, delete them here too: rowmill sync ${name} --accept-deletions`;
-  await pause({ context, pipeline }, { kind: "deletions", reason });
-  return false;
+  return !end.held && end.gone > 0;
+}
+
+function heldText(pipeline: string, { gone }: syncs.PassEnd): string {
+  return (
+    `${gone.toLocaleString("en-US")} rows vanished from its source, more than a tenth within a day. If that is ` +
+    `right, delete them here too: rowmill sync ${pipeline} --accept-deletions`
+  );
 }
 
 /** False: the lease is lost. */

@@ -24,7 +24,7 @@ export async function runSync(cli: Cli, names: readonly string[], options: SyncO
       if (options.acceptDeletions === true) {
         const rows = await database.transaction(async (tx) => {
           const gone = await syncs.acceptDeletions(tx, name);
-          if (gone !== "reading" && gone > 0) await pipelines.resume(tx, id, "deletions");
+          if (gone !== "reading") await pipelines.resume(tx, id, "deletions");
           return gone;
         });
         cli.terminal.print(acceptedText(name, rows));
