@@ -11,6 +11,7 @@ import { sweepAll } from "../../src/app/open/round.js";
 import { syncPipeline } from "../../src/worker/rounds/sync.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { describeDatabases } from "../support/databases.js";
+import { stageWorker } from "../support/stage-worker.js";
 import { startTestService } from "../support/service.js";
 import { startProject, type TestProject } from "../support/project.js";
 
@@ -397,6 +398,22 @@ describeDatabases("Rows from elsewhere", (kind) => {
     const write = () => worker.database.transaction((tx) => syncs.writeRows(tx, turn, { rows: [row], keys: [] }));
     expect(await write()).toBeNull();
     expect((await copied())[1]).toEqual({ id: "00001", title: "Film 1" });
+  });
+
+  it("do not pause for a worker that wakes with its failure after another one read them", async () => {
+    put(25);
+    const frozen = stageWorker(await project.worker(films()));
+    const other = await project.worker(films());
+    shelf.fault = { page: 1, error: new ConnectorError("stop", "The key is wrong.") };
+    await frozen.run(sync, { what: "freezes", at: "before sync.fail" });
+    expect(frozen.isFrozen).toBe(true);
+    await project.run(sql`update rowmill.syncs set lease_until = now()`);
+    await sync(other);
+    await frozen.thaw();
+    frozen.stop();
+    expect(await copied()).toHaveLength(25);
+    expect(await pipelines.all(other.database)).toMatchObject([{ pauseKind: null }]);
+    expect((await syncs.list(other.database))[0]).toMatchObject({ phase: "idle", trouble: null, failures: 0 });
   });
 
   it("are all read again after a column was added", async () => {

@@ -243,18 +243,19 @@ export async function release(database: Database, { pipeline, token }: SyncLease
     where pipeline = ${pipeline} and lease_token = ${token}`);
 }
 
-/** Returns how many attempts in a row failed; null: the lease is lost. */
+/** False: the lease is lost. */
 export async function fail(
   database: Database,
   { pipeline, token }: SyncLease,
   { trouble, waitMs }: { readonly trouble: string; readonly waitMs: number },
-): Promise<void> {
-  await database.run(sql`
+): Promise<boolean> {
+  const failed = await database.run(sql`
     update rowmill.syncs
     set trouble = ${storableText(trouble)}, trouble_since = coalesce(trouble_since, clock_timestamp()),
       failures = failures + 1, next_at = clock_timestamp() + make_interval(secs => ${waitMs / 1_000}),
       lease_token = null, lease_until = null, lease_worker = null
     where pipeline = ${pipeline} and lease_token = ${token}`);
+  return failed > 0;
 }
 
 export async function failuresOf(client: Reader, pipeline: string): Promise<number> {

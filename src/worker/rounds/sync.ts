@@ -43,7 +43,8 @@ export async function syncPipeline(context: WorkerContext, pipeline: Pipeline, s
     if (deletes) await deleteGone(context, turn, signal);
   } catch (error) {
     // Of the ledger's own database; a connector throws its own errors.
-    if (signal.aborted || error instanceof DatabaseError) throw error;
+    if (error instanceof DatabaseError) throw error;
+    if (signal.aborted) return 0;
     await fail(context, pipeline, { turn, error });
     return 0;
   } finally {
@@ -223,7 +224,9 @@ async function fail(
   const failures = await syncs.failuresOf(context.read, name);
   const asked = error instanceof ConnectorError ? (error.retryAfterMs ?? 0) : 0;
   const waitMs = Math.min(FAILED_MS_MAX, Math.max(asked, backoffMs(failures, FAILED_MS_BASE, context.random())));
-  await context.step("sync.fail", () => syncs.fail(context.database, turn, { trouble, waitMs }));
+  const isOurs = await context.step("sync.fail", () => syncs.fail(context.database, turn, { trouble, waitMs }));
+  // Another worker reads it, and says for itself how that goes.
+  if (!isOurs) return;
   context.log.warn({ pipeline: name, err: error, waitMs }, "its source could not be read; trying again");
   if (error instanceof ConnectorError && error.kind === "stop")
     await pause({ context, pipeline }, { kind: "source", reason: trouble });
