@@ -1,5 +1,7 @@
 /** One row from elsewhere as the JSON text that Rowmill's copy takes: each declared column's text, or null. Pure. */
 import type { Cell } from "../connector.js";
+import { canonicalJson } from "../json/canonical-json.js";
+import type { Json } from "../pipeline.js";
 
 export interface RefusedRow {
   /** For display. */
@@ -58,5 +60,6 @@ export function cellText(value: Cell): string | null {
   if (typeof value !== "object") return String(value);
   // A `toJSON` may give nothing.
   const text: string | undefined = JSON.stringify(value);
-  return text ?? null;
+  // Many systems give the names of an object in any order: then the row would seem to change.
+  return text === undefined ? null : canonicalJson(JSON.parse(text) as Json);
 }

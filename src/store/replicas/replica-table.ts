@@ -41,10 +41,11 @@ export function creationStatements(pipeline: string, shape: ReplicaShape, outsid
   ];
 }
 
+/** It also tells the two apart where no record is left. */
+export const COPY_COMMENT = "Rows that Rowmill reads from elsewhere: its copy of them.";
+
 export function commentStatement(pipeline: string, { synced }: ReplicaShape): string {
-  const text = synced
-    ? "Rows that Rowmill reads from elsewhere: its copy of them."
-    : "Rows that were pushed to Rowmill: the only copy it has.";
+  const text = synced ? COPY_COMMENT : "Rows that were pushed to Rowmill: the only copy it has.";
   return `comment on table ${replicaTable(pipeline)} is '${text}'`;
 }
 

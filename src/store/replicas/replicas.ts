@@ -22,6 +22,7 @@ import {
   adopted,
   columnsOf,
   commentStatement,
+  COPY_COMMENT,
   creationStatements,
   hasTable,
   indexStatements,
@@ -113,15 +114,18 @@ export interface StoredRows {
   readonly rows: number;
   /** On disk, for display. */
   readonly size: string;
+  /** Their source is elsewhere. */
+  readonly isCopy: boolean;
 }
 
 /** Tables of one command. */
 const TABLES_MAX = 1_000;
 
-/** Tables of pushed rows, with or without a record. Counts their rows. */
+/** Tables of rows from elsewhere, with or without a record. Counts their rows. */
 export async function storedRows(client: Reader): Promise<StoredRows[]> {
-  const tables = await client.rows<Pick<StoredRows, "pipeline" | "size">>(sql`
-    select c.relname as pipeline, pg_size_pretty(pg_total_relation_size(c.oid)) as size
+  const tables = await client.rows<Omit<StoredRows, "rows">>(sql`
+    select c.relname as pipeline, pg_size_pretty(pg_total_relation_size(c.oid)) as size,
+      coalesce(obj_description(c.oid, 'pg_class') = ${COPY_COMMENT}, false) as "isCopy"
     from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     join pg_catalog.pg_attribute a on a.attrelid = c.oid
@@ -131,10 +135,10 @@ export async function storedRows(client: Reader): Promise<StoredRows[]> {
     order by 1
     limit ${TABLES_MAX}`);
   const stored: StoredRows[] = [];
-  for (const { pipeline, size } of tables) {
+  for (const { pipeline, ...rest } of tables) {
     const table = identifier(pipeline);
     const rows = await client.number(sql`select count(*)::float8 as count from ${raw(REPLICA_SCHEMA)}.${table}`);
-    stored.push({ pipeline, rows, size });
+    stored.push({ pipeline, rows, ...rest });
   }
   return stored;
 }
