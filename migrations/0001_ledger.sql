@@ -666,11 +666,12 @@ create table rowmill.syncs (
   -- Where the next reading of changes begins, and what the present pass would make of it. Null: only full passes.
   mark json,
   next_mark json,
-  -- Of the last completed pass over all rows. Rows of another generation are read again by the next one.
+  -- Says what is read, and into which columns. Another one begins with all rows, and without the mark.
+  definition text,
+  -- Of the last completed pass over all rows.
   full_began_at timestamptz,
   full_ended_at timestamptz,
   full_rows bigint,
-  full_generation integer,
   ended_at timestamptz,
   -- Rows that the last two passes over all rows did not meet, to be deleted if nothing wrote them since `gone_before`.
   gone bigint not null default 0,

@@ -34,6 +34,8 @@ export const PAGE_MS_MAX = 120_000;
 export interface SourceConnector {
   /** For display: "postgres", "custom". */
   readonly name: string;
+  /** Says what is read, without secrets: when it changes, all rows are read again. Default: it never does. */
+  readonly reads?: string;
   rows(options: ReadOptions): AsyncIterable<Page>;
 }
 

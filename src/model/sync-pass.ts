@@ -2,12 +2,16 @@
 
 export interface PassFacts {
   readonly phase: "idle" | "reading" | "deleting";
+  /** The pass that is under way, or the last one. */
+  readonly isFull: boolean;
+  /** Its last attempt failed. */
+  readonly isFailing: boolean;
   /** Changes can be read: an earlier pass left a mark. */
   readonly hasMark: boolean;
   /** Since the last completed pass over all rows began. Null: there was none. */
   readonly fullMs: number | null;
-  /** That pass wrote the rows with all columns of today. */
-  readonly isSameGeneration: boolean;
+  /** What is read, and into which columns, is what it was for that pass and its mark. */
+  readonly isSame: boolean;
   /** A person asked for it. */
   readonly fullWanted: boolean;
 }
@@ -15,14 +19,15 @@ export interface PassFacts {
 export type NextPass = "goOn" | "full" | "changes";
 
 export function nextPass(facts: PassFacts, fullEveryMs: number): NextPass {
-  if (facts.phase !== "idle") return "goOn";
-  const isFull =
-    !facts.hasMark ||
-    facts.fullWanted ||
-    !facts.isSameGeneration ||
-    facts.fullMs === null ||
-    facts.fullMs >= fullEveryMs;
-  return isFull ? "full" : "changes";
+  const { phase, hasMark, isSame, fullMs, fullWanted } = facts;
+  if (!isSame) return "full";
+  if (phase === "deleting" || (phase === "reading" && !isGivenUp(facts))) return "goOn";
+  return !hasMark || fullWanted || fullMs === null || fullMs >= fullEveryMs ? "full" : "changes";
+}
+
+/** Otherwise one that can get no further would be in the way of what a person asks for. */
+function isGivenUp({ isFull, isFailing, fullWanted }: PassFacts): boolean {
+  return fullWanted && (isFailing || !isFull);
 }
 
 /** Fewer rows may vanish at once, however small the source is. */

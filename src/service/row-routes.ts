@@ -58,7 +58,8 @@ export async function removeRow(desk: Desk, call: Call): Promise<Response> {
     return await desk.database.transaction(
       async (tx) => {
         const replica = await replicas.replicaOf(tx, name);
-        if (replica === null) return unknownPipeline(name);
+        // What is read from elsewhere would come back.
+        if (replica?.synced !== false) return unknownPipeline(name);
         const isRemoved = replicaRows.isKeyOf(replica, key) && (await replicaRows.removeRow(tx, replica, key));
         return isRemoved ? new Response(null, { status: 204 }) : unknownRow(key);
       },

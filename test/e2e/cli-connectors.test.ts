@@ -19,7 +19,7 @@ const CONFIG = `import { defineConfig, pipeline, postgres, webhook, z } from "ro
 
 const { SHOP_URL, HOOK_URL, HOOK_SECRET } = process.env;
 const source = postgres({
-  url: SHOP_URL, table: "films", key: "id", columns: ["title", "description"], cursor: "changed_at", every: "1s",
+  url: SHOP_URL, table: "films", key: "id", columns: ["title", "description"], cursor: "changed_at", every: "1h",
 });
 const labelled = (target) => pipeline({
   source,

@@ -156,6 +156,22 @@ describeDatabases(
       await expectSame();
     });
 
+    it("is not paused by a worker that wakes with its refusal after another one delivered", async () => {
+      await createNotes(project, plain(2));
+      const frozen = stageWorker(await worker());
+      const other = await worker();
+      elsewhere.before = () => Promise.reject(new ConnectorError("stop", "The key is wrong."));
+      await frozen.run((context) => project.drain(context), { what: "freezes", at: "before deliver.confirm" });
+      elsewhere.before = () => Promise.resolve();
+      await waitLong();
+      await project.drain(other);
+      await frozen.thaw();
+      frozen.stop();
+      expect(await states()).toEqual([{ state: "delivered", lines: 2 }]);
+      expect((await pauseOf())?.kind).toBeNull();
+      expect(await deliverer()).toMatchObject({ failures: 0, trouble: null });
+    });
+
     it.each<Boundary>([
       "before deliver.take",
       "after deliver.take",

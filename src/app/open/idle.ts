@@ -26,6 +26,9 @@ export interface IdleState {
   readonly failed: number;
 }
 
+/** There is nothing elsewhere to read. */
+const READ: syncs.Unread = { unread: false, trouble: null };
+
 /** In one transaction, which saves two round trips for each of a dozen questions. */
 export async function idleState(context: WorkerContext): Promise<IdleState> {
   return context.database.transaction((tx) => look(tx, context), { readOnly: true });
@@ -71,7 +74,7 @@ async function pipelineState(
     (await sweeps.isSweepPending(client, pipeline.id)) ||
     !(await sweeps.isSwept(client, pipeline.id, row.definitionHash));
   const isSynced = pipeline.config.source.replica?.sync != null;
-  const unread = isSynced && (await syncs.isUnread(client, pipeline.config.name, workerId));
+  const { unread, trouble } = isSynced ? await syncs.unread(client, pipeline.config.name, workerId) : READ;
   const unseen = unread || unswept || (await arrivals.countArrivals(client, pipeline.id)) > 0;
   const inFlight = await batches.countUnfinished(client, [pipeline.id]);
   const waiting = await waitingWithinLimit(client, pipeline);
@@ -93,7 +96,8 @@ async function pipelineState(
   const behind = inFlight > 0 ? await createIntents.waitingForPerson(client, pipeline.id) : null;
   const busy = unseen || inFlight > held.length + (behind?.count ?? 0) || waiting > 0;
   if (busy) return { busy, blocked: null };
-  return { busy, blocked: heldReason(held, pipeline) ?? behindReason(behind) ?? (await undelivered(client, pipeline)) };
+  const blocked = heldReason(held, pipeline) ?? behindReason(behind) ?? (await undelivered(client, pipeline));
+  return { busy, blocked: blocked ?? (trouble === null ? null : `Its source cannot be read: ${trouble}`) };
 }
 
 async function undelivered(client: Queryable, { id, delivery }: Pipeline): Promise<string | null> {

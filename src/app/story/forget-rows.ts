@@ -93,7 +93,7 @@ async function spelled(
 export interface Known {
   /** Of the keys, those that the ledger has. */
   readonly known: readonly string[];
-  /** Those whose row is still in the user's table: it would be asked again. */
+  /** Those whose row is still in the user's table, or was when it was last read: it would be asked again. */
   readonly present: readonly string[];
   readonly batches: readonly HeldBatch[];
   /** Batches that are prepared again. */
@@ -105,10 +105,11 @@ export async function lookAtRows(database: Database, wanted: Forgetting): Promis
   const { pipelineId, config, replica, table, keys } = wanted;
   if (pipelineId === null) return { known: [], present: [], batches: [], unsent: [] };
   const rows = { pipelineId, keys };
+  const of = (present: SourceTable) => ({ table: present, config, keys, id: pipelineId });
   return database.transaction(
     async (tx) => ({
       known: await forgetting.knownKeys(tx, rows),
-      present: replica !== null || table === null ? [] : await presentKeys(tx, { table, config, keys, id: pipelineId }),
+      present: replica?.synced === false || table === null ? [] : await presentKeys(tx, of(table)),
       batches: await forgetting.heldBatches(tx, rows),
       unsent: await forgetting.unsentBatches(tx, rows),
     }),

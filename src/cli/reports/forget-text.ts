@@ -17,6 +17,8 @@ export interface ForgetFacts {
   readonly keepsFiles: boolean;
   /** Rows are pushed: there is no table of the user's. */
   readonly isPushed: boolean;
+  /** Rowmill reads them from elsewhere. */
+  readonly isSynced: boolean;
 }
 
 export function fateOf(batch: HeldBatch, { known, keepsFiles }: Pick<ForgetFacts, "known" | "keepsFiles">): FilesFate {
@@ -31,17 +33,23 @@ function isEnded({ state }: HeldBatch): boolean {
 }
 
 export function forgetQuestion(facts: ForgetFacts, answers: boolean): string {
-  const { pipeline, keys, isPushed } = facts;
+  const { pipeline, keys, isPushed, isSynced } = facts;
   const rows = counted(keys.length, "row");
-  const copies = isPushed ? "their pushed copies, kept answers and texts" : "kept answers and texts";
+  const own = isPushed ? "their pushed copies, " : isSynced ? "their copies, " : "";
+  const copies = `${own}kept answers and texts`;
   const target = answers ? " It also deletes them from the target table." : "";
   return `This erases what Rowmill has of ${rows} of ${pipeline}: ${copies}. Costs stay counted.${target} Erase them?`;
 }
 
 /** Before the question, and with `--yes` too. */
-export function forgetWarnings({ known, pipeline }: ForgetFacts): string[] {
+export function forgetWarnings({ known, pipeline, isSynced }: ForgetFacts): string[] {
   if (known.present.length === 0) return [];
   const which = keyList(known.present);
+  if (isSynced)
+    return [
+      `! ${which}: in the source when it was last read. Delete it there first, or Rowmill reads it again and asks ` +
+        `about it again when it next reads all rows.`,
+    ];
   return [
     `! ${which}: still in your table. Delete it there first, or Rowmill finds it again and asks about it again: ` +
       `rowmill plan ${pipeline}`,
@@ -49,9 +57,10 @@ export function forgetWarnings({ known, pipeline }: ForgetFacts): string[] {
 }
 
 export function forgottenLines(facts: ForgetFacts, done: Forgotten, answers: boolean): string[] {
-  const { keys, known, pipeline, isPushed } = facts;
+  const { keys, known, pipeline, isPushed, isSynced } = facts;
   const unknown = keys.filter((key) => !known.known.includes(key));
-  const pushed = isPushed ? `${counted(done.pushed, "pushed row")} deleted, ` : "";
+  const copied = isPushed ? "pushed row" : isSynced ? "copied row" : null;
+  const pushed = copied === null ? "" : `${counted(done.pushed, copied)} deleted, `;
   const tried = done.tried === 0 ? "" : `, texts of ${counted(done.tried, "tried row")} erased`;
   return [
     `✓ ${pipeline}: ${pushed}${counted(done.requests, "request")} erased${tried}`,

@@ -4,6 +4,7 @@
  * reached is met by the overlap of the next one, or by the next pass over all rows.
  */
 import { ConnectorError, type Page, type ReadOptions } from "../../model/connector.js";
+import { parseDuration } from "../../model/duration.js";
 import type { Json } from "../../model/pipeline.js";
 import { join, quoteIdentifier, raw, sql, type Database, type Queryable, type Sql } from "../../postgres/database.js";
 import { inspectTable, textOf, type SourceTable, type TableColumn } from "../../sources/table/inspection.js";
@@ -12,8 +13,10 @@ import type { ReadTable } from "./source.js";
 
 const FIRST_ROWS = 100;
 const PAGE_ROWS_MAX = 2_000;
-/** Rows of the size of the largest so far come to this. */
+/** Of one page, except where its first row alone is larger; rows of the size of its largest come to this. */
 const PAGE_BYTES = 8 * 1024 * 1024;
+const OVERLAP_MS_DEFAULT = 300_000;
+const OVERLAP_NUMBER_DEFAULT = 1_000;
 const TIMES = new Set(["date", "timestamp without time zone", "timestamp with time zone"]);
 const NUMBERS = new Set(["smallint", "integer", "bigint", "numeric"]);
 
@@ -42,28 +45,30 @@ async function* readFrom(
 ): AsyncGenerator<Page> {
   const found = await database.transaction((tx) => inspectTable(tx, shapeOf(table)), { readOnly: true });
   const cursor = table.cursor === null ? null : cursorOf(found, table.cursor);
+  const before = cursor === null ? null : overlapOf(cursor, table.overlap);
   const isFull = since === null || cursor === null;
-  const reading: Reading = { found, table, cursor, start: isFull ? null : since };
+  const reading: Reading = { found, table, cursor, before, start: isFull ? null : since };
   let place = readPlace(from);
-  // Read before the first row: what commits meanwhile is met again.
-  let mark = isFull && cursor !== null && place === null ? await newestOf(database, reading) : null;
+  // Read before the first row, also of a pass over changes: what commits while a long pass runs is met again.
+  const mark = place === null ? await newestOf(database, reading) : null;
   let rowsMax = FIRST_ROWS;
   for (;;) {
     signal.throwIfAborted();
-    const rows = await database.transaction((tx) => readPage(tx, reading, { place, rowsMax }), { readOnly: true });
+    const { rows, isLast } = await database.transaction((tx) => readPage(tx, reading, { place, rowsMax }), {
+      readOnly: true,
+    });
     const last = rows.at(-1);
     if (last === undefined) {
       if (mark !== null) yield { rows: [], mark };
       return;
     }
     place = { cursor: last.cursor, key: last.key };
-    if (!isFull && last.cursor !== null) mark = last.cursor;
     yield {
       rows: rows.map(({ cells }) => cells),
       place: { ...place, key: [...place.key] },
       ...(mark === null ? {} : { mark }),
     };
-    if (rows.length < rowsMax) return;
+    if (isLast) return;
     rowsMax = nextRows(rows);
   }
 }
@@ -84,6 +89,8 @@ interface Reading {
   readonly found: SourceTable;
   readonly table: ReadTable;
   readonly cursor: TableColumn | null;
+  /** By how much they overlap. */
+  readonly before: Sql | null;
   /** The mark from which changes are read. Null: all rows. */
   readonly start: Json;
 }
@@ -94,19 +101,28 @@ interface ReadRow {
   readonly key: readonly string[];
 }
 
-/** A value of the future would hide what comes before it. */
+/** Null: none. A value of the future, or one beyond all numbers, would hide what comes before it. */
 async function newestOf(database: Queryable, { found, cursor }: Reading): Promise<string | null> {
   if (cursor === null) return null;
   const name = raw(`t.${quoteIdentifier(cursor.name)}`);
-  const newest = TIMES.has(cursor.type) ? sql`least(max(${name}), now()::${raw(cursor.castType)})` : sql`max(${name})`;
-  return database.value<string>(sql`select (${newest})::text from ${raw(found.from)} t`);
+  return database.value<string>(sql`
+    select ${name}::text
+    from ${raw(found.from)} t
+    where ${name} <= ${TIMES.has(cursor.type) ? sql`now()::${raw(cursor.castType)}` : raw(greatestOf(cursor))}
+    order by ${name} desc
+    limit 1`);
+}
+
+/** Of numeric, `NaN` and `Infinity` are the greatest. */
+function greatestOf({ type }: TableColumn): string {
+  return type === "numeric" ? "1e1000" : "9223372036854775807";
 }
 
 async function readPage(
   tx: Queryable,
-  { found, table, cursor, start }: Reading,
+  { found, table, cursor, before, start }: Reading,
   { place, rowsMax }: { readonly place: Place | null; readonly rowsMax: number },
-): Promise<ReadRow[]> {
+): Promise<{ readonly rows: readonly ReadRow[]; readonly isLast: boolean }> {
   const key = found.key.map(({ name }) => raw(`t.${quoteIdentifier(name)}`));
   const byCursor = cursor !== null && start !== null ? [raw(`t.${quoteIdentifier(cursor.name)}`)] : [];
   const order = [...byCursor, ...key];
@@ -114,21 +130,31 @@ async function readPage(
     ...key.map((part) => sql`${part} is not null`),
     ...(table.where === null ? [] : [sql`(${raw(table.where)})`]),
     ...(place === null ? [] : [after({ found, cursor }, order, place)]),
-    ...(place === null && cursor !== null && start !== null ? [from(cursor, table, start)] : []),
+    ...(place === null && cursor !== null && start !== null ? [from(cursor, before, start)] : []),
   ];
   const columns = [...new Map([...found.key, ...found.columns].map((one) => [one.name, one])).values()];
   const cells = columns.map((column) => sql`${column.name}::text, ${raw(textOf("t", column))}`);
-  const rows = await tx.rows<{ cells: Record<string, string | null> }>(sql`
-    select json_build_object(${join(cells)}) as cells
-    from ${raw(found.from)} t
-    where ${join(conditions, " and ")}
-    order by ${join(order)}
-    limit ${rowsMax}`);
-  return rows.map((row) => ({
+  // The server counts bytes, since a page of much larger rows than those before would not fit into memory here.
+  const rows = await tx.rows<{ cells: Record<string, string | null>; found: number }>(sql`
+    select cells, found
+    from (
+      select cells, n, count(*) over ()::integer as found,
+        sum(octet_length(cells::text)) over (order by n) - octet_length(cells::text) as before
+      from (
+        select json_build_object(${join(cells)}) as cells, row_number() over (order by ${join(order)}) as n
+        from ${raw(found.from)} t
+        where ${join(conditions, " and ")}
+        order by ${join(order)}
+        limit ${rowsMax}) page) counted
+    where before < ${PAGE_BYTES}
+    order by n`);
+  const read = rows.map((row) => ({
     cells: row.cells,
     cursor: byCursor.length === 0 || cursor === null ? null : (row.cells[cursor.name] ?? null),
     key: found.key.map(({ name }) => row.cells[name] ?? ""),
   }));
+  // Where rows were left out for their bytes, there are more.
+  return { rows: read, isLast: rows.length === (rows[0]?.found ?? 0) && rows.length < rowsMax };
 }
 
 function after({ found, cursor }: Pick<Reading, "found" | "cursor">, order: readonly Sql[], place: Place): Sql {
@@ -138,13 +164,23 @@ function after({ found, cursor }: Pick<Reading, "found" | "cursor">, order: read
   return sql`(${join([...order])}) > (${join(values)})`;
 }
 
-function from(cursor: TableColumn, { overlapMs, overlapNumber }: ReadTable, start: Json): Sql {
+/** Numbers are not cast back: a small one less the overlap may be no value of its type. */
+function from(cursor: TableColumn, before: Sql | null, start: Json): Sql {
   const name = raw(`t.${quoteIdentifier(cursor.name)}`);
-  const mark = sql`${String(start)}::text::${raw(cursor.castType)}`;
-  const before = TIMES.has(cursor.type)
-    ? sql`make_interval(secs => ${overlapMs / 1_000})`
-    : sql`${overlapNumber}::integer`;
-  return sql`${name} >= (${mark} - ${before})::${raw(cursor.castType)}`;
+  const mark = sql`(${String(start)}::text::${raw(cursor.castType)} - ${before ?? sql`0`})`;
+  return TIMES.has(cursor.type) ? sql`${name} >= ${mark}::${raw(cursor.castType)}` : sql`${name} >= ${mark}`;
+}
+
+/** Checked before the first reading. */
+function overlapOf({ type }: TableColumn, overlap: ReadTable["overlap"]): Sql {
+  if (TIMES.has(type)) {
+    const ms = typeof overlap === "string" ? parseDuration(overlap) : overlap === null ? OVERLAP_MS_DEFAULT : null;
+    if (ms !== null) return sql`make_interval(secs => ${ms / 1_000})`;
+    throw new ConnectorError("stop", 'The cursor is a time, so overlap is a duration, such as "5m".');
+  }
+  const number = overlap ?? OVERLAP_NUMBER_DEFAULT;
+  if (typeof number === "number" && Number.isSafeInteger(number) && number >= 0) return sql`${number}::bigint`;
+  throw new ConnectorError("stop", "The cursor is a number, so overlap is a whole number of 0 or more, such as 1000.");
 }
 
 function readPlace(place: Json): Place | null {

@@ -1,6 +1,6 @@
 /** Rows of a table of another PostgreSQL. Importing this loads no driver. */
 import type { Page, ReadOptions } from "../../model/connector.js";
-import { parseDuration, type Duration } from "../../model/duration.js";
+import type { Duration } from "../../model/duration.js";
 import type { SyncedSource } from "../../config/define-source.js";
 
 /** What `postgres` takes as a source. */
@@ -41,12 +41,8 @@ export interface ReadTable {
   readonly columns: readonly string[];
   readonly where: string | null;
   readonly cursor: string | null;
-  readonly overlapMs: number;
-  readonly overlapNumber: number;
+  readonly overlap: Duration | number | null;
 }
-
-const OVERLAP_MS_DEFAULT = 300_000;
-const OVERLAP_NUMBER_DEFAULT = 1_000;
 
 export function postgresSource<const Column extends string, const Key extends string>({
   url = "",
@@ -64,10 +60,18 @@ export function postgresSource<const Column extends string, const Key extends st
     columns: [...columns],
     where: where ?? null,
     cursor: cursor ?? null,
-    overlapMs: typeof overlap === "string" ? (parseDuration(overlap) ?? OVERLAP_MS_DEFAULT) : OVERLAP_MS_DEFAULT,
-    overlapNumber: typeof overlap === "number" ? overlap : OVERLAP_NUMBER_DEFAULT,
+    overlap: overlap ?? null,
   };
-  return { ...shape, elsewhere: { name: "postgres", rows: (options) => lazily(read, options) } };
+  return { ...shape, elsewhere: { name: "postgres", reads: readsOf(read), rows: (options) => lazily(read, options) } };
+}
+
+/** Not the host, by which workers may call one server differently, nor the overlap: neither changes the rows. */
+function readsOf({ url, table, where, cursor }: ReadTable): string {
+  return JSON.stringify([databaseOf(url), table, where, cursor]);
+}
+
+function databaseOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).pathname : "";
 }
 
 async function* lazily(table: ReadTable, options: ReadOptions): AsyncGenerator<Page> {

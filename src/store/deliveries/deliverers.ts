@@ -59,30 +59,24 @@ export async function claim(
 /** How the target fares: well, or not, and then for how long it is left alone. */
 export type Condition = { readonly kind: "well" } | { readonly kind: "trouble"; readonly text: string; waitMs: number };
 
-/** Gives the lease back, unless another worker has it by now. */
+/** Gives the lease back. False: it was lost. */
 export async function release(
   tx: Queryable,
   pipelineId: number,
   { token, condition }: { readonly token: string; readonly condition: Condition | null },
-): Promise<void> {
-  if (condition === null)
-    await tx.run(sql`
-      update rowmill.deliverers
-      set lease_token = null, lease_until = null, lease_worker = null
-      where pipeline_id = ${pipelineId} and lease_token = ${token}::uuid`);
-  else if (condition.kind === "well")
-    await tx.run(sql`
-      update rowmill.deliverers
-      set lease_token = null, lease_until = null, lease_worker = null, failures = 0, trouble = null,
-        trouble_since = null
-      where pipeline_id = ${pipelineId} and lease_token = ${token}::uuid`);
-  else
-    await tx.run(sql`
-      update rowmill.deliverers
-      set lease_token = null, lease_until = null, lease_worker = null, failures = failures + 1,
-        trouble = ${storableText(condition.text)}, trouble_since = coalesce(trouble_since, now()),
-        next_at = clock_timestamp() + make_interval(secs => ${condition.waitMs / 1000})
-      where pipeline_id = ${pipelineId} and lease_token = ${token}::uuid`);
+): Promise<boolean> {
+  const released = await tx.run(sql`
+    update rowmill.deliverers
+    set lease_token = null, lease_until = null, lease_worker = null ${condition === null ? sql`` : faring(condition)}
+    where pipeline_id = ${pipelineId} and lease_token = ${token}::uuid`);
+  return released > 0;
+}
+
+function faring(condition: Condition): Sql {
+  if (condition.kind === "well") return sql`, failures = 0, trouble = null, trouble_since = null`;
+  return sql`, failures = failures + 1, trouble = ${storableText(condition.text)},
+    trouble_since = coalesce(trouble_since, now()),
+    next_at = clock_timestamp() + make_interval(secs => ${condition.waitMs / 1000})`;
 }
 
 /** You fixed it: the next try comes at once. */

@@ -36,13 +36,17 @@ export function creationStatements(pipeline: string, shape: ReplicaShape, outsid
   const table = replicaTable(pipeline);
   return [
     `create table ${table} (\n  ${definitions.join(",\n  ")}\n)`,
-    `comment on table ${table} is '${
-      shape.synced
-        ? "Rows that Rowmill reads from elsewhere: its copy of them."
-        : "Rows that were pushed to Rowmill: the only copy it has."
-    }'`,
+    commentStatement(pipeline, shape),
     ...protectionStatements(pipeline, outside),
   ];
+}
+
+/** It also tells the two apart where no record is left. */
+export const COPY_COMMENT = "Rows that Rowmill reads from elsewhere: its copy of them.";
+
+export function commentStatement(pipeline: string, { synced }: ReplicaShape): string {
+  const text = synced ? COPY_COMMENT : "Rows that were pushed to Rowmill: the only copy it has.";
+  return `comment on table ${replicaTable(pipeline)} is '${text}'`;
 }
 
 /** By which the rows are found whose time is over. No table has this name: a pipeline's has no blank. */

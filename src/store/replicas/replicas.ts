@@ -21,6 +21,8 @@ import {
   additionStatements,
   adopted,
   columnsOf,
+  commentStatement,
+  COPY_COMMENT,
   creationStatements,
   hasTable,
   indexStatements,
@@ -112,15 +114,18 @@ export interface StoredRows {
   readonly rows: number;
   /** On disk, for display. */
   readonly size: string;
+  /** Their source is elsewhere. */
+  readonly isCopy: boolean;
 }
 
 /** Tables of one command. */
 const TABLES_MAX = 1_000;
 
-/** Tables of pushed rows, with or without a record. Counts their rows. */
+/** Tables of rows from elsewhere, with or without a record. Counts their rows. */
 export async function storedRows(client: Reader): Promise<StoredRows[]> {
-  const tables = await client.rows<Pick<StoredRows, "pipeline" | "size">>(sql`
-    select c.relname as pipeline, pg_size_pretty(pg_total_relation_size(c.oid)) as size
+  const tables = await client.rows<Omit<StoredRows, "rows">>(sql`
+    select c.relname as pipeline, pg_size_pretty(pg_total_relation_size(c.oid)) as size,
+      coalesce(obj_description(c.oid, 'pg_class') = ${COPY_COMMENT}, false) as "isCopy"
     from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     join pg_catalog.pg_attribute a on a.attrelid = c.oid
@@ -130,10 +135,10 @@ export async function storedRows(client: Reader): Promise<StoredRows[]> {
     order by 1
     limit ${TABLES_MAX}`);
   const stored: StoredRows[] = [];
-  for (const { pipeline, size } of tables) {
+  for (const { pipeline, ...rest } of tables) {
     const table = identifier(pipeline);
     const rows = await client.number(sql`select count(*)::float8 as count from ${raw(REPLICA_SCHEMA)}.${table}`);
-    stored.push({ pipeline, rows, size });
+    stored.push({ pipeline, rows, ...rest });
   }
   return stored;
 }
@@ -214,11 +219,19 @@ async function changeTable(tx: Queryable, known: Replica, shape: ReplicaShape): 
   const generation = known.generation + (added.length > 0 ? 1 : 0);
   for (const statement of additionStatements(pipeline, { added, generation })) await tx.run(raw(statement));
   if (known.version !== version) await beginVersions(tx, pipeline);
+  if (known.synced !== synced) await beginOtherwise(tx, pipeline, shape);
   await tx.run(sql`
     update rowmill.replicas
     set columns = columns || ${added}::text[], version_field = ${version}, generation = ${generation},
       synced = ${synced}
     where pipeline = ${pipeline}`);
+}
+
+/** Rows are pushed that were read, or the other way round: a mark of before would hide what changed meanwhile. */
+async function beginOtherwise(tx: Queryable, pipeline: string, shape: ReplicaShape): Promise<void> {
+  await tx.run(sql`delete from rowmill.syncs where pipeline = ${pipeline}`);
+  for (const statement of dropStatements(pipeline)) await tx.run(raw(statement));
+  await tx.run(raw(commentStatement(pipeline, shape)));
 }
 
 /** Another field's values tell nothing of what is older. Not by an update, which would rewrite and report every row. */

@@ -40,11 +40,20 @@ export async function note(tx: Queryable, replica: Replica, rows: readonly strin
     on conflict do nothing`);
 }
 
-/** They are there after all. */
-export async function unmiss(tx: Queryable, replica: Replica, rows: readonly string[]): Promise<void> {
-  const table = sideTable(replica.pipeline, "missing");
-  if ((await tx.value<boolean>(sql`select to_regclass(${table}) is not null`)) !== true) return;
-  await tx.run(sql`
+/** They are there after all. Returns how many of them were to be deleted. */
+export async function unmiss(tx: Queryable, replica: Replica, rows: readonly string[]): Promise<number> {
+  await takeOff(tx, replica, { side: "missing", rows });
+  return takeOff(tx, replica, { side: "gone", rows });
+}
+
+async function takeOff(
+  tx: Queryable,
+  replica: Replica,
+  { side, rows }: { readonly side: Side; readonly rows: readonly string[] },
+): Promise<number> {
+  const table = sideTable(replica.pipeline, side);
+  if ((await tx.value<boolean>(sql`select to_regclass(${table}) is not null`)) !== true) return 0;
+  return tx.run(sql`
     delete from ${raw(table)} m
     using json_array_elements(${`[${rows.join(",")}]`}::json) g
     where ${join(

@@ -8,7 +8,7 @@ import { goneWith, needsPerson, nextPass, type ByHour } from "../../model/sync-p
 import { storableText } from "../../model/words/storable-text.js";
 import { sql, type Database, type Queryable, type Reader } from "../../postgres/database.js";
 import * as pushes from "../replicas/pushes.js";
-import { replicaOf } from "../replicas/replicas.js";
+import { lockShared, replicaOf } from "../replicas/replicas.js";
 import * as seenRows from "./seen-rows.js";
 
 /** Longer than the longest page takes. */
@@ -25,6 +25,8 @@ export interface Turn extends SyncLease {
   readonly isFull: boolean;
   readonly place: Json;
   readonly mark: Json;
+  /** Of the columns that its rows have. */
+  readonly generation: number;
 }
 
 interface SyncRow {
@@ -33,7 +35,7 @@ interface SyncRow {
   readonly place: Json;
   readonly mark: Json;
   readonly fullMs: number | null;
-  readonly fullGeneration: number | null;
+  readonly definition: string | null;
   readonly fullWanted: boolean;
   readonly failures: number;
   readonly waitMs: number;
@@ -46,13 +48,14 @@ export interface NotYet {
 }
 
 /**
- * Takes the lease, and begins a pass if none is under way. A worker that does not know that it has the lease, since the
+ * Takes the lease, and begins a pass if none is under way. `reads`: what is read; a pass over something else is given
+ * up. A worker that does not know that it has the lease, since the
  * reply was lost, takes it again: it makes one pass of a pipeline at a time.
  */
 export async function begin(
   database: Database,
   pipeline: string,
-  { fullEveryMs, workerId }: { readonly fullEveryMs: number; readonly workerId: string },
+  { reads, fullEveryMs, workerId }: { readonly reads: string; readonly fullEveryMs: number; readonly workerId: string },
 ): Promise<Turn | NotYet> {
   return database.transaction(async (tx) => {
     const replica = await replicaOf(tx, pipeline);
@@ -61,24 +64,27 @@ export async function begin(
     const row = await lockRow(tx, pipeline, workerId);
     if (row === null) return { waitMs: 1_000 };
     if (row.leaseMs > 0 || row.waitMs > 0) return { waitMs: Math.max(row.leaseMs, row.waitMs) };
-    const { phase, mark, fullMs, fullWanted } = row;
-    const isSameGeneration = row.fullGeneration === replica.generation;
-    const next = nextPass({ phase, hasMark: mark !== null, fullMs, isSameGeneration, fullWanted }, fullEveryMs);
+    const { phase, mark } = row;
+    const { generation } = replica;
+    const definition = `${generation} ${reads}`;
+    const isSame = row.definition === definition;
+    const next = nextPass({ ...row, hasMark: mark !== null, isFailing: row.failures > 0, isSame }, fullEveryMs);
     const token = randomUUID();
     await take(tx, { pipeline, token }, workerId);
     if (next === "goOn" && phase !== "idle")
-      return { pipeline, token, phase, isFull: row.isFull, place: row.place, mark };
+      return { pipeline, token, phase, isFull: row.isFull, place: row.place, mark, generation };
     const isFull = next === "full";
+    if (!isSame) await redefine(tx, pipeline, definition);
     await beginPass(tx, pipeline, isFull);
     if (isFull) await seenRows.makeSeen(tx, replica);
-    return { pipeline, token, phase: "reading", isFull, place: null, mark };
+    return { pipeline, token, phase: "reading", isFull, place: null, mark, generation };
   });
 }
 
 function lockRow(tx: Queryable, pipeline: string, workerId: string): Promise<SyncRow | null> {
   return tx.first<SyncRow>(sql`
     select phase, is_full as "isFull", place, mark, full_wanted as "fullWanted", failures,
-      full_generation as "fullGeneration",
+      definition,
       (extract(epoch from clock_timestamp() - full_began_at) * 1000)::float8 as "fullMs",
       greatest(0, extract(epoch from next_at - clock_timestamp()) * 1000)::float8 as "waitMs",
       case when lease_worker is distinct from ${workerId}::uuid
@@ -94,6 +100,14 @@ async function take(tx: Queryable, { pipeline, token }: SyncLease, workerId: str
     update rowmill.syncs
     set lease_token = ${token}, lease_worker = ${workerId},
       lease_until = clock_timestamp() + make_interval(secs => ${LEASE_MS / 1_000})
+    where pipeline = ${pipeline}`);
+}
+
+/** What earlier passes found says nothing about what is read now. */
+async function redefine(tx: Queryable, pipeline: string, definition: string): Promise<void> {
+  await tx.run(sql`
+    update rowmill.syncs
+    set definition = ${definition}, mark = null, full_began_at = null, held = false, gone = 0
     where pipeline = ${pipeline}`);
 }
 
@@ -119,17 +133,31 @@ export interface PageWritten {
   readonly refused: readonly pushes.RowProblem[];
 }
 
-/** `rows`: the JSON text of each. Null: the lease is lost. */
-export async function writeRows(tx: Queryable, turn: Turn, rows: readonly string[]): Promise<PageWritten | null> {
-  if (!(await holds(tx, turn))) return null;
+/**
+ * `rows`: the JSON text of each; `keys`: of rows that are there, and cannot be written. Null: the lease is lost, or the
+ * table got a column of which this pass knows nothing: its rows would seem to have none.
+ */
+export async function writeRows(
+  tx: Queryable,
+  turn: Turn,
+  { rows, keys }: { readonly rows: readonly string[]; readonly keys: readonly string[] },
+): Promise<PageWritten | null> {
   const { pipeline } = turn;
+  // Before the lease, as whatever changes or drops the table.
+  await lockShared(tx, pipeline);
+  if (!(await holds(tx, turn))) return null;
   const replica = await replicaOf(tx, pipeline);
-  if (replica === null) return null;
-  if (rows.length === 0) return { accepted: 0, refused: [] };
+  if (replica?.generation !== turn.generation) return null;
+  const present = [...rows, ...keys];
+  if (present.length === 0) return { accepted: 0, refused: [] };
   const [pushed = pushes.NOTHING] = await pushes.pushTogether(tx, pipeline, [rows], { bySync: true });
-  if (turn.isFull) await seenRows.note(tx, replica, rows);
-  else await seenRows.unmiss(tx, replica, rows);
-  await tx.run(sql`update rowmill.syncs set rows = rows + ${rows.length} where pipeline = ${pipeline}`);
+  let back = 0;
+  if (turn.isFull) await seenRows.note(tx, replica, present);
+  else back = await seenRows.unmiss(tx, replica, present);
+  await tx.run(sql`
+    update rowmill.syncs
+    set rows = rows + ${present.length}, gone = greatest(0, gone - ${back})
+    where pipeline = ${pipeline}`);
   return { accepted: pushed.accepted, refused: pushed.problems };
 }
 
@@ -183,15 +211,16 @@ export async function endPass(tx: Queryable, turn: Turn, everyMs: number): Promi
       gone_before = ${firstBeganAt}::timestamptz,
       gone_by_hour = ${JSON.stringify(held ? before.byHour : byHour)}::jsonb,
       mark = coalesce(next_mark, mark), full_began_at = began_at, full_ended_at = clock_timestamp(),
-      full_rows = ${rows}, full_generation = ${replica.generation}, ended_at = clock_timestamp(), ${rested(everyMs)}
+      full_rows = ${rows}, ended_at = clock_timestamp(), ${rested(everyMs)}
     where pipeline = ${pipeline}`);
   return { rows, gone, held };
 }
 
-/** No trouble, and a pause until the next pass; rows that are gone are deleted at once. */
+/** No trouble, and a pause until the next pass, unless a person wants one; rows that are gone are deleted at once. */
 function rested(everyMs: number) {
   return sql`place = null, next_mark = null, trouble = null, trouble_since = null, failures = 0,
-    next_at = clock_timestamp() + make_interval(secs => ${everyMs / 1_000})`;
+    next_at = clock_timestamp()
+      + case when full_wanted then interval '0' else make_interval(secs => ${everyMs / 1_000}) end`;
 }
 
 /** Deletes some of the rows that are gone. False: none is left. Null: the lease is lost. */
@@ -214,18 +243,19 @@ export async function release(database: Database, { pipeline, token }: SyncLease
     where pipeline = ${pipeline} and lease_token = ${token}`);
 }
 
-/** Returns how many attempts in a row failed; null: the lease is lost. */
+/** False: the lease is lost. */
 export async function fail(
   database: Database,
   { pipeline, token }: SyncLease,
   { trouble, waitMs }: { readonly trouble: string; readonly waitMs: number },
-): Promise<void> {
-  await database.run(sql`
+): Promise<boolean> {
+  const failed = await database.run(sql`
     update rowmill.syncs
     set trouble = ${storableText(trouble)}, trouble_since = coalesce(trouble_since, clock_timestamp()),
       failures = failures + 1, next_at = clock_timestamp() + make_interval(secs => ${waitMs / 1_000}),
       lease_token = null, lease_until = null, lease_worker = null
     where pipeline = ${pipeline} and lease_token = ${token}`);
+  return failed > 0;
 }
 
 export async function failuresOf(client: Reader, pipeline: string): Promise<number> {
@@ -245,29 +275,41 @@ export async function want(
   return changed > 0;
 }
 
-/** A person agrees that what is gone is deleted. Returns how many rows that were. */
-export async function acceptDeletions(database: Queryable, pipeline: string): Promise<number> {
-  return (
-    (await database.value<number>(sql`
-      update rowmill.syncs
-      set held = false, phase = 'deleting', gone_by_hour = '{}', next_at = clock_timestamp()
-      where pipeline = ${pipeline} and held and phase = 'idle'
-      returning gone::float8`)) ?? 0
-  );
+/**
+ * A person agrees that what is gone is deleted. Returns how many rows that were; `reading`: a pass is under way, which
+ * may find some of them again.
+ */
+export async function acceptDeletions(tx: Queryable, pipeline: string): Promise<number | "reading"> {
+  const gone = await tx.value<number>(sql`
+    update rowmill.syncs
+    set held = false, phase = 'deleting', gone_by_hour = '{}', next_at = clock_timestamp()
+    where pipeline = ${pipeline} and held and phase = 'idle'
+    returning gone::float8`);
+  if (gone !== null) return gone;
+  const isHeld = await tx.value<boolean>(sql`select held from rowmill.syncs where pipeline = ${pipeline}`);
+  return isHeld === true ? "reading" : 0;
 }
+
+/** Of attempts in a row; then a source counts as one that cannot be read now. About half a minute. */
+const FAILURES_TO_WAIT = 3;
+
+/** `trouble`: why it cannot be read now. */
+export type Unread = { readonly unread: boolean; readonly trouble: string | null };
 
 /**
  * Rows may be there that were not read yet: no pass has ended since this worker began, and one is due or under way.
- * Otherwise a source that is read each second would never be done.
+ * Otherwise a source that is read each second would never be done, nor one that cannot be read.
  */
-export async function isUnread(client: Reader, pipeline: string, workerId: string): Promise<boolean> {
-  const isRead = await client.value<boolean>(sql`
+export async function unread(client: Reader, pipeline: string, workerId: string): Promise<Unread> {
+  const seen = await client.first<{ isRead: boolean | null; failures: number; trouble: string | null }>(sql`
     select phase <> 'deleting' and (
         (phase = 'idle' and next_at > clock_timestamp())
-        or ended_at > (select w.started_at from rowmill.workers w where w.id = ${workerId}))
+        or ended_at > (select w.started_at from rowmill.workers w where w.id = ${workerId})) as "isRead",
+      failures, trouble
     from rowmill.syncs
     where pipeline = ${pipeline}`);
-  return isRead !== true;
+  const trouble = (seen?.failures ?? 0) >= FAILURES_TO_WAIT ? (seen?.trouble ?? null) : null;
+  return { unread: seen?.isRead !== true && trouble === null, trouble };
 }
 
 export interface SyncOverview {

@@ -217,8 +217,9 @@ async function noteTrouble(
   const { token, failures } = taken.lease;
   const text = error.message.replaceAll("\n", " ");
   const waitMs = downMs(failures + 1, error.retryAfterMs, context.random());
-  await deliverers.release(tx, pipeline.id, { token, condition: { kind: "trouble", text, waitMs } });
-  if (error.kind === "again") return;
+  const isOurs = await deliverers.release(tx, pipeline.id, { token, condition: { kind: "trouble", text, waitMs } });
+  // Where the lease is lost, another worker delivers by now, and says for itself how that goes.
+  if (error.kind === "again" || !isOurs) return;
   const reason = [text, ...error.hints, `Then: rowmill resume ${pipeline.config.name}`].join(" ");
   await pipelines.pause(tx, pipeline.id, { kind: "target", reason });
 }

@@ -2,13 +2,15 @@
  * Reads rows from a source elsewhere into Rowmill's copy, page by page: one transaction a page, with its place. From
  * the copy on, everything works as for any table. A crash repeats at most one page.
  */
+import { createHash } from "node:crypto";
 import { ConnectorError, PAGE_MS_MAX, type Page } from "../../model/connector.js";
 import { RowmillError } from "../../model/errors.js";
 import { backoffMs } from "../../model/batch/schedule.js";
-import type { SyncConfig } from "../../model/pipeline.js";
-import { isRefused, rowText } from "../../model/request/sync-row.js";
+import type { PipelineConfig, SyncConfig } from "../../model/pipeline.js";
+import { isRefused, rowText, type RefusedRow } from "../../model/request/sync-row.js";
 import { thrownMessage } from "../../model/words/thrown-message.js";
 import { DatabaseError, type Queryable } from "../../postgres/database.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as refusedPushes from "../../store/replicas/refused-pushes.js";
 import * as syncs from "../../store/syncs/syncs.js";
 import type { Pipeline, WorkerContext } from "../context.js";
@@ -18,6 +20,8 @@ import { mayLook, pause } from "../guard.js";
 const CHUNK_ROWS = 1_000;
 const CHUNK_BYTES = 4 * 1024 * 1024;
 const DELETE_ROWS = 5_000;
+/** Of the end of a pass, which compares all rows of the copy. */
+const END_MS_MAX = 900_000;
 /** After a first failure, and at most. */
 const FAILED_MS_BASE = 5_000;
 const FAILED_MS_MAX = 600_000;
@@ -31,7 +35,7 @@ export async function syncPipeline(context: WorkerContext, pipeline: Pipeline, s
   if (config === null) return Infinity;
   if (!(await mayLook(context.read, pipeline))) return 0;
   const turn = await context.step("sync.begin", () =>
-    syncs.begin(context.database, name, { ...config, workerId: context.workerId }),
+    syncs.begin(context.database, name, { ...config, reads: whatIsRead(source, config), workerId: context.workerId }),
   );
   if ("waitMs" in turn) return turn.waitMs;
   try {
@@ -39,7 +43,8 @@ export async function syncPipeline(context: WorkerContext, pipeline: Pipeline, s
     if (deletes) await deleteGone(context, turn, signal);
   } catch (error) {
     // Of the ledger's own database; a connector throws its own errors.
-    if (signal.aborted || error instanceof DatabaseError) throw error;
+    if (error instanceof DatabaseError) throw error;
+    if (signal.aborted) return 0;
     await fail(context, pipeline, { turn, error });
     return 0;
   } finally {
@@ -47,6 +52,12 @@ export async function syncPipeline(context: WorkerContext, pipeline: Pipeline, s
     await context.step("sync.end", () => syncs.release(context.database, turn));
   }
   return config.everyMs;
+}
+
+/** Columns too: a row of fewer lacks them. */
+function whatIsRead({ key, columns }: PipelineConfig["source"], { connector }: SyncConfig): string {
+  const read = [connector.name, connector.reads ?? null, key, columns.toSorted()];
+  return createHash("sha256").update(JSON.stringify(read)).digest("hex").slice(0, 32);
 }
 
 interface Pass {
@@ -60,18 +71,30 @@ interface Pass {
 async function readPass(pass: Pass, signal: AbortSignal): Promise<boolean> {
   const { context, pipeline, config, turn } = pass;
   if (!(await readPages(pass, signal))) return false;
+  const { name } = pipeline.config;
   const end = await context.step("sync.end", () =>
-    context.database.transaction((tx) => syncs.endPass(tx, turn, config.everyMs)),
+    context.database.transaction(
+      async (tx) => {
+        const ended = await syncs.endPass(tx, turn, config.everyMs);
+        if (ended?.held === true)
+          await pipelines.pause(tx, pipeline.id, { kind: "deletions", reason: heldText(name, ended) });
+        // What vanished came back.
+        else if (ended !== null && turn.isFull) await pipelines.resume(tx, pipeline.id, "deletions");
+        return ended;
+      },
+      { statementTimeoutMs: END_MS_MAX },
+    ),
   );
   if (end === null) return false;
-  const { name } = pipeline.config;
   context.log.info({ pipeline: name, full: turn.isFull, rows: end.rows, gone: end.gone }, "rows were read");
-  if (!end.held) return end.gone > 0;
-  const reason =
-    `${end.gone.toLocaleString("en-US")} rows vanished from its source, more than a tenth within a day. If that is ` +
-    `right, delete them here too: rowmill sync ${name} --accept-deletions`;
-  await pause({ context, pipeline }, { kind: "deletions", reason });
-  return false;
+  return !end.held && end.gone > 0;
+}
+
+function heldText(pipeline: string, { gone }: syncs.PassEnd): string {
+  return (
+    `${gone.toLocaleString("en-US")} rows vanished from its source, more than a tenth within a day. If that is ` +
+    `right, delete them here too: rowmill sync ${pipeline} --accept-deletions`
+  );
 }
 
 /** False: the lease is lost. */
@@ -120,15 +143,16 @@ function after(ms: number): Promise<void> {
 async function writePage({ context, pipeline, turn }: Pass, page: Page): Promise<boolean> {
   const { rows, place = null, mark } = page;
   const { name, source } = pipeline.config;
-  const columns = [...new Set([...source.key, ...source.columns])];
+  const { key } = source;
+  const columns = [...new Set([...key, ...source.columns])];
   let at = 0;
   do {
-    const chunk = takeChunk(rows, { from: at, columns });
+    const chunk = takeChunk(rows, { from: at, key, columns });
     at = chunk.end;
     const isLast = at >= rows.length;
     const written = await context.step("sync.write", () =>
       context.database.transaction(async (tx) => {
-        const done = await syncs.writeRows(tx, turn, chunk.good);
+        const done = await syncs.writeRows(tx, turn, chunk);
         if (done === null) return null;
         await noteRefused(tx, name, [...chunk.refused, ...done.refused]);
         if (isLast) await syncs.setPlace(tx, turn, { place, mark });
@@ -141,24 +165,29 @@ async function writePage({ context, pipeline, turn }: Pass, page: Page): Promise
 }
 
 interface Chunk {
-  readonly good: readonly string[];
-  readonly refused: readonly { readonly key: string | null; readonly reason: string }[];
+  readonly rows: readonly string[];
+  readonly refused: readonly Pick<RefusedRow, "key" | "reason">[];
+  /** Of the refused ones. */
+  readonly keys: readonly string[];
   readonly end: number;
 }
 
-function takeChunk(rows: Page["rows"], { from, columns }: { from: number; columns: readonly string[] }): Chunk {
+function takeChunk(
+  rows: Page["rows"],
+  { from, ...shape }: { from: number; key: readonly string[]; columns: readonly string[] },
+): Chunk {
   const good: string[] = [];
-  const refused: { key: string | null; reason: string }[] = [];
+  const refused: RefusedRow[] = [];
   let [at, length] = [from, 0];
   for (; at < rows.length && at - from < CHUNK_ROWS && length < CHUNK_BYTES; at++) {
-    const text = rowText(rows[at] ?? {}, columns);
+    const text = rowText(rows[at] ?? {}, shape);
     if (isRefused(text)) refused.push(text);
     else {
       good.push(text);
       length += text.length;
     }
   }
-  return { good, refused, end: at };
+  return { rows: good, refused, keys: refused.flatMap(({ keyText }) => keyText ?? []), end: at };
 }
 
 async function noteRefused(tx: Queryable, pipeline: string, refused: Chunk["refused"]): Promise<void> {
@@ -195,7 +224,9 @@ async function fail(
   const failures = await syncs.failuresOf(context.read, name);
   const asked = error instanceof ConnectorError ? (error.retryAfterMs ?? 0) : 0;
   const waitMs = Math.min(FAILED_MS_MAX, Math.max(asked, backoffMs(failures, FAILED_MS_BASE, context.random())));
-  await context.step("sync.fail", () => syncs.fail(context.database, turn, { trouble, waitMs }));
+  const isOurs = await context.step("sync.fail", () => syncs.fail(context.database, turn, { trouble, waitMs }));
+  // Another worker reads it, and says for itself how that goes.
+  if (!isOurs) return;
   context.log.warn({ pipeline: name, err: error, waitMs }, "its source could not be read; trying again");
   if (error instanceof ConnectorError && error.kind === "stop")
     await pause({ context, pipeline }, { kind: "source", reason: trouble });

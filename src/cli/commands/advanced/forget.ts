@@ -46,7 +46,8 @@ export async function runForget(cli: Cli, name: string, options: ForgetOptions):
         keys: wanted.keys,
         known: await lookAtRows(database, wanted),
         keepsFiles: config?.files.keep === true,
-        isPushed: wanted.replica !== null,
+        isPushed: wanted.replica?.synced === false,
+        isSynced: wanted.replica?.synced === true,
       };
       for (const line of forgetWarnings(facts)) terminal.note(line);
       if (!options.yes && !(await confirm(cli, facts, { options, signal }))) {

@@ -57,7 +57,10 @@ async function droppable(
   const filled = stored.filter(({ rows }) => rows > 0);
   const empty = stored.filter(({ rows }) => rows === 0);
   if (filled.length === 0) return options.purge || options.pushedRows ? empty : [];
-  for (const each of filled) terminal.note(`! ${storedText(each)}: the only copy of what was pushed.`);
+  for (const each of filled)
+    terminal.note(
+      `! ${storedText(each)}: ${each.isCopy ? "a copy of its source" : "the only copy of what was pushed"}.`,
+    );
   const isWanted =
     options.pushedRows === true ||
     (terminal.interactive && options.yes !== true && (await askYesNo("Drop these rows too?")));
@@ -83,9 +86,9 @@ function storedText({ pipeline, rows, size }: replicas.StoredRows): string {
 }
 
 async function dropRows({ terminal }: Cli, database: Database, dropped: readonly replicas.StoredRows[]): Promise<void> {
-  for (const { pipeline, rows } of dropped) {
+  for (const { pipeline, rows, isCopy } of dropped) {
     await replicas.dropTable(database, pipeline);
-    terminal.print(`✓ Dropped ${replicaTable(pipeline)} with ${counted(rows, "pushed row")}.`);
+    terminal.print(`✓ Dropped ${replicaTable(pipeline)} with ${counted(rows, isCopy ? "copied row" : "pushed row")}.`);
   }
   if (dropped.length > 0 && (await replicas.dropEmptySchema(database)))
     terminal.print(`✓ Dropped the schema ${REPLICA_SCHEMA}, which is empty.`);

@@ -24,11 +24,10 @@ export async function runSync(cli: Cli, names: readonly string[], options: SyncO
       if (options.acceptDeletions === true) {
         const rows = await database.transaction(async (tx) => {
           const gone = await syncs.acceptDeletions(tx, name);
-          if (gone > 0) await pipelines.resume(tx, id, "deletions");
+          if (gone !== "reading") await pipelines.resume(tx, id, "deletions");
           return gone;
         });
-        const text = rows === 0 ? "nothing waits to be deleted" : `${counted(rows, "row")} will be deleted here too`;
-        cli.terminal.print(`✓ ${name}: ${text}`);
+        cli.terminal.print(acceptedText(name, rows));
         continue;
       }
       await syncs.want(database, name, { full: options.full === true });
@@ -38,6 +37,14 @@ export async function runSync(cli: Cli, names: readonly string[], options: SyncO
     await noteMissingWorker(project, database);
     return EXIT_STATUS.ok;
   });
+}
+
+function acceptedText(name: string, rows: number | "reading"): string {
+  if (rows === "reading")
+    return `! ${name}: its source is being read, which may find the rows again. Do this once more when that is done.`;
+  return rows === 0
+    ? `✓ ${name}: nothing waits to be deleted`
+    : `✓ ${name}: ${counted(rows, "row")} will be deleted here too`;
 }
 
 function notSynced(name: string | null): RowmillError {
