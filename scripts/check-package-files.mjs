@@ -7,7 +7,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 
 const bytesMax = 3_500_000;
-const filesMax = 650;
+const filesMax = 700;
 const needed = [
   "LICENSE",
   "README.md",
@@ -19,6 +19,8 @@ const needed = [
   "dist/cli/main.js",
   "dist/index.js",
   "dist/index.d.ts",
+  "dist/testing/testing.js",
+  "dist/testing/testing.d.ts",
   "migrations/0001_ledger.sql",
   "examples/movies/movies.csv",
 ];
