@@ -26,7 +26,7 @@ const sourceOf = (url: string, marks: boolean) =>
         const reply = await fetch(asked, { signal });
         if (!reply.ok) throw new Error(`The rows answered ${reply.status}.`);
         const { rows, next, now } = REPLY.parse(await reply.json());
-        yield { rows, place: next, ...(isFirst && marks ? { mark: now } : {}) };
+        yield { rows, place: next, mark: isFirst && marks ? now : null };
         after = next;
       }
     },
