@@ -3,7 +3,7 @@ import pg from "pg";
 import { describe, expect, it } from "vitest";
 import { postgres } from "../../src/connectors/postgres/postgres.js";
 import { describeSource, type SourceRow, type SourceUnderTest } from "../../src/testing/testing.js";
-import { createDatabase, describeDatabases, type DatabaseKind } from "../support/databases.js";
+import { bookKeepers, createDatabase, describeDatabases, type DatabaseKind } from "../support/databases.js";
 import { startTcpProxy } from "../support/tcp-proxy.js";
 
 const CURSORS = { "by a time": "changed_at", "by a number": "changed_no", "by its key alone": null };
@@ -12,11 +12,13 @@ describeDatabases(
   "another PostgreSQL",
   (kind) => {
     for (const [title, cursor] of Object.entries(CURSORS))
-      describeSource(
-        `PostgreSQL, ${title} (${kind})`,
-        { open: () => openTable(kind, cursor), places: true, marks: cursor !== null },
-        { describe, it, expect },
-      );
+      // Other cursors than the first tell little that the newest server did not.
+      if (cursor === "changed_at" || bookKeepers.includes(kind))
+        describeSource(
+          `PostgreSQL, ${title} (${kind})`,
+          { open: () => openTable(kind, cursor), places: true, marks: cursor !== null },
+          { describe, it, expect },
+        );
   },
   ["pg14", "pg18"],
 );
