@@ -1,9 +1,9 @@
 /** The suite for sources, on a table of another PostgreSQL: by a cursor of times, by one of numbers, and by none. */
 import pg from "pg";
-import { describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { postgres } from "../../src/connectors/postgres/postgres.js";
 import { describeSource, type SourceRow, type SourceUnderTest } from "../../src/testing/testing.js";
-import { bookKeepers, createDatabase, describeDatabases, type DatabaseKind } from "../support/databases.js";
+import { bookKeepers, createDatabase, describeDatabases, type TestDatabase } from "../support/databases.js";
 import { startTcpProxy } from "../support/tcp-proxy.js";
 
 const CURSORS = { "by a time": "changed_at", "by a number": "changed_no", "by its key alone": null };
@@ -11,23 +11,25 @@ const CURSORS = { "by a time": "changed_at", "by a number": "changed_no", "by it
 describeDatabases(
   "another PostgreSQL",
   (kind) => {
+    let database: TestDatabase;
+    beforeAll(async () => void (database = await createDatabase(kind)));
+    afterAll(() => database.drop());
     for (const [title, cursor] of Object.entries(CURSORS))
       // Other cursors than the first tell little that the newest server did not.
       if (cursor === "changed_at" || bookKeepers.includes(kind))
         describeSource(
           `PostgreSQL, ${title} (${kind})`,
-          { open: () => openTable(kind, cursor), places: true, marks: cursor !== null },
+          { open: () => openTable(database.url, cursor), places: true, marks: cursor !== null },
           { describe, it, expect },
         );
   },
   ["pg14", "pg18"],
 );
 
-async function openTable(kind: DatabaseKind, cursor: string | null): Promise<SourceUnderTest> {
-  const database = await createDatabase(kind);
-  const proxy = await startTcpProxy(Number(new URL(database.url).port));
-  const url = proxy.through(database.url);
-  const client = new pg.Client({ connectionString: database.url });
+async function openTable(direct: string, cursor: string | null): Promise<SourceUnderTest> {
+  const proxy = await startTcpProxy(Number(new URL(direct).port));
+  const url = proxy.through(direct);
+  const client = new pg.Client({ connectionString: direct });
   await client.connect();
   await client.query(`
     create sequence changes increment 100 start 1000;
@@ -66,9 +68,9 @@ async function openTable(kind: DatabaseKind, cursor: string | null): Promise<Sou
     },
     comeBack: proxy.accept,
     close: async () => {
-      await client.end();
       await proxy.close();
-      await database.drop();
+      await client.query("drop table films; drop sequence changes");
+      await client.end();
     },
   };
 }
