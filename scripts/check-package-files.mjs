@@ -7,7 +7,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 
 const bytesMax = 3_500_000;
-const filesMax = 650;
+const filesMax = 700;
 const needed = [
   "LICENSE",
   "README.md",
@@ -19,11 +19,13 @@ const needed = [
   "dist/cli/main.js",
   "dist/index.js",
   "dist/index.d.ts",
+  "dist/testing/testing.js",
+  "dist/testing/testing.d.ts",
   "migrations/0001_ledger.sql",
   "examples/movies/movies.csv",
 ];
 const allowed =
-  /^(?:LICENSE|(?:README|CONTRIBUTING|CHANGELOG)\.md|package\.json|docs\/(?:internals\/)?[\w-]+\.md|docs\/pictures\/[\w-]+\.svg|dist\/[\w/.-]+\.(?:js|d\.ts)|migrations\/\d{4}_\w+\.sql|examples\/\w+\/[\w.]+\.(?:md|sql|csv|ts))$/;
+  /^(?:LICENSE|(?:README|CONTRIBUTING|CHANGELOG)\.md|package\.json|docs\/(?:internals\/)?[\w-]+\.md|docs\/pictures\/[\w-]+\.svg|dist\/[\w/.-]+\.(?:js|d\.ts)|migrations\/\d{4}_\w+\.sql|examples\/[\w-]+\/[\w.-]+\.(?:md|sql|csv|ts|mjs))$/;
 const installScripts = ["preinstall", "install", "postinstall", "prepare", "prepublish"];
 
 const [folder] = process.argv.slice(2);

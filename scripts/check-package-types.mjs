@@ -28,6 +28,21 @@ export const wrong: MovieLabel = { categories: ["drama"], summary: 1 };
 `,
 );
 
+writeFileSync(
+  join(folder, "suites.ts"),
+  `import { defineSource, defineTarget } from "rowmill";
+import { describeSource, describeTarget, type SourceUnderTest, type TargetUnderTest, type TestRunner } from "rowmill/testing";
+declare const runner: TestRunner;
+declare const rows: Omit<SourceUnderTest, "connect">;
+declare const answers: Omit<TargetUnderTest, "connect">;
+const source = defineSource({ key: "id", columns: ["text"], rows: async function* () { yield []; } });
+const connect = () => defineTarget({ write: async () => {} });
+const open = async () => ({ ...rows, connect: () => source.elsewhere });
+describeSource("mine", { open, places: false, marks: false }, runner);
+describeTarget("mine", async () => ({ ...answers, connect }), runner);
+`,
+);
+
 for (const compiler of compilers) {
   for (const resolution of resolutions) compile(folder, compiler, { ...resolution, include: ["*.ts"] });
 }
@@ -69,7 +84,8 @@ const program = `
   });
   const config = defineConfig({ database: "embedded", pipelines: { films } });
   if (config.pipelines.films !== films) throw new Error("defineConfig lost a pipeline");
-  console.log("the API works:", Object.keys(rowmill).sort().join(", "));
+  const suites = Object.keys(await import("rowmill/testing")).sort().join(", ");
+  console.log("the API works:", Object.keys(rowmill).sort().join(", "), "and in rowmill/testing:", suites);
 `;
 execFileSync(process.execPath, ["--input-type=module", "-e", program], { cwd: folder, stdio: "inherit" });
 

@@ -2,17 +2,10 @@
  * What every target elsewhere must do, as a suite for any test runner with `describe`, `it` and `expect`. A target that
  * passes can be delivered to by several workers, after crashes, and from a restored ledger.
  */
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
-import { ConnectorError, type Change, type TargetConnector, type Written } from "../model/connector.js";
+import type { Change, TargetConnector, Written } from "../model/connector.js";
 import type { AnswerColumn } from "../model/answer/answer-columns.js";
 import type { Json } from "../model/pipeline.js";
-
-export interface TestRunner {
-  describe(title: string, body: () => void): unknown;
-  it(title: string, body: () => Promise<void>): unknown;
-  expect(actual: unknown): { toEqual(expected: unknown): unknown };
-}
+import { heapBytes, kindOfFailure, type TestRunner } from "./test-runner.js";
 
 type Cells = Readonly<Record<string, Json>>;
 
@@ -261,15 +254,6 @@ async function writeAll(connector: TargetConnector, pipeline: string, changes: r
   }
 }
 
-async function kindOfFailure(write: Promise<Written>): Promise<string> {
-  try {
-    await write;
-    return "none";
-  } catch (error) {
-    return error instanceof ConnectorError ? error.kind : String(error);
-  }
-}
-
 function answer(key: string, fence: bigint, label: string): Change & { readonly cells: Cells } {
   return { key, fence: String(fence), model: "model-1", cells: { label, score: label.length } };
 }
@@ -293,12 +277,4 @@ async function labels(place: TargetUnderTest, pipeline: string): Promise<Record<
 
 function numbered(count: number): string[] {
   return Array.from({ length: count }, (_, index) => `row-${index}`);
-}
-
-/** After a collection, so that only what is held counts. */
-function heapBytes(): number {
-  setFlagsFromString("--expose-gc");
-  const collect = runInNewContext("gc") as () => void;
-  collect();
-  return process.memoryUsage().heapUsed;
 }

@@ -2,7 +2,7 @@
 import pg from "pg";
 import { describe, expect, it } from "vitest";
 import { postgresTarget } from "../../src/connectors/postgres/target.js";
-import { describeTarget } from "../../src/testing/describe-target.js";
+import { describeTarget } from "../../src/testing/testing.js";
 import { createDatabase, describeDatabases } from "../support/databases.js";
 import { startTcpProxy } from "../support/tcp-proxy.js";
 

@@ -1,7 +1,7 @@
 /** The suite for targets, on a web hook whose receiver keeps the greatest fence of each row. */
 import { describe, expect, it } from "vitest";
 import { webhook } from "../../src/connectors/webhook/webhook.js";
-import { describeTarget } from "../../src/testing/describe-target.js";
+import { describeTarget } from "../../src/testing/testing.js";
 import { startReceiver } from "../support/hook-receiver.js";
 
 const secret = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;

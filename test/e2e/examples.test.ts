@@ -17,8 +17,27 @@ const COMMANDS_MS_MAX = 60_000;
 beforeAll(buildCli, 150_000);
 
 describe("examples", { timeout: 120_000 }, () => {
-  it("are all tested here", async () => {
-    expect(await readdir(examples)).toEqual(["movies", "postgres", "supabase"]);
+  // No server of MongoDB can be had from the registry, so `npm run check:types` alone reads that one.
+  it("are all tested here, but mongodb", async () => {
+    expect(await readdir(examples)).toEqual(["custom-source", "mongodb", "movies", "postgres", "supabase"]);
+  });
+
+  it("custom-source: every film of the API has its summary", async () => {
+    await inExample("custom-source", async ({ project, run }) => {
+      const env = { ...process.env, PORT: "0" };
+      const api = spawn(process.execPath, ["films-api.mjs"], { cwd: project.folder, env });
+      try {
+        const [printed]: unknown[] = await once(api.stdout, "data");
+        const [, FILMS_API] = /^export FILMS_API=(\S+)\n$/.exec(String(printed)) ?? [];
+        Object.assign(project.env, { FILMS_API });
+        const [said = ""] = await run();
+        expect(said).toContain("Safety Last!");
+        expect(await project.database.number(sql`select count(*)::float8 from film_summaries`)).toBe(7);
+        expect((await project.gateway.journal.summary()).executed).toBe(7);
+      } finally {
+        api.kill();
+      }
+    });
   });
 
   it("movies: every film has its categories", async () => {

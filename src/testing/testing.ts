@@ -1,0 +1,4 @@
+/** `rowmill/testing`: the suites that Rowmill's own connectors pass, for yours. */
+export { describeSource, type SourceKind, type SourceRow, type SourceUnderTest } from "./describe-source.js";
+export { describeTarget, type TargetUnderTest } from "./describe-target.js";
+export type { TestRunner } from "./test-runner.js";
