@@ -28,7 +28,7 @@ describe.each(servers)("A table of another PostgreSQL on %s", (kind) => {
     await database.run(sql`
       create table public.films (
         shelf text not null, no bigint not null, title text, price numeric, added timestamptz default now(),
-        changed_at timestamptz not null default clock_timestamp(),
+        changed_at timestamptz not null default clock_timestamp(), changed_no bigserial,
         primary key (shelf, no))`);
     await database.run(sql`create index on public.films (changed_at, shelf, no)`);
   });

@@ -223,7 +223,7 @@ describeDatabases("Pushed rows", (kind) => {
     await project.worker(movies());
     await pushed(films(3));
     expect(await replicas.storedRows(project.database)).toEqual([
-      { pipeline: "movies", rows: 3, size: expect.stringMatching(/^\d+ kB$/) as string },
+      { pipeline: "movies", isCopy: false, rows: 3, size: expect.stringMatching(/^\d+ kB$/) as string },
     ]);
     await replicas.dropTable(project.database, "movies");
     expect(await replicas.dropEmptySchema(project.database)).toBe(true);
