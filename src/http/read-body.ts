@@ -80,8 +80,8 @@ export async function refusable<T>(read: () => Promise<T>): Promise<Read<T>> {
 }
 
 /**
- * The lines of a body without their line feeds, also the last one without. Empty ones are passed over: a small gzip
- * body unpacks to hundreds of millions of them. @throws BodyRefused
+ * The lines of a body without their line feeds, also the last one without. Blank ones are passed over here, without
+ * waking anyone: a small gzip body unpacks to hundreds of millions of them. @throws BodyRefused
  */
 export async function* bodyLines(
   request: Request,
@@ -95,8 +95,13 @@ export async function* bodyLines(
     if (pendingBytes > lineBytesMax) throw new BodyRefused(lineTooLong(lineBytesMax));
     if (piece.length > 0) pending.push(piece);
   };
-  const take = (): Buffer => {
-    const line = pending.length === 1 && pending[0] !== undefined ? pending[0] : Buffer.concat(pending);
+  /** Null: it is blank. */
+  const take = (): Buffer | null => {
+    const line = pending.every(isBlank)
+      ? null
+      : pending.length === 1 && pending[0] !== undefined
+        ? pending[0]
+        : Buffer.concat(pending);
     pending = [];
     pendingBytes = 0;
     return line;
@@ -105,12 +110,19 @@ export async function* bodyLines(
     let start = 0;
     for (let end = chunk.indexOf(LINE_FEED); end !== -1; end = chunk.indexOf(LINE_FEED, start)) {
       keep(chunk.subarray(start, end));
-      if (pendingBytes > 0) yield take();
+      const line = take();
+      if (line !== null) yield line;
       start = end + 1;
     }
     keep(chunk.subarray(start));
   }
-  if (pendingBytes > 0) yield take();
+  const last = take();
+  if (last !== null) yield last;
+}
+
+/** Nothing but spaces, tabs and carriage returns. */
+function isBlank(bytes: Buffer): boolean {
+  return bytes.every((byte) => byte === 0x20 || byte === 0x09 || byte === 0x0d);
 }
 
 async function* sentChunks(request: Request, bytesMax: number | null): AsyncGenerator<Buffer> {

@@ -3,7 +3,6 @@
  * are those that `up` runs, only read from the catalogue here: nothing is locked, and the rights that the script asks
  * for count as granted. What only a run shows (a role that is refused after all) the script cannot know.
  */
-import { outsideRoles } from "../../postgres/outside-roles.js";
 import { readFile } from "node:fs/promises";
 import { RowmillError } from "../../model/errors.js";
 import { oneLine, safeSql } from "../../model/words/one-line.js";
@@ -12,6 +11,7 @@ import { inspectTable, type SourceTable } from "../../sources/table/inspection.j
 import { diagnoseSourceRights } from "../../sources/table/diagnose.js";
 import { installationStatements, triggerOptions, triggerSignature } from "../../sources/table/triggers.js";
 import { quoteIdentifier, quoteLiteral, type Queryable } from "../../postgres/database.js";
+import { outsideRoles } from "../../postgres/outside-roles.js";
 import * as migrations from "../../store/ledger/migrations.js";
 import * as overview from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";

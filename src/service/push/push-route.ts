@@ -205,7 +205,7 @@ async function takeLines(desk: Desk, call: Call, pushing: Pushing): Promise<Resp
   });
 }
 
-/** Without empty lines, which are no rows. @throws BodyRefused after the last whole line */
+/** Without blank lines, which are no rows. @throws BodyRefused after the last whole line */
 async function* chunksOfLines(request: Request): AsyncGenerator<readonly SentRow[]> {
   let held: SentRow[] = [];
   let bytes = 0;

@@ -37,7 +37,10 @@ export function ledgerKey({ key }: Pick<Replica, "key">): Sql {
   return key.length === 1 ? columns : sql`json_build_array(${columns})::text`;
 }
 
-/** Deletes rows by their keys in the ledger's spelling, of one column or a JSON array. Returns how many there were. */
+/**
+ * Deletes rows by their keys in the ledger's spelling, of one column or a JSON array. Returns how many there were. The
+ * watching triggers report them, so the caller removes their arrivals afterwards.
+ */
 export function eraseRows(tx: Queryable, replica: Replica, keys: readonly string[]): Promise<number> {
   const [only = "", ...others] = replica.key;
   const where =
