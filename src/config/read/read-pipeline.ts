@@ -77,9 +77,14 @@ const SECTIONS = [
   "reconcile",
 ] as const;
 
-/** The definition inside what `pipeline()` returned. A plain object, as in a JSON config, is its own. */
+/**
+ * The definition inside what `pipeline()` returned, with what a copy adds: `{ ...films, limit: 5 }`. A plain object, as
+ * in a JSON config, is its own.
+ */
 function definitionOf(value: unknown): unknown {
-  return typeof value === "object" && value !== null && DEFINITION_SYMBOL in value ? value[DEFINITION_SYMBOL] : value;
+  if (typeof value !== "object" || value === null || !(DEFINITION_SYMBOL in value)) return value;
+  const { [DEFINITION_SYMBOL]: spec, ...added } = value;
+  return typeof spec === "object" ? { ...spec, ...added } : spec;
 }
 
 export function readPipeline(place: Place, name: string, language: ConfigLanguage): PipelineConfig {

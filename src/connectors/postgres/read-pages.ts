@@ -17,6 +17,8 @@ const PAGE_ROWS_MAX = 2_000;
 const PAGE_BYTES = 8 * 1024 * 1024;
 const OVERLAP_MS_DEFAULT = 300_000;
 const OVERLAP_NUMBER_DEFAULT = 1_000;
+/** After these, and the overlap, no row comes with this time: a time without a zone may be that of any place on Earth. */
+const LATE_HOURS = { "timestamp with time zone": 1, otherwise: 48 } as const;
 const TIMES = new Set(["date", "timestamp without time zone", "timestamp with time zone"]);
 const NUMBERS = new Set(["smallint", "integer", "bigint", "numeric"]);
 
@@ -101,16 +103,27 @@ interface ReadRow {
   readonly key: readonly string[];
 }
 
-/** Null: none. A value of the future, or one beyond all numbers, would hide what comes before it. */
-async function newestOf(database: Queryable, { found, cursor }: Reading): Promise<string | null> {
+/** The newest value, or one that is long past: changes are read after it, else from the overlap before it. */
+type Mark = string | { readonly after: string };
+
+/**
+ * Null: none. A value of the future, or one beyond all numbers, would hide what comes before it. The rows of a time that
+ * is long past are not read again: there may be a million, where a table was loaded at once.
+ */
+async function newestOf(database: Queryable, { found, cursor, before }: Reading): Promise<Mark | null> {
   if (cursor === null) return null;
   const name = raw(`t.${quoteIdentifier(cursor.name)}`);
-  return database.value<string>(sql`
-    select ${name}::text
+  const isTime = TIMES.has(cursor.type);
+  const hours = LATE_HOURS[cursor.type === "timestamp with time zone" ? cursor.type : "otherwise"];
+  const longPast = sql`${name} < now() - make_interval(hours => ${hours}) - ${before ?? sql`interval '0'`}`;
+  const newest = await database.first<{ value: string; isPast: boolean }>(sql`
+    select ${name}::text as value, ${isTime ? longPast : sql`false`} as "isPast"
     from ${raw(found.from)} t
-    where ${name} <= ${TIMES.has(cursor.type) ? sql`now()::${raw(cursor.castType)}` : raw(greatestOf(cursor))}
+    where ${name} <= ${isTime ? sql`now()::${raw(cursor.castType)}` : raw(greatestOf(cursor))}
     order by ${name} desc
     limit 1`);
+  if (newest === null) return null;
+  return newest.isPast ? { after: newest.value } : newest.value;
 }
 
 /** Of numeric, `NaN` and `Infinity` are the greatest. */
@@ -167,6 +180,8 @@ function after({ found, cursor }: Pick<Reading, "found" | "cursor">, order: read
 /** Numbers are not cast back: a small one less the overlap may be no value of its type. */
 function from(cursor: TableColumn, before: Sql | null, start: Json): Sql {
   const name = raw(`t.${quoteIdentifier(cursor.name)}`);
+  const past = typeof start === "object" && start !== null && !Array.isArray(start) ? start["after"] : undefined;
+  if (past !== undefined) return sql`${name} > ${String(past)}::text::${raw(cursor.castType)}`;
   const mark = sql`(${String(start)}::text::${raw(cursor.castType)} - ${before ?? sql`0`})`;
   return TIMES.has(cursor.type) ? sql`${name} >= ${mark}::${raw(cursor.castType)}` : sql`${name} >= ${mark}`;
 }

@@ -7,6 +7,7 @@ import type { Json } from "../../model/pipeline.js";
 import { goneWith, needsPerson, nextPass, type ByHour } from "../../model/sync-pass.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { sql, type Database, type Queryable, type Reader } from "../../postgres/database.js";
+import * as pipelines from "../pipelines/pipelines.js";
 import * as pushes from "../replicas/pushes.js";
 import { lockShared, replicaOf } from "../replicas/replicas.js";
 import * as seenRows from "./seen-rows.js";
@@ -74,7 +75,7 @@ export async function begin(
     if (next === "goOn" && phase !== "idle")
       return { pipeline, token, phase, isFull: row.isFull, place: row.place, mark, generation };
     const isFull = next === "full";
-    if (!isSame) await redefine(tx, pipeline, definition);
+    if (!isSame) await redefine(tx, pipeline, { definition, isFirst: row.definition === null });
     await beginPass(tx, pipeline, isFull);
     if (isFull) await seenRows.makeSeen(tx, replica);
     return { pipeline, token, phase: "reading", isFull, place: null, mark, generation };
@@ -103,8 +104,14 @@ async function take(tx: Queryable, { pipeline, token }: SyncLease, workerId: str
     where pipeline = ${pipeline}`);
 }
 
-/** What earlier passes found says nothing about what is read now. */
-async function redefine(tx: Queryable, pipeline: string, definition: string): Promise<void> {
+/** What earlier passes found says nothing about what is read now, nor does an approval of what those rows cost. */
+async function redefine(
+  tx: Queryable,
+  pipeline: string,
+  { definition, isFirst }: { readonly definition: string; readonly isFirst: boolean },
+): Promise<void> {
+  const row = isFirst ? null : await pipelines.byName(tx, pipeline);
+  if (row !== null) await pipelines.withdrawApproval(tx, row.id, "its source reads something else now");
   await tx.run(sql`
     update rowmill.syncs
     set definition = ${definition}, mark = null, full_began_at = null, held = false, gone = 0
@@ -288,6 +295,12 @@ export async function acceptDeletions(tx: Queryable, pipeline: string): Promise<
   if (gone !== null) return gone;
   const isHeld = await tx.value<boolean>(sql`select held from rowmill.syncs where pipeline = ${pipeline}`);
   return isHeld === true ? "reading" : 0;
+}
+
+/** Whether a pass over all rows of what is read now has ended: before, no one knows how many there are. */
+export async function isRead(client: Reader, pipeline: string): Promise<boolean> {
+  const read = sql`select full_began_at is not null from rowmill.syncs where pipeline = ${pipeline}`;
+  return (await client.value<boolean>(read)) ?? false;
 }
 
 /** Of attempts in a row; then a source counts as one that cannot be read now. About half a minute. */

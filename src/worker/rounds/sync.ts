@@ -29,7 +29,12 @@ const FAILED_MS_MAX = 600_000;
 const RETURN_MS_MAX = 5_000;
 
 /** Makes the pass that is due, if any. Returns the milliseconds until there may be something to do. */
-export async function syncPipeline(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal): Promise<number> {
+export async function syncPipeline(
+  context: WorkerContext,
+  pipeline: Pipeline,
+  signal: AbortSignal,
+  onRows: (rows: number) => void = () => undefined,
+): Promise<number> {
   const { name, source } = pipeline.config;
   const config = source.replica?.sync ?? null;
   if (config === null) return Infinity;
@@ -39,7 +44,7 @@ export async function syncPipeline(context: WorkerContext, pipeline: Pipeline, s
   );
   if ("waitMs" in turn) return turn.waitMs;
   try {
-    const deletes = turn.phase === "deleting" || (await readPass({ context, pipeline, config, turn }, signal));
+    const deletes = turn.phase === "deleting" || (await readPass({ context, pipeline, config, turn, onRows }, signal));
     if (deletes) await deleteGone(context, turn, signal);
   } catch (error) {
     // Of the ledger's own database; a connector throws its own errors.
@@ -65,6 +70,8 @@ interface Pass {
   readonly pipeline: Pipeline;
   readonly config: SyncConfig;
   readonly turn: syncs.Turn;
+  /** Called with the number of each page's rows. */
+  readonly onRows: (rows: number) => void;
 }
 
 /** True: rows that are gone there are to be deleted here. */
@@ -140,7 +147,7 @@ function after(ms: number): Promise<void> {
 }
 
 /** Only its last rows carry the place, so that a crash before them reads the page again. False: the lease is lost. */
-async function writePage({ context, pipeline, turn }: Pass, page: Page): Promise<boolean> {
+async function writePage({ context, pipeline, turn, onRows }: Pass, page: Page): Promise<boolean> {
   const { rows, place = null, mark } = page;
   const { name, source } = pipeline.config;
   const { key } = source;
@@ -161,6 +168,7 @@ async function writePage({ context, pipeline, turn }: Pass, page: Page): Promise
     );
     if (written === null) return false;
   } while (at < rows.length);
+  onRows(rows.length);
   return true;
 }
 
