@@ -39,7 +39,10 @@ function problemsOf(films: unknown): readonly ConfigProblem[] {
 describe("a correct config", () => {
   test("may copy a pipeline and change it", () => {
     const films = pipeline({ ...minimal, answer, limit: 9 });
-    const [copy] = validateConfig({ database: "embedded", pipelines: { copy: { ...films, limit: 5 } } }, origin).pipelines;
+    const [copy] = validateConfig(
+      { database: "embedded", pipelines: { copy: { ...films, limit: 5 } } },
+      origin,
+    ).pipelines;
     expect(copy).toMatchObject({ name: "copy", limit: 5, source: { table: "films" } });
     expect(problemsOf({ ...films, limits: 5 })).toEqual([
       expect.objectContaining({ path: "limits", nearMatch: "limit" }),

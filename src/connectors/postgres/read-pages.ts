@@ -17,7 +17,7 @@ const PAGE_ROWS_MAX = 2_000;
 const PAGE_BYTES = 8 * 1024 * 1024;
 const OVERLAP_MS_DEFAULT = 300_000;
 const OVERLAP_NUMBER_DEFAULT = 1_000;
-/** After these, and the overlap, no row comes with this time: a time without a zone may be that of any place on Earth. */
+/** After these, and the overlap, no row comes with a time. One without a zone may be that of any place on Earth. */
 const LATE_HOURS = { "timestamp with time zone": 1, otherwise: 48 } as const;
 const TIMES = new Set(["date", "timestamp without time zone", "timestamp with time zone"]);
 const NUMBERS = new Set(["smallint", "integer", "bigint", "numeric"]);
@@ -107,8 +107,8 @@ interface ReadRow {
 type Mark = string | { readonly after: string };
 
 /**
- * Null: none. A value of the future, or one beyond all numbers, would hide what comes before it. The rows of a time that
- * is long past are not read again: there may be a million, where a table was loaded at once.
+ * Null: none. A value of the future, or one beyond all numbers, would hide what comes before it. The rows of a time
+ * that is long past are not read again: there may be a million, where a table was loaded at once.
  */
 async function newestOf(database: Queryable, { found, cursor, before }: Reading): Promise<Mark | null> {
   if (cursor === null) return null;
