@@ -38,9 +38,11 @@ function pipelineOf(no: number, more: Partial<WatchFacts["pipelines"][number]> =
     batches: {},
     failing: 0,
     deadlineMs: null,
+    isFlushed: false,
     nextLookMs: null,
     arrivals: 0,
     paused: null,
+    heldBack: null,
     topFailure: null,
     ...more,
   };

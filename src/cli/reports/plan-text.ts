@@ -12,7 +12,7 @@ import type {
 } from "../../app/plan/pipeline-plan.js";
 import type { Finding, Level } from "../../model/words/finding.js";
 import { proseLine, safeSql } from "../../model/words/one-line.js";
-import { formatUsd } from "../../model/provider/pricing.js";
+import { budgetWords, formatUsd } from "../../model/provider/pricing.js";
 import type { Terminal } from "../screen/terminal.js";
 import { counted, describeCost, fitKey, formatCount, formatWait } from "../screen/text.js";
 
@@ -255,13 +255,11 @@ function startText({ start, rows }: AskingPlan): string {
 
 function budgetLines({ budget }: AskingPlan): string[] {
   if (budget === null) return [];
-  const { usd, per, spentNanoUsd, reservedNanoUsd, leftNanoUsd, stops } = budget;
-  const period = per === "total" ? "in total" : `per ${per}`;
+  const { spentNanoUsd, reservedNanoUsd, leftNanoUsd, stops } = budget;
   const used = `${formatUsd(spentNanoUsd)} spent, ${formatUsd(reservedNanoUsd)} reserved`;
   const left = `${formatUsd(leftNanoUsd)} left`;
-  return [
-    `  Budget: $${usd} ${period}: ${used}, ${left}; ${stops ? "likely not enough for these rows" : "likely enough"}`,
-  ];
+  const verdict = stops ? "likely not enough for these rows" : "likely enough";
+  return [`  Budget: ${budgetWords(budget)}: ${used}, ${left}; ${verdict}`];
 }
 
 function approvalText({ approval, estimate }: AskingPlan): string {

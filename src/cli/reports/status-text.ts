@@ -33,6 +33,8 @@ export interface StatusFacts {
   readonly place: string;
   readonly pipelines: readonly (PipelineOverview & {
     readonly paused: string | null;
+    /** Why waiting rows are in no batch, though it is not paused. */
+    readonly heldBack: string | null;
     readonly topFailure: FailureGroup | null;
   })[];
   readonly money: readonly MoneyOverview[];
@@ -112,7 +114,7 @@ function pipelineNotes({ pipelines }: StatusFacts): string[] {
   return pipelines.flatMap((pipeline) => {
     const { unnamed, arrivals } = pipeline;
     const notes: readonly (readonly [sign: "! " | "✗ " | "", text: string | null])[] = [
-      [pipeline.paused === null ? "" : "! ", waitNote(pipeline)],
+      [pipeline.paused === null && pipeline.heldBack === null ? "" : "! ", waitNote(pipeline)],
       ["✗ ", failureNote(pipeline)],
       ["! ", pipeline.undecided === 0 ? null : undecidedText(pipeline.name, pipeline.undecided)],
       ...unnamed.map((rows) => ["✗ ", keyNote(rows)] as const),
@@ -123,13 +125,14 @@ function pipelineNotes({ pipelines }: StatusFacts): string[] {
 }
 
 function waitNote(pipeline: StatusFacts["pipelines"][number]): string | null {
-  const { name, paused, deadlineMs } = pipeline;
+  const { name, paused, heldBack, deadlineMs, isFlushed } = pipeline;
   if (paused !== null) {
     const word = pipeline.pauseReason === null ? "" : "paused: ";
     return `${word}${paused.replace(/\.$/, "")}`;
   }
+  if (heldBack !== null) return heldBack;
   if (deadlineMs === null) return null;
-  if (deadlineMs <= 0) return "a batch is due";
+  if (deadlineMs <= 0 || isFlushed) return "a batch is due";
   return `the next batch starts within ${formatWait(deadlineMs)}. Start it now: rowmill flush ${name}`;
 }
 
