@@ -1,5 +1,5 @@
 /**
- * Owns what the journal keeps of calls: a line for each, but of refused ones only so many a minute; the others are
+ * Owns what the journal keeps of calls: a line for each, but of refused ones only some a minute; the others are
  * counted, and written as one line for each kind. The present minute's counts are only in memory.
  */
 import type { Clock } from "../settings.js";

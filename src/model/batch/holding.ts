@@ -6,7 +6,7 @@ export const BATCH_PHASES = ["unsent", "sent", "collecting"] as const;
 export type BatchPhase = (typeof BATCH_PHASES)[number];
 
 export const HOLD_REASONS = [
-  /** Someone typed `rowmill pause`. */
+  /** You typed `rowmill pause`. */
   "person",
   /** No money for more; what is reserved continues. */
   "budget",
@@ -17,7 +17,7 @@ export const HOLD_REASONS = [
   "deployment",
   /** Most of the last answers failed. */
   "answers",
-  /** So many rows vanished from a source elsewhere that a person has to agree. */
+  /** Many rows vanished from a source elsewhere, and you have not agreed to their deletion. */
   "deletions",
   /** Another `up` registered another definition: this worker's prompt and schema no longer count. */
   "superseded",
