@@ -14,6 +14,7 @@ import { askYesNo, noTerminal } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { configOf, noteMissingWorker, requireKnownPlace, withProjectLedger } from "../project.js";
+import { STATE_WORDS } from "../reports/batch-text.js";
 import type { Terminal } from "../screen/terminal.js";
 import { counted } from "../screen/text.js";
 import { findBatch } from "../find-batch.js";
@@ -66,7 +67,7 @@ async function refuseWorkedOn(database: Database, batch: Batch): Promise<void> {
 }
 
 function ended({ id, state }: Batch): RowmillError {
-  return new RowmillError("refused", `Batch ${id} has already ended: it is ${state}.`);
+  return new RowmillError("refused", `Batch ${id} has already ended: it is ${STATE_WORDS[state]}.`);
 }
 
 async function ask(

@@ -25,7 +25,8 @@ import { renderTable, type TableColumn } from "../screen/lay-out.js";
 import type { Terminal } from "../screen/terminal.js";
 import { counted, fit, fitKey, formatCount, formatTime, formatWait, shortId } from "../screen/text.js";
 import { deliveryLines } from "./delivery-text.js";
-import { progressText, shownState, troubleText } from "./batch-progress-text.js";
+import { progressText, troubleText } from "./batch-progress-text.js";
+import { stateWords } from "./batch-text.js";
 
 const NOTE_CHARACTERS = 160;
 
@@ -165,7 +166,7 @@ function batchLines(facts: StatusFacts, style: Style): string[] {
   const rows = facts.batches.map((batch) => [
     shortId(batch.id),
     batch.pipeline,
-    shownState(batch),
+    stateWords(batch),
     ...[batch.requests, batch.succeeded, batch.failed, batch.returned].map(formatCount),
     batch.nextLookMs === null ? "" : formatWait(batch.nextLookMs),
   ]);

@@ -267,7 +267,7 @@ async function finish(
   const file = await spool.close(turn.lease);
   const ended = await inFlight.countEnded(turn.context.read, batch.no);
   const shared = sharing === 0 ? "" : ` for ${counted(packed.requests + sharing, "request")}`;
-  const moved = await move("rendered", `${counted(packed.requests, "line")}${shared}, ${file.bytes} bytes`, {
+  const moved = await move("rendered", `${counted(packed.requests, "line")}${shared}, ${counted(file.bytes, "byte")}`, {
     room: bounds.room,
     requests: packed.requests + sharing + ended,
     lines: packed.requests,
