@@ -80,7 +80,7 @@ function reasonLines({ rows }: AskingPlan): string[] {
   const reasons = [
     ["new", rows.fresh, "never asked"],
     ["changed content", rows.changed, "answered before the row changed"],
-    ["changed definition", rows.redefined, "answered, and the definition asks something else now"],
+    ["changed config", rows.redefined, "answered, but the config asks something else now"],
     ["another try", rows.again, "asked before, without an answer that counts"],
     ["recorded changes", rows.arrived, "no worker has looked at them yet; at most this many"],
   ] as const;
@@ -119,7 +119,7 @@ function restLines({ rows }: AskingPlan): string[] {
 function definitionLines(name: string, { definition }: AskingPlan): string[] {
   const { state, compared, asksAgain, likelyNanoUsd, keepsAnswer } = definition;
   const isEdited = state === "changed";
-  const what = isEdited ? "Your edit of the definition" : "The definition, changed since these answers,";
+  const what = isEdited ? "Your edit of the config" : "The config, changed since these answers,";
   const later = inFlightLines(definition);
   if (compared === null) return isEdited ? [`  ${what} asks no answered row again`, ...later] : later;
   // A sweep that has not ended compares answers of the same definition too.
@@ -157,8 +157,8 @@ function inFlightLines({ decision, inFlight }: DefinitionPlan): string[] {
       ? `${they} not asked again`
       : decision === "undecided"
         ? `whether ${they} asked again then${cost}, you decide with the answered rows`
-        : `then ${they} asked again if the definition asks something else${cost} at most`;
-  return [`  ${counted(rows, "row")} ${are} in flight: ${their} for the previous definition; ${then}`];
+        : `then ${they} asked again if the config asks something else${cost} at most`;
+  return [`  ${counted(rows, "row")} ${are} in flight: ${their} for the previous config; ${then}`];
 }
 
 function sendingLines(asking: AskingPlan): string[] {

@@ -6,7 +6,7 @@ import type { Clock } from "../settings.js";
 import type { Journal, JournalEntry } from "./journal.js";
 
 /** Enough to find out what a client does wrong. */
-export const REFUSED_LINES_PER_MINUTE = 100;
+const REFUSED_LINES_PER_MINUTE = 100;
 const MINUTE_MS = 60_000;
 const PATH_CHARS_MAX = 200;
 const REFUSED_FROM = 400;

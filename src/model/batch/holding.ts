@@ -57,7 +57,7 @@ export function isHeld(phase: BatchPhase, reasons: readonly HoldReason[]): boole
  * What holds back a cancellation. A pause that keeps a batch from being sent does not keep it from being withdrawn, and
  * one of the source or the target does not keep the provider from being asked to stop.
  */
-export const CANCEL_HELD = {
+const CANCEL_HELD = {
   dropQueued: ["deployment", "source", "superseded"],
   withdrawCancelled: ["deployment"],
   cancelAtProvider: ["deployment", "account"],
