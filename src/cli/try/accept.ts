@@ -61,8 +61,8 @@ async function joined(
   if (row === undefined)
     throw new RowmillError("not_found", `${config.name} is not set up yet, so no row waits for an answer.`, {
       hints: [
-        `To accept before the first batch, set pipelines.${config.name}.approveAboveUsd to 0 and start rowmill up: it ` +
-          "then waits for your approval.",
+        `To accept before the first batch, set pipelines.${config.name}.approveAboveUsd to 0 and start rowmill up: ` +
+          "it then waits for your approval.",
       ],
     });
   if (row.uninstalledAt !== null)
