@@ -3,7 +3,7 @@ import type { Cell, Page, SourceConnector } from "../model/connector.js";
 import type { Duration } from "../model/duration.js";
 import type { Json } from "../model/pipeline.js";
 
-/** Rows of one reading, as your source has them; or with the place and mark from which the next reading goes on. */
+/** Rows of one reading, as your source has them; or with the place and mark from which the next reading continues. */
 export type SourceRows<Name extends string = string> =
   | readonly { readonly [Column in Name]: Cell }[]
   | (Omit<Page, "rows"> & { readonly rows: readonly { readonly [Column in Name]: Cell }[] });
@@ -17,7 +17,7 @@ export interface SyncedSpec<Column extends string, Key extends string> {
   /**
    * Gives all rows, page by page, each page of at most some thousand rows. If you yield `{ rows, mark }`, the next
    * reading gets the last mark as `since`, and may give only what has changed; `since` is null where all rows are
-   * wanted. If you yield `{ rows, place }`, a reading that was cut off goes on at `place`. Stop when `signal` aborts.
+   * wanted. If you yield `{ rows, place }`, a reading that was cut off continues at `place`. Stop when `signal` aborts.
    */
   readonly rows: (options: {
     readonly since: Json;

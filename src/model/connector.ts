@@ -13,7 +13,7 @@ export type Cell = string | number | bigint | boolean | null | undefined | Date 
 export interface Page {
   /** All of a page is in memory at once: some thousand rows, and some MiB. */
   readonly rows: readonly { readonly [column: string]: Cell }[];
-  /** Where this pass goes on after a crash. Left out: it begins again. */
+  /** Where this pass continues after a crash. Left out: it begins again. */
   readonly place?: Json;
   /** Where the next reading of changes begins. The pass's last one counts, when the pass is complete. */
   readonly mark?: Json;
@@ -39,7 +39,7 @@ export interface SourceConnector {
   rows(options: ReadOptions): AsyncIterable<Page>;
 }
 
-/** What a target elsewhere is told of a row: its answer now, or that it has none any more. */
+/** What a target elsewhere gets of a row: its present answer, or that it has none any more. */
 export type Change<Cells = Readonly<Record<string, Json>>> =
   | { readonly key: string; readonly fence: string; readonly cells: Cells; readonly model: string }
   | { readonly key: string; readonly fence: string; readonly deleted: true };
@@ -93,7 +93,7 @@ export interface TargetConnector<Cells = Readonly<Record<string, Json>>> {
 /** Of a source or target as a whole. */
 export class ConnectorError extends RowmillError {
   override readonly name = "ConnectorError";
-  /** `again`: it is down or busy. `stop`: only a person can help, so the pipeline pauses with the message. */
+  /** `again`: it is down or busy. `stop`: it needs your attention, so the pipeline pauses with the message. */
   readonly kind: "again" | "stop";
   /** When it may be tried again, as it asked. Null: it did not say. */
   readonly retryAfterMs: number | null;

@@ -1,4 +1,4 @@
-/** Which pass over a source elsewhere is next, and when a share of its rows that vanishes needs a person. Pure. */
+/** Which pass over a source elsewhere is next, and when rows that vanished there need your consent. Pure. */
 
 export interface PassFacts {
   readonly phase: "idle" | "reading" | "deleting";
@@ -12,7 +12,7 @@ export interface PassFacts {
   readonly fullMs: number | null;
   /** What is read, and into which columns, is what it was for that pass and its mark. */
   readonly isSame: boolean;
-  /** A person asked for it. */
+  /** You asked for it. */
   readonly fullWanted: boolean;
 }
 
@@ -25,7 +25,7 @@ export function nextPass(facts: PassFacts, fullEveryMs: number): NextPass {
   return !hasMark || fullWanted || fullMs === null || fullMs >= fullEveryMs ? "full" : "changes";
 }
 
-/** Otherwise one that can get no further would be in the way of what a person asks for. */
+/** Otherwise one that can get no further would be in the way of what you ask for. */
 function isGivenUp({ isFull, isFailing, fullWanted }: PassFacts): boolean {
   return fullWanted && (isFailing || !isFull);
 }

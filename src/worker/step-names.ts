@@ -11,7 +11,7 @@ export const STEP_NAMES = {
   "sweep.chunk": "a chunk of the source or the ledger is compared, and the sweep's position written: one transaction",
   "sweep.demo": "provider: whether it is the demo model, where that model answered rows",
 
-  "sync.begin": "the lease of a source elsewhere is taken, and a pass begins or goes on: one transaction",
+  "sync.begin": "the lease of a source elsewhere is taken, and a pass begins or continues: one transaction",
   "sync.read": "elsewhere: the next rows are read",
   "sync.write": "these rows are written to Rowmill's copy, with the pass's place: one transaction",
   "sync.end": "a pass is complete, and the rows that it did not meet are noted: one transaction",

@@ -223,7 +223,7 @@ export async function endPass(tx: Queryable, turn: Turn, everyMs: number): Promi
   return { rows, gone, held };
 }
 
-/** No trouble, and a pause until the next pass, unless a person wants one; rows that are gone are deleted at once. */
+/** No trouble, and a pause until the next pass, unless you want one; rows that are gone are deleted at once. */
 function rested(everyMs: number) {
   return sql`place = null, next_mark = null, trouble = null, trouble_since = null, failures = 0,
     next_at = clock_timestamp()
@@ -269,7 +269,7 @@ export async function failuresOf(client: Reader, pipeline: string): Promise<numb
   return (await client.value<number>(sql`select failures from rowmill.syncs where pipeline = ${pipeline}`)) ?? 0;
 }
 
-/** A person wants a pass now. False: rows are not read from elsewhere, or never were. */
+/** You want a pass now. False: rows are not read from elsewhere, or never were. */
 export async function want(
   database: Database,
   pipeline: string,
@@ -283,7 +283,7 @@ export async function want(
 }
 
 /**
- * A person agrees that what is gone is deleted. Returns how many rows that were; `reading`: a pass is under way, which
+ * You agree that what is gone is deleted. Returns how many rows that were; `reading`: a pass is under way, which
  * may find some of them again.
  */
 export async function acceptDeletions(tx: Queryable, pipeline: string): Promise<number | "reading"> {
