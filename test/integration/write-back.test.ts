@@ -18,7 +18,7 @@ const TOUCH = `
 const COUNT = `
   create function count_writes() returns trigger language plpgsql as
     'begin new.title := regexp_replace(new.title, '' [0-9]+$'', '''') || '' '' || nextval(''writes''); return new; end';
-  create sequence writes;
+  create sequence writes start 100;
   create trigger count_writes before update on films for each row execute function count_writes()`;
 
 const { signal } = new AbortController();
