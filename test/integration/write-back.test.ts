@@ -301,6 +301,7 @@ describeDatabases(
       for (const one of context.pipelines.values()) await deliverDue(context, one);
       await reader.thaw();
       reader.stop();
+      await project.drain(context);
       await settle(context);
       expect(await asked()).toBe(3);
       expect(await answered()).toBe(3);
