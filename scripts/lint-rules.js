@@ -33,6 +33,7 @@ const below = {
     "sources/table/columns",
     "sources/table/inspection",
     "targets/table/ensure",
+    "targets/table/fenced",
     "targets/table/fenced-write",
     "config/database/connection",
     "config/define-source",

@@ -32,12 +32,17 @@ export interface SyncedSpec<Column extends string, Key extends string> {
   readonly onGone?: "drop" | "keepAnswer";
   /** For messages. Default: `"custom"`. */
   readonly name?: string;
+  /**
+   * Says where the rows are, without secrets. A target that says the same writes answers back into them. Default: none
+   * does.
+   */
+  readonly address?: string | null;
 }
 
 /** What `defineSource` and Rowmill's own connectors return. */
 export interface SyncedSource<Column extends string, Key extends string> extends Omit<
   SyncedSpec<Column, Key>,
-  "rows" | "name"
+  "rows" | "name" | "address"
 > {
   readonly elsewhere: SourceConnector;
 }
@@ -49,9 +54,10 @@ export interface SyncedSource<Column extends string, Key extends string> extends
 export function defineSource<const Column extends string, const Key extends string>({
   rows,
   name = "custom",
+  address = null,
   ...spec
 }: SyncedSpec<Column, Key>): SyncedSource<Column, Key> {
-  return { ...spec, elsewhere: { name, rows: (options) => pagesOf(rows(options)) } };
+  return { ...spec, elsewhere: { name, address, rows: (options) => pagesOf(rows(options)) } };
 }
 
 async function* pagesOf(given: AsyncIterable<SourceRows>): AsyncGenerator<Page> {

@@ -4,7 +4,7 @@
  */
 import type { AnswerColumn } from "./answer/answer-columns.js";
 import { RowmillError, type RowmillErrorOptions } from "./errors.js";
-import type { Json } from "./pipeline.js";
+import type { Json, RowCells } from "./pipeline.js";
 
 /** A column's value as a source gives it. Rowmill keeps its text: a `Date` in ISO 8601, a list or object as JSON. */
 export type Cell = string | number | bigint | boolean | null | undefined | Date | Uint8Array | object;
@@ -36,12 +36,21 @@ export interface SourceConnector {
   readonly name: string;
   /** Says what is read, without secrets: when it changes, all rows are read again. Default: it never does. */
   readonly reads?: string;
+  /** Where the rows are, without secrets. A target of the same address writes into these very rows. */
+  readonly address?: string | null;
   rows(options: ReadOptions): AsyncIterable<Page>;
 }
 
 /** What a target elsewhere gets of a row: its present answer, or that it has none any more. */
 export type Change<Cells = Readonly<Record<string, Json>>> =
-  | { readonly key: string; readonly fence: string; readonly cells: Cells; readonly model: string }
+  | {
+      readonly key: string;
+      readonly fence: string;
+      readonly cells: Cells;
+      readonly model: string;
+      /** Where it writes back: the source's columns, as texts, to which the answer was given. */
+      readonly expect?: RowCells;
+    }
   | { readonly key: string; readonly fence: string; readonly deleted: true };
 
 /** What became of each change, by its key. One that is named nowhere is tried again. */
@@ -49,7 +58,7 @@ export interface Written {
   readonly written: readonly string[];
   /** The target holds a newer fence; `fence`: which, where it can say so. */
   readonly stale: readonly { readonly key: string; readonly fence: string | null }[];
-  /** The row that would be written to has changed since it was read. */
+  /** The row that would be written to is not as it was asked (`expect`), or is gone. */
   readonly changed: readonly string[];
   /** Locked by someone else: tried again soon, and not counted as a failure. */
   readonly busy: readonly string[];
@@ -68,6 +77,18 @@ export interface DeliveryOptions {
   /** The same for the same changes, also after a crash. */
   readonly id: string;
   readonly signal: AbortSignal;
+  /**
+   * Where it writes back: to be called with each row as this write leaves it, before that takes effect where possible,
+   * since a trigger there may change it. A row that has the change already is not told again.
+   */
+  readonly readBack?: (rows: readonly RowAfter[]) => Promise<void>;
+}
+
+/** A row of the source after an answer was written into it. */
+export interface RowAfter {
+  readonly key: string;
+  /** The source's columns. */
+  readonly row: { readonly [column: string]: Cell };
 }
 
 /** Answers that are delivered to a system elsewhere. */
@@ -75,6 +96,8 @@ export interface TargetConnector<Cells = Readonly<Record<string, Json>>> {
   /** For display: "webhook", "postgres", "custom". */
   readonly name: string;
   readonly promise: DeliveryPromise;
+  /** As of a source. Where both are the same, answers are written back into the source's rows. */
+  readonly address?: string | null;
   /** Of one `write`. */
   readonly most: { readonly changes: number; readonly bytes: number };
   /**
@@ -84,6 +107,8 @@ export interface TargetConnector<Cells = Readonly<Record<string, Json>>> {
   prepare(of: {
     readonly pipeline: string;
     readonly fields: readonly AnswerColumn[];
+    /** Of the rows that it writes back into. */
+    readonly source?: { readonly key: readonly string[]; readonly columns: readonly string[] };
     readonly signal: AbortSignal;
   }): Promise<void>;
   /** @throws ConnectorError where nothing can be said of single rows */

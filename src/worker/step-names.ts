@@ -73,6 +73,8 @@ export const STEP_NAMES = {
 
   "deliver.take": "the next changes for a target elsewhere are taken, under its pipeline's lease: one transaction",
   "deliver.write": "target: they are written to it",
+  "deliver.readBack":
+    "of answers that go into the rows of the source: what the write leaves in those, before it takes effect",
   "deliver.confirm": "what became of them is written, where no newer answer came meanwhile: one transaction",
 
   "rescue.bury": "what dead workers or an ended queue held is freed: one transaction",

@@ -430,7 +430,8 @@ describeDatabases("Rows from elsewhere", (kind) => {
     const row = JSON.stringify({ id: "00001", title: "stale" });
     await project.run(sql`update rowmill.syncs set lease_until = now() - interval '1 second'`);
     await sync(worker);
-    const write = () => worker.database.transaction((tx) => syncs.writeRows(tx, turn, { rows: [row], keys: [] }));
+    const write = () =>
+      worker.database.transaction((tx) => syncs.writeRows(tx, turn, { rows: [row], keys: [], readAt: null }));
     expect(await write()).toBeNull();
     expect((await copied())[1]).toEqual({ id: "00001", title: "Film 1" });
   });

@@ -1,5 +1,6 @@
 /** Ties a pipeline's target to its table, and to the notes by which answers go elsewhere. */
 import type { PipelineConfig } from "../../model/pipeline.js";
+import { writesBack } from "../../model/write-back.js";
 import * as deliveries from "../../store/deliveries/deliveries.js";
 import { createDeliveredTarget } from "../../targets/delivered/delivered-target.js";
 import type { Wanted } from "../../targets/table/ensure.js";
@@ -18,10 +19,10 @@ export function targetOf({ target }: PipelineConfig, pipelineId: number | null, 
 }
 
 /** Null: the target is a table. */
-export function deliveryOf({ target }: PipelineConfig, { source, answer }: Wanted): Delivery | null {
-  const { elsewhere, table, trustOwner } = target;
+export function deliveryOf(config: PipelineConfig, { source, answer }: Wanted): Delivery | null {
+  const { elsewhere, table, trustOwner } = config.target;
   if (elsewhere === null) return null;
   const fields = answer.map(({ field }) => ({ field, column: field }));
   const wanted = { table, trustOwner, source, fields };
-  return { connector: elsewhere, read: (tx, keys) => readAnswers(tx, wanted, keys) };
+  return { connector: elsewhere, writesBack: writesBack(config), read: (tx, keys) => readAnswers(tx, wanted, keys) };
 }

@@ -171,7 +171,9 @@ function readSynced(place: Place, name: string): PipelineConfig["source"] {
 }
 
 function isSourceConnector(value: unknown): value is SourceConnector {
-  return isPlainObject(value) && typeof value["name"] === "string" && typeof value["rows"] === "function";
+  if (!isPlainObject(value)) return false;
+  const { name, address = null, rows } = value;
+  return typeof name === "string" && (address === null || typeof address === "string") && typeof rows === "function";
 }
 
 function readPush(place: Place, name: string): PipelineConfig["source"] {

@@ -43,8 +43,8 @@ export function readConnector(
       language === "json"
         ? "a table in a JSON config. A target elsewhere needs TypeScript or JavaScript"
         : `a table, or { write } with a function, and of these at most: name (a text), promise ("onceInEffect" or ` +
-            `"atLeastOnce"), most ({ changes: 1 to ${CHANGES.max}, bytes: ${BYTES.min} to ${BYTES.max} }), prepare ` +
-            "(a function)",
+            `"atLeastOnce"), address (a text), most ({ changes: 1 to ${CHANGES.max}, bytes: ${BYTES.min} to ` +
+            `${BYTES.max} }), prepare (a function)`,
     );
   return {
     table: answersTable(name),
@@ -61,10 +61,11 @@ const PROMISES: readonly unknown[] = ["onceInEffect", "atLeastOnce"] satisfies D
 /** Rowmill's own connectors, what `defineTarget` returns, and the same written where it is used. */
 function isDefinedTarget(value: unknown): value is DefinedTarget {
   if (!isPlainObject(value)) return false;
-  const { name, promise, most = {}, prepare, write, ...others } = value;
+  const { name, promise, address = null, most = {}, prepare, write, ...others } = value;
   return (
     typeof write === "function" &&
     (name === undefined || typeof name === "string") &&
+    (address === null || typeof address === "string") &&
     (promise === undefined || PROMISES.includes(promise)) &&
     isPlainObject(most) &&
     isWithin(most["changes"], CHANGES) &&

@@ -2,6 +2,7 @@
 import type { Page, ReadOptions } from "../../model/connector.js";
 import type { Duration } from "../../model/duration.js";
 import type { SyncedSource } from "../../config/define-source.js";
+import { addressOf } from "./address.js";
 
 /** What `postgres` takes as a source. */
 export interface PostgresSourceSpec<Column extends string, Key extends string> {
@@ -62,7 +63,11 @@ export function postgresSource<const Column extends string, const Key extends st
     cursor: cursor ?? null,
     overlap: overlap ?? null,
   };
-  return { ...shape, elsewhere: { name: "postgres", reads: readsOf(read), rows: (options) => lazily(read, options) } };
+  const address = addressOf(url, table);
+  return {
+    ...shape,
+    elsewhere: { name: "postgres", reads: readsOf(read), address, rows: (options) => lazily(read, options) },
+  };
 }
 
 /** Not the host, by which workers may call one server differently, nor the overlap: neither changes the rows. */

@@ -37,7 +37,8 @@ export async function noteDeleted(tx: Queryable, pipelineId: number, keys: reado
       for update)
     update rowmill.deliveries d
     set fence = greatest(d.fence + 1, ${NEXT_FENCE}),
-      deleted = true, state = 'waiting', failures = 0, reason = null, next_at = now(), changed_at = now()
+      deleted = true, state = 'waiting', failures = 0, reason = null, next_at = now(), changed_at = now(),
+      read_back = null
     from locked
     where d.pipeline_id = ${pipelineId} and d.key = locked.key`);
 }
@@ -48,6 +49,8 @@ export interface Line {
   readonly deleted: boolean;
   /** How many times the target refused it. */
   readonly failures: number;
+  /** An earlier write of it, which may have taken effect, changed its row. */
+  readonly isReadBack: boolean;
 }
 
 /**
@@ -57,7 +60,7 @@ export interface Line {
 export async function due(tx: Queryable, pipelineId: number, max: number): Promise<Line[]> {
   await tx.run(sentAhead(sql`select pg_catalog.set_config('enable_bitmapscan', 'off', true)`));
   return tx.rows<Line>(sql`
-    select d.key, d.fence::text as fence, d.deleted, d.failures
+    select d.key, d.fence::text as fence, d.deleted, d.failures, d.read_back is not null as "isReadBack"
     from rowmill.deliveries d
     where d.pipeline_id = ${pipelineId} and d.state = 'waiting' and d.next_at <= clock_timestamp()
     order by d.pipeline_id, d.next_at, d.fence
@@ -68,7 +71,7 @@ export async function due(tx: Queryable, pipelineId: number, max: number): Promi
 export interface Confirmation {
   readonly key: string;
   readonly fence: string;
-  readonly state: "waiting" | "delivered" | "stale" | "failed";
+  readonly state: "waiting" | "delivered" | "stale" | "failed" | "dropped";
   readonly failures: number;
   readonly reason: string | null;
   /** Until the next try, where it waits. */
@@ -107,7 +110,8 @@ export async function confirm(
       where d.pipeline_id = ${pipelineId} and d.key = l.key and d.deleted and l.state = 'delivered')
     update rowmill.deliveries d
     set state = l.state, failures = l.failures, reason = l.reason, changed_at = now(),
-      next_at = clock_timestamp() + make_interval(secs => l.wait_ms / 1000.0)
+      next_at = clock_timestamp() + make_interval(secs => l.wait_ms / 1000.0),
+      read_back = case when l.state = 'waiting' then d.read_back end
     from locked l
     where d.pipeline_id = ${pipelineId} and d.key = l.key and not (d.deleted and l.state = 'delivered')`);
 }

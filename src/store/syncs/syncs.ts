@@ -7,6 +7,7 @@ import type { Json } from "../../model/pipeline.js";
 import { goneWith, needsPerson, nextPass, type ByHour } from "../../model/sync-pass.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { sql, type Database, type Queryable, type Reader } from "../../postgres/database.js";
+import * as writeBacks from "../deliveries/write-backs.js";
 import * as pipelines from "../pipelines/pipelines.js";
 import * as pushes from "../replicas/pushes.js";
 import { lockShared, replicaOf } from "../replicas/replicas.js";
@@ -138,16 +139,22 @@ async function holds(tx: Queryable, { pipeline, token }: SyncLease): Promise<boo
 export interface PageWritten {
   readonly accepted: number;
   readonly refused: readonly pushes.RowProblem[];
+  /** Rows that were not copied, since an answer was or is written into them; to be read again. */
+  readonly heldBack: number;
 }
 
 /**
- * `rows`: the JSON text of each; `keys`: of rows that are there, and cannot be written. Null: the lease is lost, or the
- * table got a column of which this pass knows nothing: its rows would seem to have none.
+ * `rows`: the JSON text of each; `keys`: of rows that are there, and cannot be written; `readAt`: see `heldBack`. Null:
+ * the lease is lost, or the table got a column of which this pass knows nothing: its rows would seem to have none.
  */
 export async function writeRows(
   tx: Queryable,
   turn: Turn,
-  { rows, keys }: { readonly rows: readonly string[]; readonly keys: readonly string[] },
+  {
+    rows,
+    keys,
+    readAt,
+  }: { readonly rows: readonly string[]; readonly keys: readonly string[]; readonly readAt: string | null },
 ): Promise<PageWritten | null> {
   const { pipeline } = turn;
   // Before the lease, as whatever changes or drops the table.
@@ -156,8 +163,10 @@ export async function writeRows(
   const replica = await replicaOf(tx, pipeline);
   if (replica?.generation !== turn.generation) return null;
   const present = [...rows, ...keys];
-  if (present.length === 0) return { accepted: 0, refused: [] };
-  const [pushed = pushes.NOTHING] = await pushes.pushTogether(tx, pipeline, [rows], { bySync: true });
+  if (present.length === 0) return { accepted: 0, refused: [], heldBack: 0 };
+  const held = readAt === null ? new Set() : await writeBacks.heldBack(tx, replica, { rows, readAt });
+  const copied = rows.filter((_, place) => !held.has(place));
+  const [pushed = pushes.NOTHING] = await pushes.pushTogether(tx, pipeline, [copied], { bySync: true });
   let back = 0;
   if (turn.isFull) await seenRows.note(tx, replica, present);
   else back = await seenRows.unmiss(tx, replica, present);
@@ -165,19 +174,22 @@ export async function writeRows(
     update rowmill.syncs
     set rows = rows + ${present.length}, gone = greatest(0, gone - ${back})
     where pipeline = ${pipeline}`);
-  return { accepted: pushed.accepted, refused: pushed.problems };
+  return { accepted: pushed.accepted, refused: pushed.problems, heldBack: held.size };
 }
 
-/** With the last rows of a page. */
+/** With the last rows of a page. `keep`: the mark of the pass before stays, since rows are to be read again. */
 export async function setPlace(
   tx: Queryable,
   { pipeline }: SyncLease,
-  { place, mark }: { readonly place: Json; readonly mark: Json | undefined },
+  { place, mark }: { readonly place: Json; readonly mark: "keep" | { readonly next: Json | undefined } },
 ): Promise<void> {
+  const next = mark === "keep" ? null : (mark.next ?? null);
   await tx.run(sql`
     update rowmill.syncs
     set place = ${place === null ? null : JSON.stringify(place)}::json,
-      next_mark = coalesce(${mark === undefined || mark === null ? null : JSON.stringify(mark)}::json, next_mark)
+      next_mark = case
+        when not ${mark === "keep"}::boolean
+          then coalesce(${next === null ? null : JSON.stringify(next)}::json, next_mark) end
     where pipeline = ${pipeline}`);
 }
 

@@ -192,7 +192,7 @@ async function judgedOf(
 ): Promise<Judged> {
   const key = source.key.map((column) => column.name);
   const facts = await lookAtTarget(client, relation, key);
-  const isSource = relation.oid === source.oid;
+  const isSource = source.isTarget ?? relation.oid === source.oid;
   return { config, facts, source, wanted: wantedColumns(config, answer), isSource };
 }
 

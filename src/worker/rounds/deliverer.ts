@@ -4,15 +4,17 @@
  * nothing at a target that compares them. No transaction is open while the target is written to.
  */
 import { createHash } from "node:crypto";
-import { ConnectorError, type Change, type TargetConnector, type Written } from "../../model/connector.js";
-import { downMs, foreignFences, outcomesOf } from "../../model/delivery-outcomes.js";
+import { ConnectorError, type Change, type DeliveryOptions, type Written } from "../../model/connector.js";
+import { downMs, foreignFences, outcomesOf, type Told as ToldChange } from "../../model/delivery-outcomes.js";
 import type { Json } from "../../model/pipeline.js";
 import type { Queryable } from "../../postgres/database.js";
 import * as deliverers from "../../store/deliveries/deliverers.js";
 import * as deliveries from "../../store/deliveries/deliveries.js";
+import * as writeBacks from "../../store/deliveries/write-backs.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { Delivery, Pipeline, WorkerContext } from "../context.js";
 import { guarded } from "../guard.js";
+import { askedWith, followWrites, notesOf, type AskedWith, type Told } from "./write-back.js";
 
 /** Of `prepare`, and of `write`. */
 const CALL_MS_MAX = 60_000;
@@ -60,8 +62,8 @@ interface Taken {
   readonly lease: deliverers.Lease;
   readonly lines: readonly deliveries.Line[];
   readonly changes: readonly Change[];
-  /** Lines whose answer is not in the table any more. */
-  readonly missing: readonly string[];
+  /** What is known of the other lines without a word to the target. */
+  readonly untold: Pick<Written, "changed" | "busy" | "failed">;
 }
 
 /** Null: nothing is due, or another worker does it. */
@@ -78,64 +80,147 @@ async function take(
     return null;
   }
   // After the lines: an answer is at least as new as its fence.
-  const written = lines.filter(({ deleted }) => !deleted).map(({ key }) => key);
-  const answers = written.length === 0 ? new Map<string, never>() : await delivery.read(tx, written);
-  const taken: { lines: deliveries.Line[]; changes: Change[]; missing: string[] } = {
-    lines: [],
-    changes: [],
-    missing: [],
-  };
+  const written = lines.filter(({ deleted }) => !deleted);
+  const answers =
+    written.length === 0
+      ? new Map<string, never>()
+      : await delivery.read(
+          tx,
+          written.map(({ key }) => key),
+        );
+  const rows = delivery.writesBack ? await askedWith(tx, pipeline, { lines: written, bytesMax: most.bytes }) : null;
+  return { lease, ...fill(lines, { answers, rows, bytesMax: most.bytes }) };
+}
+
+type Answers = Awaited<ReturnType<Delivery["read"]>>;
+
+interface Filling {
+  readonly answers: Answers;
+  /** Null: the rows do not matter. */
+  readonly rows: ReadonlyMap<string, AskedWith> | null;
+  readonly bytesMax: number;
+}
+
+/** As many lines as one write takes. */
+function fill(
+  lines: readonly deliveries.Line[],
+  { answers, rows, bytesMax }: Filling,
+): Pick<Taken, "lines" | "changes" | "untold"> {
+  const taken: deliveries.Line[] = [];
+  const changes: Change[] = [];
+  const untold = { changed: [] as string[], busy: [] as string[], failed: [] as Written["failed"][number][] };
   let bytes = 0;
   for (const line of lines) {
-    const change = changeOf(line, answers.get(line.key));
-    bytes += change === null ? 0 : Buffer.byteLength(JSON.stringify(change));
-    if (bytes > most.bytes && taken.changes.length > 0) break;
-    taken.lines.push(line);
-    if (change === null) taken.missing.push(line.key);
-    else taken.changes.push(change);
+    const { key, deleted } = line;
+    const row = deleted ? undefined : rows?.get(key);
+    if (rows !== null && !deleted && row === undefined) continue;
+    if (row === "changed" || row === "busy") untold[row].push(key);
+    else {
+      const change = changeOf(line, answers.get(key), row);
+      bytes += change === null ? 0 : Buffer.byteLength(JSON.stringify(change));
+      if (bytes > bytesMax && changes.length > 0) break;
+      if (change === null) untold.failed.push({ key, reason: NO_ANSWER });
+      else changes.push(change);
+    }
+    taken.push(line);
   }
-  return { lease, ...taken };
+  return { lines: taken, changes, untold };
 }
+
+const NO_ANSWER = "Its answer is no longer in Rowmill's table of answers.";
 
 /** Null: its answer is not there. */
 function changeOf(
   { key, fence, deleted }: deliveries.Line,
   answer: { readonly json: string; readonly model: string | null } | undefined,
+  row: Exclude<AskedWith, string> | undefined,
 ): Change | null {
   if (deleted) return { key, fence, deleted };
   if (answer === undefined) return null;
-  return { key, fence, cells: JSON.parse(answer.json) as Readonly<Record<string, Json>>, model: answer.model ?? "" };
+  const cells = JSON.parse(answer.json) as Readonly<Record<string, Json>>;
+  const change = { key, fence, cells, model: answer.model ?? "" };
+  return row === undefined ? change : { ...change, expect: row.cells };
 }
 
 /** An error of the target is a value: everything else that fails here is not its fault. */
 async function tell(
-  { memory }: WorkerContext,
+  context: WorkerContext,
   { pipeline, delivery }: { pipeline: Pipeline; delivery: Delivery },
-  { changes, missing }: Taken,
+  { lines, changes, untold }: Taken,
 ): Promise<Written | ConnectorError> {
+  const { memory } = context;
   const { connector } = delivery;
-  const gone = missing.map((key) => ({ key, reason: "Its answer is no longer in Rowmill's table of answers." }));
-  if (changes.length === 0) return { written: [], stale: [], changed: [], busy: [], failed: gone };
+  if (changes.length === 0) return { written: [], stale: [], ...untold };
+  const ledger = { failure: null as { readonly error: unknown } | null };
   try {
-    if (!memory.preparedTargets.has(pipeline)) await prepare(connector, pipeline);
+    if (!memory.preparedTargets.has(pipeline)) await prepare(delivery, pipeline);
     memory.preparedTargets.add(pipeline);
-    const id = idOf(pipeline, changes);
-    const written = await within(
-      (signal) => connector.write(changes, { pipeline: pipeline.config.name, id, signal }),
+    const options = { pipeline: pipeline.config.name, id: idOf(pipeline, changes) };
+    const told = delivery.writesBack ? toldRows(lines, changes) : null;
+    const { written, stale, changed, busy, failed } = await within(
+      (signal) =>
+        connector.write(changes, {
+          ...options,
+          signal,
+          ...(told === null ? {} : { readBack: readerBack(context, { pipeline, told, signal, ledger }) }),
+        }),
       `${connector.name} did not answer`,
     );
-    return { ...written, failed: [...written.failed, ...gone] };
+    return {
+      written,
+      stale,
+      changed: [...changed, ...untold.changed],
+      busy: [...busy, ...untold.busy],
+      failed: [...failed, ...untold.failed],
+    };
   } catch (error) {
     memory.preparedTargets.delete(pipeline);
+    if (ledger.failure !== null) throw ledger.failure.error;
     return asConnectorError(error);
   }
 }
 
-async function prepare(connector: TargetConnector, { config, answer }: Pipeline): Promise<void> {
-  await within(
-    (signal) => connector.prepare({ pipeline: config.name, fields: answer.columns, signal }),
-    `${connector.name} did not get ready`,
+async function prepare({ connector, writesBack }: Delivery, { config, answer }: Pipeline): Promise<void> {
+  const { key, columns } = config.source;
+  const of = { pipeline: config.name, fields: answer.columns, ...(writesBack ? { source: { key, columns } } : {}) };
+  await within((signal) => connector.prepare({ ...of, signal }), `${connector.name} did not get ready`);
+}
+
+function toldRows(lines: readonly deliveries.Line[], changes: readonly Change[]): ReadonlyMap<string, Told> {
+  const readBack = new Set(lines.filter(({ isReadBack }) => isReadBack).map(({ key }) => key));
+  return new Map(
+    changes.flatMap((change) => {
+      if ("deleted" in change || change.expect === undefined) return [];
+      const { key, fence, expect } = change;
+      return [[key, { fence, expect, isReadBack: readBack.has(key) }] as const];
+    }),
   );
+}
+
+interface ReadingBack {
+  readonly pipeline: Pipeline;
+  readonly told: ReadonlyMap<string, Told>;
+  readonly signal: AbortSignal;
+  /** What fails here is no fault of the target. */
+  readonly ledger: { failure: { readonly error: unknown } | null };
+}
+
+/** Refuses once the call is over: another worker may deliver by then. */
+function readerBack(
+  context: WorkerContext,
+  { pipeline, told, signal, ledger }: ReadingBack,
+): NonNullable<DeliveryOptions["readBack"]> {
+  return async (rows) => {
+    signal.throwIfAborted();
+    const notes = notesOf(rows, told);
+    if (notes.length === 0) return;
+    try {
+      await context.step("deliver.readBack", () => writeBacks.noteRows(context.database, pipeline.id, notes));
+    } catch (error) {
+      ledger.failure = { error };
+      throw error;
+    }
+  };
 }
 
 /** Also where the call does not heed its signal. What it does later loses by its fences. */
@@ -184,7 +269,14 @@ interface Confirming {
 
 async function confirm(tx: Queryable, { context, pipeline, taken }: Confirming, written: Written): Promise<void> {
   const { lines, lease } = taken;
-  const outcomes = outcomesOf(lines, written, context.random());
+  const writesBack = pipeline.delivery?.writesBack === true;
+  const outcomes = outcomesOf(writesBack ? withRows(taken) : lines, written, context.random());
+  if (writesBack) {
+    // First, since it takes more locks.
+    const delivered = lines.filter(({ deleted }, index) => !deleted && outcomes[index]?.state === "delivered");
+    await followWrites(tx, pipeline, delivered);
+    await writeBacks.forgetNotes(tx, pipeline.id, written.changed);
+  }
   const newest = await deliveries.newestFences(
     tx,
     pipeline.id,
@@ -207,6 +299,11 @@ async function confirm(tx: Queryable, { context, pipeline, taken }: Confirming, 
       `fence ${foreign.fence} is newer. Another Rowmill delivers to the same target, or this database is older than ` +
       `the target. If this one should win: rowmill deliver ${name} --replay. Then: rowmill resume ${name}`,
   });
+}
+
+function withRows({ lines, untold }: Taken): readonly (deliveries.Line & Pick<ToldChange, "row">)[] {
+  const changed = new Set(untold.changed);
+  return lines.map((line) => ({ ...line, row: changed.has(line.key) ? "changed" : "asAsked" }));
 }
 
 async function noteTrouble(

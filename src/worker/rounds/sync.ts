@@ -7,11 +7,13 @@ import { ConnectorError, PAGE_MS_MAX, type Page } from "../../model/connector.js
 import { RowmillError } from "../../model/errors.js";
 import { backoffMs } from "../../model/batch/schedule.js";
 import type { PipelineConfig, SyncConfig } from "../../model/pipeline.js";
+import { writesBack } from "../../model/write-back.js";
 import { isRefused, rowText, type RefusedRow } from "../../model/request/sync-row.js";
 import { thrownMessage } from "../../model/words/thrown-message.js";
 import { DatabaseError, type Queryable } from "../../postgres/database.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as refusedPushes from "../../store/replicas/refused-pushes.js";
+import * as arrivals from "../../store/requests/arrivals.js";
 import * as syncs from "../../store/syncs/syncs.js";
 import type { Pipeline, WorkerContext } from "../context.js";
 import { mayLook, pause } from "../guard.js";
@@ -112,12 +114,17 @@ async function readPages(pass: Pass, signal: AbortSignal): Promise<boolean> {
   const { connector } = config;
   const since = turn.isFull ? null : turn.mark;
   const pages = connector.rows({ since, place: turn.place, signal: either })[Symbol.asyncIterator]();
+  const mayBeOld = writesBack(pass.pipeline.config);
+  let keepsMark = false;
   try {
     for (;;) {
       signal.throwIfAborted();
+      const readAt = mayBeOld ? (await arrivals.presentMoment(context.read)).at : null;
       const next = await context.step("sync.read", () => nextPage(pages, stop));
       if (next.done === true) return true;
-      if (!(await writePage(pass, next.value))) return false;
+      const written = await writePage(pass, next.value, { readAt, keepsMark });
+      if (written === null) return false;
+      keepsMark ||= written.heldBack;
     }
   } finally {
     stop.abort();
@@ -146,30 +153,47 @@ function after(ms: number): Promise<void> {
   return new Promise((resolve) => void setTimeout(resolve, ms).unref());
 }
 
-/** Only its last rows carry the place, so that a crash before them reads the page again. False: the lease is lost. */
-async function writePage({ context, pipeline, turn, onRows }: Pass, page: Page): Promise<boolean> {
+interface Writing {
+  /** When the page's reading began, where answers are written into the rows meanwhile. Null: they are not. */
+  readonly readAt: string | null;
+  /** The next reading of changes begins where this one did. */
+  readonly keepsMark: boolean;
+}
+
+/**
+ * Only its last rows carry the place, so that a crash before them reads the page again. `heldBack`: some rows were not
+ * copied, and are to be read again. Null: the lease is lost.
+ */
+async function writePage(
+  { context, pipeline, turn, onRows }: Pass,
+  page: Page,
+  { readAt, keepsMark }: Writing,
+): Promise<{ readonly heldBack: boolean } | null> {
   const { rows, place = null, mark } = page;
   const { name, source } = pipeline.config;
   const { key } = source;
   const columns = [...new Set([...key, ...source.columns])];
   let at = 0;
+  let heldBack = false;
   do {
     const chunk = takeChunk(rows, { from: at, key, columns });
     at = chunk.end;
     const isLast = at >= rows.length;
     const written = await context.step("sync.write", () =>
       context.database.transaction(async (tx) => {
-        const done = await syncs.writeRows(tx, turn, chunk);
+        const done = await syncs.writeRows(tx, turn, { ...chunk, readAt });
         if (done === null) return null;
         await noteRefused(tx, name, [...chunk.refused, ...done.refused]);
-        if (isLast) await syncs.setPlace(tx, turn, { place, mark });
+        const isKept = keepsMark || heldBack || done.heldBack > 0;
+        if (isLast) await syncs.setPlace(tx, turn, { place, mark: isKept ? "keep" : { next: mark } });
         return done;
       }),
     );
-    if (written === null) return false;
+    if (written === null) return null;
+    heldBack ||= written.heldBack > 0;
   } while (at < rows.length);
   onRows(rows.length);
-  return true;
+  return { heldBack };
 }
 
 interface Chunk {
