@@ -46,6 +46,7 @@ export type {
   DeliveryPromise,
   Page,
   ReadOptions,
+  RowAfter,
   SourceConnector,
   TargetConnector,
   Written,

@@ -18,6 +18,7 @@ export interface DefinedTarget<Answer = Cells> {
   readonly promise?: DeliveryPromise;
   /** What the source says as its `address`, if answers are written back into its rows. */
   readonly address?: string | null;
+  readonly identity?: TargetConnector["identity"];
   /** The most of one `write`: changes, 1 to 10,000, and bytes of their JSON. Default: 500 changes, 1 MiB. */
   readonly most?: { readonly changes?: number; readonly bytes?: number };
   /** Makes or checks what is written to. Called before the first write of a process, and after a failure. */
@@ -32,11 +33,12 @@ export interface DefinedTarget<Answer = Cells> {
 
 /** A target that you write yourself, for a config in TypeScript or JavaScript. */
 export function defineTarget<Answer = Cells>(target: DefinedTarget<Answer>): TargetConnector<Answer> {
-  const { name = "custom", promise = "atLeastOnce", address = null, most = {} } = target;
+  const { name = "custom", promise = "atLeastOnce", address = null, identity, most = {} } = target;
   return {
     name,
     promise,
     address,
+    ...(identity === undefined ? {} : { identity }),
     most: { changes: most.changes ?? CHANGES_DEFAULT, bytes: most.bytes ?? BYTES_DEFAULT },
     prepare: async (of) => target.prepare?.(of),
     write: async (changes, options) => completed(changes, (await target.write(changes, options)) ?? {}),

@@ -30,6 +30,8 @@ export interface ReadOptions {
 
 export const PAGE_MS_MAX = 120_000;
 
+export type Identity = (signal: AbortSignal) => Promise<string | null>;
+
 /** Rows that are read from a system elsewhere. */
 export interface SourceConnector {
   /** For display: "postgres", "custom". */
@@ -38,6 +40,8 @@ export interface SourceConnector {
   readonly reads?: string;
   /** Where the rows are, without secrets. A target of the same address writes into these very rows. */
   readonly address?: string | null;
+  /** The same as the system itself says it, since one server may have many names. Null: it does not say. */
+  readonly identity?: Identity;
   rows(options: ReadOptions): AsyncIterable<Page>;
 }
 
@@ -98,6 +102,7 @@ export interface TargetConnector<Cells = Readonly<Record<string, Json>>> {
   readonly promise: DeliveryPromise;
   /** As of a source. Where both are the same, answers are written back into the source's rows. */
   readonly address?: string | null;
+  readonly identity?: Identity;
   /** Of one `write`. */
   readonly most: { readonly changes: number; readonly bytes: number };
   /**

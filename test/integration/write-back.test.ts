@@ -2,10 +2,12 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { answersOf, forgetRows, prepareForgetting } from "../../src/app/story/forget-rows.js";
 import { idleState } from "../../src/app/open/idle.js";
+import { defineSource, defineTarget, pipeline, z } from "../../src/index.js";
 import { deliverDue } from "../../src/worker/rounds/deliverer.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { describeDatabases, newestKinds } from "../support/databases.js";
 import { openFilms, readNow, type FilmsElsewhere } from "../support/films-elsewhere.js";
+import { quick } from "../support/movies.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 import { stageWorker, type Boundary } from "../support/stage-worker.js";
 
@@ -59,6 +61,8 @@ describeDatabases(
       project.rows<{ state: string; rows: number }>(
         sql`select state::text as state, count(*)::int as rows from rowmill.requests group by 1 order by 1`,
       );
+    const pause = async () =>
+      (await project.rows<{ reason: string }>(sql`select pause_reason as reason from rowmill.pipelines`))[0];
     /** As if the longest wait and lease were over. */
     const waitLong = async (): Promise<void> => {
       await project.run(sql`update rowmill.deliveries set next_at = now() where state = 'waiting'`);
@@ -349,12 +353,59 @@ describeDatabases(
       expect(await states()).toEqual([]);
     });
 
-    it("are refused for a key that is another, and for rows that keep answers", async () => {
+    it("are those of a system of your own, which tells afterwards what a write left in them", async () => {
+      const notes = new Map(["a", "b", "c"].map((id) => [id, { id, title: `A note ${id}`, summary: "", fence: 0n }]));
+      const source = defineSource({
+        key: "id",
+        columns: ["title"],
+        address: "notes",
+        every: "1h",
+        async *rows() {
+          yield await Promise.resolve([...notes.values()].map(({ id, title }) => ({ id, title })));
+        },
+      });
+      const target = defineTarget<{ summary: string }>({
+        address: "notes",
+        write: async (changes, { readBack }) => {
+          const changed: string[] = [];
+          for (const change of changes) {
+            const note = notes.get(change.key);
+            if (note === undefined || "deleted" in change || note.fence >= BigInt(change.fence)) continue;
+            if (note.title !== change.expect?.["title"]) changed.push(change.key);
+            else {
+              Object.assign(note, { title: `${note.title}!`, summary: change.cells.summary });
+              note.fence = BigInt(change.fence);
+              await readBack?.([{ key: note.id, row: { title: note.title } }]);
+            }
+          }
+          return { changed };
+        },
+      });
+      const context = await project.worker({
+        films: pipeline({
+          source,
+          ...quick,
+          request: { model: "gpt-4o-mini", maxOutputTokens: 100, user: "{{ title }}" },
+          answer: z.object({ summary: z.string() }),
+          target,
+        }),
+      });
+      await project.drain(context);
+      await settle(context);
+      expect([...notes.values()].every(({ title, summary }) => title.endsWith("!") && summary !== "")).toBe(true);
+      expect(await asked()).toBe(3);
+    });
+
+    it("are refused for a key that is another, a table of two addresses, and rows that keep answers", async () => {
       await add(1);
       const context = await worker({ target: { key: "title" } });
       await project.drain(context);
-      const [pause] = await project.rows<{ reason: string }>(sql`select pause_reason as reason from rowmill.pipelines`);
-      expect(pause?.reason).toContain("leave out its key in the target");
+      expect((await pause())?.reason).toContain("leave out its key in the target");
+      await project.run(sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`);
+      const other = new URL(films.url);
+      other.hostname = other.hostname === "localhost" ? "127.0.0.1" : "localhost";
+      await project.drain(await worker({ target: { url: other.href, key: "id" } }));
+      expect((await pause())?.reason).toContain("one table under two addresses");
       await expect(worker({ source: { onGone: "keepAnswer" } })).rejects.toThrow(/onGone.*the target is the source/s);
     });
   },

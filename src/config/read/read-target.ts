@@ -61,7 +61,7 @@ const PROMISES: readonly unknown[] = ["onceInEffect", "atLeastOnce"] satisfies D
 /** Rowmill's own connectors, what `defineTarget` returns, and the same written where it is used. */
 function isDefinedTarget(value: unknown): value is DefinedTarget {
   if (!isPlainObject(value)) return false;
-  const { name, promise, address = null, most = {}, prepare, write, ...others } = value;
+  const { name, promise, address = null, identity, most = {}, prepare, write, ...others } = value;
   return (
     typeof write === "function" &&
     (name === undefined || typeof name === "string") &&
@@ -70,6 +70,7 @@ function isDefinedTarget(value: unknown): value is DefinedTarget {
     isPlainObject(most) &&
     isWithin(most["changes"], CHANGES) &&
     isWithin(most["bytes"], BYTES) &&
+    (identity === undefined || typeof identity === "function") &&
     (prepare === undefined || typeof prepare === "function") &&
     Object.keys(others).length === 0
   );

@@ -66,7 +66,13 @@ export function postgresSource<const Column extends string, const Key extends st
   const address = addressOf(url, table);
   return {
     ...shape,
-    elsewhere: { name: "postgres", reads: readsOf(read), address, rows: (options) => lazily(read, options) },
+    elsewhere: {
+      name: "postgres",
+      reads: readsOf(read),
+      address,
+      identity: async (signal) => (await import("./identity.js")).identityOf(url, table, signal),
+      rows: (options) => lazily(read, options),
+    },
   };
 }
 

@@ -49,6 +49,7 @@ export function postgresTarget(options: PostgresTargetOptions): TargetConnector 
     name: "postgres",
     promise: "onceInEffect",
     address: addressOf(url, table),
+    identity: async (signal) => (await import("./identity.js")).identityOf(address.reveal(), table, signal),
     most: { changes: CHANGES_MAX, bytes: BYTES_MAX },
     prepare: async (of) => (await writer()).prepare(of),
     write: async (changes, delivery) => (await writer()).write(changes, delivery),

@@ -4,7 +4,14 @@
  * nothing at a target that compares them. No transaction is open while the target is written to.
  */
 import { createHash } from "node:crypto";
-import { ConnectorError, type Change, type DeliveryOptions, type Written } from "../../model/connector.js";
+import {
+  ConnectorError,
+  type Change,
+  type DeliveryOptions,
+  type SourceConnector,
+  type TargetConnector,
+  type Written,
+} from "../../model/connector.js";
 import { downMs, foreignFences, outcomesOf, type Told as ToldChange } from "../../model/delivery-outcomes.js";
 import type { Json } from "../../model/pipeline.js";
 import type { Queryable } from "../../postgres/database.js";
@@ -181,9 +188,22 @@ async function tell(
 }
 
 async function prepare({ connector, writesBack }: Delivery, { config, answer }: Pipeline): Promise<void> {
-  const { key, columns } = config.source;
+  const { key, columns, replica } = config.source;
+  const source = replica?.sync?.connector;
+  if (!writesBack && source !== undefined)
+    await within((signal) => refuseSame(source, connector, signal), `${connector.name} did not get ready`);
   const of = { pipeline: config.name, fields: answer.columns, ...(writesBack ? { source: { key, columns } } : {}) };
   await within((signal) => connector.prepare({ ...of, signal }), `${connector.name} did not get ready`);
+}
+
+/** Written to as if they were other rows, the source would be asked what its own answers changed. */
+async function refuseSame(source: SourceConnector, target: TargetConnector, signal: AbortSignal): Promise<void> {
+  if (source.identity === undefined || target.identity === undefined) return;
+  // A source that is down is in nobody's way; of a target that is, `prepare` tells.
+  const known = [source.identity(signal), target.identity(signal)].map((one) => one.catch(() => null));
+  const [from, to] = await Promise.all(known);
+  if (from === null || from !== to) return;
+  throw new ConnectorError("stop", "Source and target are one table under two addresses. Write the same url for both.");
 }
 
 function toldRows(lines: readonly deliveries.Line[], changes: readonly Change[]): ReadonlyMap<string, Told> {
