@@ -291,7 +291,7 @@ describe("The story of a row", () => {
         "gpt-4o-mini: 1,200 input and 22 output tokens, $0.000027 live, 394 ms",
       ],
       [
-        "unknown: its call was not finished 2026-11-27 04:54:00 UTC, by another definition",
+        "unknown: its call was not finished 2026-11-27 04:54:00 UTC, by another config",
         "gpt-4o-mini: counted at up to $0.00009",
       ],
     ]);
