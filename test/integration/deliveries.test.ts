@@ -61,7 +61,7 @@ describeDatabases(
       await project.run(sql`update rowmill.deliverers set lease_until = now() where lease_until is not null`);
     };
     const deliver = async (context: WorkerContext): Promise<void> => {
-      for (const one of context.pipelines.values()) await deliverDue(context, one);
+      for (const one of context.pipelines.values()) await deliverDue(context, one, new AbortController().signal);
     };
     const isDown = (error: Error): void => {
       elsewhere.before = async () => {

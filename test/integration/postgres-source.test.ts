@@ -197,6 +197,28 @@ describe.each(servers)("A table of another PostgreSQL on %s", (kind) => {
     expect(String(failure)).not.toContain("sec-ret-word");
   });
 
+  it("is left by a reading whose query waits for a lock, when it is told to stop", async () => {
+    await insert(3);
+    const stop = new AbortController();
+    const isWaiting = async () => {
+      for (;;) {
+        const waits = await database.number(sql`
+          select count(*)::float8
+          from pg_catalog.pg_stat_activity
+          where datname = current_database() and wait_event_type = 'Lock'`);
+        if (waits > 0) return;
+      }
+    };
+    await database.transaction(async (tx) => {
+      await tx.run(sql`lock table public.films in access exclusive mode`);
+      const reading = readPages(table(), { since: null, place: null, signal: stop.signal }).next();
+      await Promise.race([isWaiting(), reading]);
+      stop.abort();
+      await expect(reading).rejects.toMatchObject({ kind: "again" });
+    });
+    expect((await read(table())).rows).toHaveLength(3);
+  });
+
   it("is answered through Rowmill's copy, and follows changes, new keys and deletes", async () => {
     await insert(40);
     const project = await startProject(kind);

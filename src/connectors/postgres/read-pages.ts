@@ -22,7 +22,7 @@ const NUMBERS = new Set(["smallint", "integer", "bigint", "numeric"]);
 
 /** @throws ConnectorError */
 export async function* readPages(table: ReadTable, options: ReadOptions): AsyncGenerator<Page> {
-  const { database, explain } = openServer(table.url, table.table, { poolMax: 1 });
+  const { database, explain } = openServer(table.url, table.table, { poolMax: 1, signal: options.signal });
   try {
     yield* readFrom(database, table, options);
   } catch (error) {

@@ -57,7 +57,9 @@ export async function claim(
 }
 
 /** How the target fares: well, or not, and then for how long it is left alone. */
-export type Condition = { readonly kind: "well" } | { readonly kind: "trouble"; readonly text: string; waitMs: number };
+export type Condition =
+  | { readonly kind: "well" }
+  | { readonly kind: "trouble"; readonly text: string; readonly waitMs: number; readonly failures: number };
 
 /** Gives the lease back. False: it was lost. */
 export async function release(
@@ -74,7 +76,7 @@ export async function release(
 
 function faring(condition: Condition): Sql {
   if (condition.kind === "well") return sql`, failures = 0, trouble = null, trouble_since = null`;
-  return sql`, failures = failures + 1, trouble = ${storableText(condition.text)},
+  return sql`, failures = ${condition.failures}, trouble = ${storableText(condition.text)},
     trouble_since = coalesce(trouble_since, now()),
     next_at = clock_timestamp() + make_interval(secs => ${condition.waitMs / 1000})`;
 }

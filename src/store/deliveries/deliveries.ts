@@ -46,9 +46,12 @@ export interface Line {
   readonly key: string;
   readonly fence: string;
   readonly deleted: boolean;
-  /** How many times the target refused it. */
+  /** How many times the target refused it, and why it did the last time. */
   readonly failures: number;
+  readonly reason: string | null;
 }
+
+const LINE = sql`d.key, d.fence::text as fence, d.deleted, d.failures, d.reason`;
 
 /**
  * Those that are due, the longest first, read in the order of the index. Statistics of a time when none waited make
@@ -57,11 +60,23 @@ export interface Line {
 export async function due(tx: Queryable, pipelineId: number, max: number): Promise<Line[]> {
   await tx.run(sentAhead(sql`select pg_catalog.set_config('enable_bitmapscan', 'off', true)`));
   return tx.rows<Line>(sql`
-    select d.key, d.fence::text as fence, d.deleted, d.failures
+    select ${LINE}
     from rowmill.deliveries d
     where d.pipeline_id = ${pipelineId} and d.state = 'waiting' and d.next_at <= clock_timestamp()
     order by d.pipeline_id, d.next_at, d.fence
     limit ${max}`);
+}
+
+/** Those of these keys that are due. */
+export async function dueAmong(tx: Queryable, pipelineId: number, keys: readonly string[]): Promise<Line[]> {
+  return tx.rows<Line>(sql`
+    select ${LINE}
+    from rowmill.deliveries d
+    where d.pipeline_id = ${pipelineId}
+      and d.key = any(${[...keys]}::text[])
+      and (d.state = 'waiting') is true
+      and d.next_at <= clock_timestamp()
+    order by d.fence`);
 }
 
 /** What became of a line, by its fence. */

@@ -5,17 +5,22 @@
  */
 import { createHash } from "node:crypto";
 import { ConnectorError, type Change, type TargetConnector, type Written } from "../../model/connector.js";
-import { downMs, foreignFences, outcomesOf } from "../../model/delivery-outcomes.js";
+import { foreignFences, outcomesOf, refusalsOf } from "../../model/delivery-outcomes.js";
+import type { Alone, Halving } from "../../model/halving.js";
 import type { Json } from "../../model/pipeline.js";
 import type { Queryable } from "../../postgres/database.js";
 import * as deliverers from "../../store/deliveries/deliverers.js";
 import * as deliveries from "../../store/deliveries/deliveries.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
+import { callConnector, Stopped } from "../connector-call.js";
 import type { Delivery, Pipeline, WorkerContext } from "../context.js";
 import { guarded } from "../guard.js";
+import { judge, NOTHING_THROWN, takeGroup, type End, type Told } from "./delivery-group.js";
 
 /** Of `prepare`, and of `write`. */
 const CALL_MS_MAX = 60_000;
+/** What a call under way gets to finish at the end of the worker; then the changes are delivered again later. */
+const FINISH_MS_MAX = 3_000;
 /** Longer than both calls. */
 const LEASE_MS = 180_000;
 /** Writes in one round, before the worker looks again at what is due. */
@@ -26,34 +31,42 @@ const TROUBLE_CHARACTERS = 500;
 export async function deliverDue(
   context: WorkerContext,
   pipeline: Pipeline,
-  signal?: AbortSignal,
+  signal: AbortSignal,
 ): Promise<{ readonly full: boolean }> {
   const { delivery } = pipeline;
   if (delivery === null) return { full: false };
   for (let writes = 0; writes < WRITES_MAX; writes++) {
-    if (signal?.aborted) return { full: true };
-    if ((await guarded(context, pipeline, () => deliverOnce(context, pipeline, delivery))) !== "more")
+    if (signal.aborted) return { full: true };
+    if ((await guarded(context, pipeline, () => deliverOnce(context, { pipeline, delivery }, signal))) !== "more")
       return { full: false };
   }
   return { full: true };
 }
 
-async function deliverOnce(context: WorkerContext, pipeline: Pipeline, delivery: Delivery): Promise<"more" | "done"> {
+async function deliverOnce(
+  context: WorkerContext,
+  { pipeline, delivery }: Delivering,
+  signal: AbortSignal,
+): Promise<"more" | "done"> {
   const taken = await context.step("deliver.take", () =>
-    context.database.transaction((tx) => take(tx, { worker: context.workerId, pipeline, delivery })),
+    context.database.transaction((tx) => take(tx, { context, pipeline, delivery })),
   );
   if (taken === null) return "done";
-  const answer = await context.step("deliver.write", () => tell(context, { pipeline, delivery }, taken));
+  const told = await context.step("deliver.write", () => tell(context, { pipeline, delivery, taken }, signal));
+  const { end, memory } = judge(told, taken, context.random());
   await context.step("deliver.confirm", () =>
-    context.database.transaction((tx) =>
-      answer instanceof ConnectorError
-        ? noteTrouble(tx, { context, pipeline, taken }, answer)
-        : confirm(tx, { context, pipeline, taken }, answer),
-    ),
+    context.database.transaction((tx) => settle(tx, { context, pipeline, taken }, end)),
   );
-  if (!(answer instanceof ConnectorError)) return "more";
-  context.log.warn({ pipeline: pipeline.config.name, err: answer }, "a delivery failed; trying again later");
+  context.memory.throws.set(pipeline, memory);
+  if (end.kind === "written" || end.kind === "refused") return "more";
+  if (end.kind === "trouble")
+    context.log.warn({ pipeline: pipeline.config.name, err: end.error }, "a delivery failed; trying again later");
   return "done";
+}
+
+interface Delivering {
+  readonly pipeline: Pipeline;
+  readonly delivery: Delivery;
 }
 
 interface Taken {
@@ -62,17 +75,23 @@ interface Taken {
   readonly changes: readonly Change[];
   /** Lines whose answer is not in the table any more. */
   readonly missing: readonly string[];
+  /** Of which these lines are the first part. */
+  readonly halving: Halving | null;
+  readonly alone: Alone;
 }
 
 /** Null: nothing is due, or another worker does it. */
 async function take(
   tx: Queryable,
-  { worker, pipeline, delivery }: { worker: string; pipeline: Pipeline; delivery: Delivery },
+  { context, pipeline, delivery }: Delivering & { readonly context: WorkerContext },
 ): Promise<Taken | null> {
-  const lease = await deliverers.claim(tx, pipeline.id, { worker, leaseMs: LEASE_MS });
+  const lease = await deliverers.claim(tx, pipeline.id, { worker: context.workerId, leaseMs: LEASE_MS });
   if (lease === null) return null;
   const { most } = delivery.connector;
-  const lines = await deliveries.due(tx, pipeline.id, most.changes);
+  const before = context.memory.throws.get(pipeline) ?? NOTHING_THROWN;
+  const { failures } = lease;
+  const group = { failures, halving: before.halving, linesMax: most.changes };
+  const { lines, halving } = await takeGroup(tx, pipeline.id, group);
   if (lines.length === 0) {
     await deliverers.release(tx, pipeline.id, { token: lease.token, condition: null });
     return null;
@@ -94,7 +113,7 @@ async function take(
     if (change === null) taken.missing.push(line.key);
     else taken.changes.push(change);
   }
-  return { lease, ...taken };
+  return { lease, halving, alone: before.alone, ...taken };
 }
 
 /** Null: its answer is not there. */
@@ -110,49 +129,45 @@ function changeOf(
 /** An error of the target is a value: everything else that fails here is not its fault. */
 async function tell(
   { memory }: WorkerContext,
-  { pipeline, delivery }: { pipeline: Pipeline; delivery: Delivery },
-  { changes, missing }: Taken,
-): Promise<Written | ConnectorError> {
+  { pipeline, delivery, taken: { changes, missing } }: Delivering & { readonly taken: Taken },
+  signal: AbortSignal,
+): Promise<Told> {
   const { connector } = delivery;
   const gone = missing.map((key) => ({ key, reason: "Its answer is no longer in Rowmill's table of answers." }));
-  if (changes.length === 0) return { written: [], stale: [], changed: [], busy: [], failed: gone };
+  if (changes.length === 0)
+    return { kind: "written", written: { written: [], stale: [], changed: [], busy: [], failed: gone } };
+  let isReady = memory.preparedTargets.has(pipeline);
   try {
-    if (!memory.preparedTargets.has(pipeline)) await prepare(connector, pipeline);
+    if (!isReady) await prepare(connector, pipeline, signal);
+    isReady = true;
     memory.preparedTargets.add(pipeline);
     const id = idOf(pipeline, changes);
     const written = await within(
-      (signal) => connector.write(changes, { pipeline: pipeline.config.name, id, signal }),
+      (left) => connector.write(changes, { pipeline: pipeline.config.name, id, signal: left }),
       `${connector.name} did not answer`,
+      signal,
     );
-    return { ...written, failed: [...written.failed, ...gone] };
+    return { kind: "written", written: { ...written, failed: [...written.failed, ...gone] } };
   } catch (error) {
     memory.preparedTargets.delete(pipeline);
-    return asConnectorError(error);
+    if (error instanceof Stopped) return { kind: "stopped" };
+    return { kind: "thrown", error: asConnectorError(error), byWrite: isReady };
   }
 }
 
-async function prepare(connector: TargetConnector, { config, answer }: Pipeline): Promise<void> {
+async function prepare(connector: TargetConnector, { config, answer }: Pipeline, signal: AbortSignal): Promise<void> {
   await within(
-    (signal) => connector.prepare({ pipeline: config.name, fields: answer.columns, signal }),
+    (left) => connector.prepare({ pipeline: config.name, fields: answer.columns, signal: left }),
     `${connector.name} did not get ready`,
+    signal,
   );
 }
 
-/** Also where the call does not heed its signal. What it does later loses by its fences. */
-async function within<T>(call: (signal: AbortSignal) => Promise<T>, late: string): Promise<T> {
-  const timeOut = new AbortController();
-  let timer: NodeJS.Timeout | undefined;
-  const tooLate = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new ConnectorError("again", `The target ${late} within ${CALL_MS_MAX / 1000} seconds.`));
-      timeOut.abort();
-    }, CALL_MS_MAX);
-  });
-  try {
-    return await Promise.race([call(timeOut.signal), tooLate]);
-  } finally {
-    clearTimeout(timer);
-  }
+/** @throws Stopped */
+function within<T>(call: (signal: AbortSignal) => Promise<T>, what: string, signal: AbortSignal): Promise<T> {
+  const text = `The target ${what} within ${CALL_MS_MAX / 1000} seconds.`;
+  const late = () => new ConnectorError("again", text);
+  return callConnector(call, { msMax: CALL_MS_MAX, late, signal, graceMs: FINISH_MS_MAX });
 }
 
 function asConnectorError(error: unknown): ConnectorError {
@@ -180,6 +195,17 @@ interface Confirming {
   readonly context: WorkerContext;
   readonly pipeline: Pipeline;
   readonly taken: Taken;
+}
+
+async function settle(tx: Queryable, confirming: Confirming, end: End): Promise<void> {
+  const { pipeline, taken, context } = confirming;
+  const { token } = taken.lease;
+  const outcomes = refusalsOf(end.refused, context.random());
+  if (outcomes.length > 0) await deliveries.confirm(tx, pipeline.id, outcomes);
+  if (end.kind === "written") await confirm(tx, confirming, end.written);
+  else if (end.kind === "trouble") await noteTrouble(tx, confirming, end);
+  else
+    await deliverers.release(tx, pipeline.id, { token, condition: end.kind === "refused" ? { kind: "well" } : null });
 }
 
 async function confirm(tx: Queryable, { context, pipeline, taken }: Confirming, written: Written): Promise<void> {
@@ -211,13 +237,13 @@ async function confirm(tx: Queryable, { context, pipeline, taken }: Confirming, 
 
 async function noteTrouble(
   tx: Queryable,
-  { context, pipeline, taken }: Confirming,
-  error: ConnectorError,
+  { pipeline, taken }: Confirming,
+  { error, failures, waitMs }: Extract<End, { readonly kind: "trouble" }>,
 ): Promise<void> {
-  const { token, failures } = taken.lease;
+  const { token } = taken.lease;
   const text = error.message.replaceAll("\n", " ");
-  const waitMs = downMs(failures + 1, error.retryAfterMs, context.random());
-  const isOurs = await deliverers.release(tx, pipeline.id, { token, condition: { kind: "trouble", text, waitMs } });
+  const condition = { kind: "trouble", text, waitMs, failures } as const;
+  const isOurs = await deliverers.release(tx, pipeline.id, { token, condition });
   // Where the lease is lost, another worker delivers by now, and says for itself how that goes.
   if (error.kind === "again" || !isOurs) return;
   const reason = [text, ...error.hints, `Then: rowmill resume ${pipeline.config.name}`].join(" ");

@@ -13,6 +13,7 @@ import { DatabaseError, type Queryable } from "../../postgres/database.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as refusedPushes from "../../store/replicas/refused-pushes.js";
 import * as syncs from "../../store/syncs/syncs.js";
+import { callConnector } from "../connector-call.js";
 import type { Pipeline, WorkerContext } from "../context.js";
 import { mayLook, pause } from "../guard.js";
 
@@ -25,8 +26,8 @@ const END_MS_MAX = 900_000;
 /** After a first failure, and at most. */
 const FAILED_MS_BASE = 5_000;
 const FAILED_MS_MAX = 600_000;
-/** What a connector gets to clean up after itself. */
-const RETURN_MS_MAX = 5_000;
+/** What a connector gets to clean up after itself, also at the end of the worker. */
+const RETURN_MS_MAX = 3_000;
 
 /** Makes the pass that is due, if any. Returns the milliseconds until there may be something to do. */
 export async function syncPipeline(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal): Promise<number> {
@@ -108,7 +109,7 @@ async function readPages(pass: Pass, signal: AbortSignal): Promise<boolean> {
   try {
     for (;;) {
       signal.throwIfAborted();
-      const next = await context.step("sync.read", () => nextPage(pages, stop));
+      const next = await context.step("sync.read", () => nextPage(pages, signal));
       if (next.done === true) return true;
       if (!(await writePage(pass, next.value))) return false;
     }
@@ -119,20 +120,10 @@ async function readPages(pass: Pass, signal: AbortSignal): Promise<boolean> {
   }
 }
 
-async function nextPage(pages: AsyncIterator<Page>, stop: AbortController): Promise<IteratorResult<Page>> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      stop.abort();
-      const seconds = PAGE_MS_MAX / 1_000;
-      reject(new ConnectorError("again", `The source gave no rows for ${seconds} seconds, so the reading was ended.`));
-    }, PAGE_MS_MAX);
-  });
-  try {
-    return await Promise.race([pages.next(), late]);
-  } finally {
-    clearTimeout(timer);
-  }
+function nextPage(pages: AsyncIterator<Page>, signal: AbortSignal): Promise<IteratorResult<Page>> {
+  const text = `The source gave no rows for ${PAGE_MS_MAX / 1_000} seconds, so the reading was ended.`;
+  const late = () => new ConnectorError("again", text);
+  return callConnector(() => pages.next(), { msMax: PAGE_MS_MAX, late, signal, graceMs: 0 });
 }
 
 function after(ms: number): Promise<void> {
