@@ -678,6 +678,8 @@ create table rowmill.syncs (
   gone_before timestamptz,
   -- So many that a person has to agree.
   held boolean not null default false,
+  -- So many a person agreed to, which are deleted now.
+  agreed bigint not null default 0,
   -- Hour since 1970 → rows that were found gone, of the last day.
   gone_by_hour jsonb not null default '{}',
   next_at timestamptz not null default now(),

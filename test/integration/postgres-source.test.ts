@@ -151,6 +151,26 @@ describe.each(servers)("A table of another PostgreSQL on %s", (kind) => {
     expect(new Set(marks)).toEqual(new Set([mark]));
   });
 
+  it.each(["changed_at", "changed_no"])(
+    "ends a reading of changes by %s though its rows change all the time, and gives them to the next one",
+    async (cursor) => {
+      await insert(300);
+      const from = table({ cursor });
+      const change = () =>
+        database.run(sql`update public.films set changed_at = clock_timestamp(), changed_no = changed_no + 1000`);
+      const { mark } = await read(from);
+      await change();
+      const pages: Page[] = [];
+      for await (const page of readPages(from, { since: mark ?? null, place: null, signal })) {
+        pages.push(page);
+        await change();
+        if (pages.length > 20) throw new Error("It does not end.");
+      }
+      const next = await read(from, { since: pages[0]?.mark });
+      expect(new Set(next.rows.map(({ no }) => no)).size).toBe(300);
+    },
+  );
+
   it("has no mark while the table is empty, and none of its rows is missed then", async () => {
     const cursor = table({ cursor: "changed_at" });
     expect((await read(cursor)).mark).toBeUndefined();

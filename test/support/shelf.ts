@@ -18,6 +18,8 @@ export class Shelf {
   /** Before the first page, once. */
   onPage: (() => Promise<unknown>) | null = null;
   reads = "a shelf";
+  /** A reading of changes never ends: its rows change faster than they are read. */
+  isRestless = false;
   #change = 0;
 
   put(id: string, title: string | null): void {
@@ -38,6 +40,10 @@ export class Shelf {
 
   async *rows({ since, place }: { since: unknown; place: unknown }) {
     if (place === null) this.readings.push(since === null ? "full" : "changes");
+    while (this.isRestless && since !== null) {
+      this.put("00000", `Change ${this.#change}`);
+      yield await Promise.resolve({ rows: [...this.films.values()].slice(0, 1), place: "", mark: this.#change });
+    }
     const films = [...this.films.values()]
       .filter(({ changed }) => since === null || changed > Number(since))
       .toSorted((a, b) => (a.id < b.id ? -1 : 1))

@@ -32,6 +32,7 @@ import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as uninstallation from "../../store/ledger/uninstallation.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import * as sweeps from "../../store/requests/sweeps.js";
+import * as syncs from "../../store/syncs/syncs.js";
 import {
   ensureTarget,
   examineTarget,
@@ -313,7 +314,9 @@ export async function refreshSource(database: Database, pipeline: Pipeline): Pro
       pipeline.table = table;
       pipeline.source = sourceOf(config, pipeline.id, { table, skipBefore });
     }
-    if (row.pauseKind === "source") await pipelines.resume(database, pipeline.id, "source");
+    // A source elsewhere resumes by a good reading.
+    if (row.pauseKind === "source" && !(await syncs.isFailing(database, config.name)))
+      await pipelines.resume(database, pipeline.id, "source");
     await pipeline.target.checkOwners(database);
   } catch (error) {
     if (!(error instanceof RowmillError) || error.code !== "source_unsupported") throw error;

@@ -36,6 +36,8 @@ export async function* readPages(table: ReadTable, options: ReadOptions): AsyncG
 interface Place {
   readonly cursor: string | null;
   readonly key: readonly string[];
+  /** In a pass over changes, the newest value at its start: what changes meanwhile is left to the next one. */
+  readonly until: string | null;
 }
 
 async function* readFrom(
@@ -51,10 +53,11 @@ async function* readFrom(
   let place = readPlace(from);
   // Read before the first row, also of a pass over changes: what commits while a long pass runs is met again.
   const mark = place === null ? await newestOf(database, reading) : null;
+  const until = place === null ? mark : place.until;
   let rowsMax = FIRST_ROWS;
   for (;;) {
     signal.throwIfAborted();
-    const { rows, isLast } = await database.transaction((tx) => readPage(tx, reading, { place, rowsMax }), {
+    const { rows, isLast } = await database.transaction((tx) => readPage(tx, reading, { place, until, rowsMax }), {
       readOnly: true,
     });
     const last = rows.at(-1);
@@ -62,7 +65,7 @@ async function* readFrom(
       if (mark !== null) yield { rows: [], mark };
       return;
     }
-    place = { cursor: last.cursor, key: last.key };
+    place = { cursor: last.cursor, key: last.key, until };
     yield {
       rows: rows.map(({ cells }) => cells),
       place: { ...place, key: [...place.key] },
@@ -108,9 +111,14 @@ async function newestOf(database: Queryable, { found, cursor }: Reading): Promis
   return database.value<string>(sql`
     select ${name}::text
     from ${raw(found.from)} t
-    where ${name} <= ${TIMES.has(cursor.type) ? sql`now()::${raw(cursor.castType)}` : raw(greatestOf(cursor))}
+    where ${name} <= ${presentOf(cursor)}
     order by ${name} desc
     limit 1`);
+}
+
+/** No mark is beyond it. */
+function presentOf(cursor: TableColumn): Sql {
+  return TIMES.has(cursor.type) ? sql`now()::${raw(cursor.castType)}` : raw(greatestOf(cursor));
 }
 
 /** Of numeric, `NaN` and `Infinity` are the greatest. */
@@ -121,7 +129,7 @@ function greatestOf({ type }: TableColumn): string {
 async function readPage(
   tx: Queryable,
   { found, table, cursor, before, start }: Reading,
-  { place, rowsMax }: { readonly place: Place | null; readonly rowsMax: number },
+  { place, until, rowsMax }: { readonly place: Place | null; readonly until: string | null; readonly rowsMax: number },
 ): Promise<{ readonly rows: readonly ReadRow[]; readonly isLast: boolean }> {
   const key = found.key.map(({ name }) => raw(`t.${quoteIdentifier(name)}`));
   const byCursor = cursor !== null && start !== null ? [raw(`t.${quoteIdentifier(cursor.name)}`)] : [];
@@ -131,6 +139,7 @@ async function readPage(
     ...(table.where === null ? [] : [sql`(${raw(table.where)})`]),
     ...(place === null ? [] : [after({ found, cursor }, order, place)]),
     ...(place === null && cursor !== null && start !== null ? [from(cursor, before, start)] : []),
+    ...(until !== null && cursor !== null && start !== null ? [notMeanwhile(cursor, until)] : []),
   ];
   const columns = [...new Map([...found.key, ...found.columns].map((one) => [one.name, one])).values()];
   const cells = columns.map((column) => sql`${column.name}::text, ${raw(textOf("t", column))}`);
@@ -171,6 +180,12 @@ function from(cursor: TableColumn, before: Sql | null, start: Json): Sql {
   return TIMES.has(cursor.type) ? sql`${name} >= ${mark}::${raw(cursor.castType)}` : sql`${name} >= ${mark}`;
 }
 
+/** Otherwise a pass over rows that change faster than it reads them would never end. Values of the future stay. */
+function notMeanwhile(cursor: TableColumn, until: string): Sql {
+  const name = raw(`t.${quoteIdentifier(cursor.name)}`);
+  return sql`(${name} <= ${until}::text::${raw(cursor.castType)} or ${name} > ${presentOf(cursor)})`;
+}
+
 /** Checked before the first reading. */
 function overlapOf({ type }: TableColumn, overlap: ReadTable["overlap"]): Sql {
   if (TIMES.has(type)) {
@@ -185,8 +200,9 @@ function overlapOf({ type }: TableColumn, overlap: ReadTable["overlap"]): Sql {
 
 function readPlace(place: Json): Place | null {
   if (typeof place !== "object" || place === null || Array.isArray(place)) return null;
-  const { cursor = null, key } = place;
-  return Array.isArray(key) ? { cursor: cursor === null ? null : String(cursor), key: key.map(String) } : null;
+  const { cursor, until, key } = place;
+  const textOrNull = (value: Json | undefined) => (value == null ? null : String(value));
+  return Array.isArray(key) ? { cursor: textOrNull(cursor), key: key.map(String), until: textOrNull(until) } : null;
 }
 
 function nextRows(rows: readonly ReadRow[]): number {

@@ -207,7 +207,7 @@ function synced(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal)
       regular: true,
       work: (due) => {
         const one = current(due, pipeline);
-        if (one === null || !mayLook(one) || performance.now() < notBeforeMs) return null;
+        if (one === null || performance.now() < notBeforeMs) return null;
         return async () => {
           const waitMs = await guarded(context, pipeline, () => syncPipeline(context, pipeline, signal));
           notBeforeMs = performance.now() + Math.min(waitMs ?? 0, SYNC_LOOK_MS_MAX);

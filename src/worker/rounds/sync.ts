@@ -15,7 +15,7 @@ import * as refusedPushes from "../../store/replicas/refused-pushes.js";
 import * as syncs from "../../store/syncs/syncs.js";
 import { callConnector } from "../connector-call.js";
 import type { Pipeline, WorkerContext } from "../context.js";
-import { mayLook, pause } from "../guard.js";
+import { mayRead, pause } from "../guard.js";
 
 /** Rows that are written in one statement. */
 const CHUNK_ROWS = 1_000;
@@ -34,7 +34,7 @@ export async function syncPipeline(context: WorkerContext, pipeline: Pipeline, s
   const { name, source } = pipeline.config;
   const config = source.replica?.sync ?? null;
   if (config === null) return Infinity;
-  if (!(await mayLook(context.read, pipeline))) return 0;
+  if (!(await mayRead(context.read, pipeline))) return Infinity;
   const turn = await context.step("sync.begin", () =>
     syncs.begin(context.database, name, { ...config, reads: whatIsRead(source, config), workerId: context.workerId }),
   );
@@ -76,11 +76,14 @@ async function readPass(pass: Pass, signal: AbortSignal): Promise<boolean> {
   const end = await context.step("sync.end", () =>
     context.database.transaction(
       async (tx) => {
+        const wasFailing = await syncs.isFailing(tx, name);
         const ended = await syncs.endPass(tx, turn, config.everyMs);
         if (ended?.held === true)
           await pipelines.pause(tx, pipeline.id, { kind: "deletions", reason: heldText(name, ended) });
         // What vanished came back.
         else if (ended !== null && turn.isFull) await pipelines.resume(tx, pipeline.id, "deletions");
+        // Only now: a source of which some pages can be read would pause and resume all the time.
+        if (ended !== null && wasFailing) await pipelines.resume(tx, pipeline.id, "source");
         return ended;
       },
       { statementTimeoutMs: END_MS_MAX },
@@ -98,12 +101,13 @@ function heldText(pipeline: string, { gone }: syncs.PassEnd): string {
   );
 }
 
-/** False: the lease is lost. */
+/** False: the lease is lost, or a pass over changes gives way to one over all rows, which is due. */
 async function readPages(pass: Pass, signal: AbortSignal): Promise<boolean> {
   const { context, config, turn } = pass;
   const stop = new AbortController();
   const either = AbortSignal.any([signal, stop.signal]);
   const { connector } = config;
+  const beganAtMs = performance.now();
   const since = turn.isFull ? null : turn.mark;
   const pages = connector.rows({ since, place: turn.place, signal: either })[Symbol.asyncIterator]();
   try {
@@ -112,6 +116,7 @@ async function readPages(pass: Pass, signal: AbortSignal): Promise<boolean> {
       const next = await context.step("sync.read", () => nextPage(pages, signal));
       if (next.done === true) return true;
       if (!(await writePage(pass, next.value))) return false;
+      if (performance.now() - beganAtMs >= turn.readMsMax) return false;
     }
   } finally {
     stop.abort();
