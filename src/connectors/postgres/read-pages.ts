@@ -26,10 +26,17 @@ export async function* readPages(table: ReadTable, options: ReadOptions): AsyncG
   try {
     yield* readFrom(database, table, options);
   } catch (error) {
-    throw explain(error);
+    throw withHint(explain(error), options);
   } finally {
     await database.close();
   }
+}
+
+/** Where a text of an earlier reading is no value of its column any more, only a reading from the beginning helps. */
+function withHint(error: unknown, { place }: ReadOptions): unknown {
+  if (!(error instanceof ConnectorError) || error.kind !== "stop" || place === null) return error;
+  const hint = "If the type of a key column was changed, read all rows again: rowmill sync --full";
+  return new ConnectorError("stop", error.message, { cause: error, hints: [...error.hints, hint] });
 }
 
 /** Where a pass stands: the cursor's text, in a pass over changes, and the parts of the key. */
@@ -48,12 +55,12 @@ async function* readFrom(
   const found = await database.transaction((tx) => inspectTable(tx, shapeOf(table)), { readOnly: true });
   const cursor = table.cursor === null ? null : cursorOf(found, table.cursor);
   const before = cursor === null ? null : overlapOf(cursor, table.overlap);
-  const isFull = since === null || cursor === null;
-  const reading: Reading = { found, table, cursor, before, start: isFull ? null : since };
-  let place = readPlace(from);
+  let place = readPlace(from, cursor);
   // Read before the first row, also of a pass over changes: what commits while a long pass runs is met again.
-  const mark = place === null ? await newestOf(database, reading) : null;
+  const mark = place === null ? await newestOf(database, { found, cursor }) : null;
   const until = place === null ? mark : place.until;
+  const readsAll = place === null ? await wentBack(database, { cursor, before, since, mark }) : place.cursor === null;
+  const reading: Reading = { found, table, cursor, before, start: readsAll ? null : since };
   let rowsMax = FIRST_ROWS;
   for (;;) {
     signal.throwIfAborted();
@@ -105,7 +112,10 @@ interface ReadRow {
 }
 
 /** Null: none. A value of the future, or one beyond all numbers, would hide what comes before it. */
-async function newestOf(database: Queryable, { found, cursor }: Reading): Promise<string | null> {
+async function newestOf(
+  database: Queryable,
+  { found, cursor }: Pick<Reading, "found" | "cursor">,
+): Promise<string | null> {
   if (cursor === null) return null;
   const name = raw(`t.${quoteIdentifier(cursor.name)}`);
   return database.value<string>(sql`
@@ -114,6 +124,28 @@ async function newestOf(database: Queryable, { found, cursor }: Reading): Promis
     where ${name} <= ${presentOf(cursor)}
     order by ${name} desc
     limit 1`);
+}
+
+/**
+ * All rows are read where there is no mark, and where the newest value is far before it: the table was restored from a
+ * backup, or its cursor is another column now.
+ */
+async function wentBack(
+  database: Queryable,
+  { cursor, before, since, mark }: Pick<Reading, "cursor" | "before"> & { since: Json; mark: string | null },
+): Promise<boolean> {
+  if (since === null || cursor === null) return true;
+  if (mark === null) return false;
+  if (!isOfKind(cursor, String(since))) return true;
+  const type = raw(cursor.castType);
+  const isBack = await database.value<boolean>(sql`
+    select ${mark}::text::${type} < ${String(since)}::text::${type} - ${before ?? sql`0`}`);
+  return isBack === true;
+}
+
+/** False: its type was another one, a time or a number, when this value was read. */
+function isOfKind({ type }: TableColumn, value: string): boolean {
+  return TIMES.has(type) !== /^-?[\d.]+(?:e[+-]?\d+)?$/.test(value);
 }
 
 /** No mark is beyond it. */
@@ -198,11 +230,13 @@ function overlapOf({ type }: TableColumn, overlap: ReadTable["overlap"]): Sql {
   throw new ConnectorError("stop", "The cursor is a number, so overlap is a whole number of 0 or more, such as 1000.");
 }
 
-function readPlace(place: Json): Place | null {
+/** Null: from the beginning. */
+function readPlace(place: Json, column: TableColumn | null): Place | null {
   if (typeof place !== "object" || place === null || Array.isArray(place)) return null;
   const { cursor, until, key } = place;
   const textOrNull = (value: Json | undefined) => (value == null ? null : String(value));
-  return Array.isArray(key) ? { cursor: textOrNull(cursor), key: key.map(String), until: textOrNull(until) } : null;
+  if (!Array.isArray(key) || (column !== null && cursor != null && !isOfKind(column, String(cursor)))) return null;
+  return { cursor: textOrNull(cursor), key: key.map(String), until: textOrNull(until) };
 }
 
 function nextRows(rows: readonly ReadRow[]): number {

@@ -25,17 +25,23 @@ export function openWriter(url: Secret, wanted: Wanted): Pick<TargetConnector, "
     queryTimeoutMs: QUERY_MS_MAX,
   });
   const { database } = server;
-  const tables = new Map<string, FencedTable>();
+  const tables = new Map<string, FencedTable & Pick<Preparing, "fields">>();
   return {
     prepare: async ({ pipeline, fields, signal }) => {
       const table = await ask(server, signal, () => prepareTable(database, { wanted, pipeline, fields }));
-      tables.set(pipeline, table);
+      tables.set(pipeline, { ...table, fields });
     },
     write: async (changes, { pipeline, signal }) => {
       const table = tables.get(pipeline);
       if (table === undefined) throw new RowmillError("internal", `The target was not prepared for "${pipeline}".`);
       try {
-        return await ask(server, signal, () => writeChanges(database, table, changes));
+        return await ask(server, signal, async () => {
+          const written = await writeChanges(database, table, changes);
+          // Perhaps it is no row's fault: the table may have changed, such as the type of a column.
+          if (written.failed.length === changes.length && changes.length > 0)
+            await prepareTable(database, { wanted, pipeline, fields: table.fields });
+          return written;
+        });
       } catch (error) {
         // The next prepare judges what has changed.
         if (error instanceof ConnectorError) tables.delete(pipeline);

@@ -216,7 +216,7 @@ async function fail(
   { turn, error }: { readonly turn: syncs.Turn; readonly error: unknown },
 ): Promise<void> {
   const { name } = pipeline.config;
-  const trouble = error instanceof RowmillError ? error.message : thrownMessage(error);
+  const trouble = error instanceof RowmillError ? error.message.replaceAll("\n  ", " ") : thrownMessage(error);
   const failures = await syncs.failuresOf(context.read, name);
   const asked = error instanceof ConnectorError ? (error.retryAfterMs ?? 0) : 0;
   const waitMs = Math.min(FAILED_MS_MAX, Math.max(asked, backoffMs(failures, FAILED_MS_BASE, context.random())));
@@ -225,5 +225,5 @@ async function fail(
   if (!isOurs) return;
   context.log.warn({ pipeline: name, err: error, waitMs }, "its source could not be read; trying again");
   if (error instanceof ConnectorError && error.kind === "stop")
-    await pause({ context, pipeline }, { kind: "source", reason: trouble });
+    await pause({ context, pipeline }, { kind: "source", reason: [trouble, ...error.hints].join(" ") });
 }
