@@ -32,12 +32,14 @@ export interface SyncedSpec<Column extends string, Key extends string> {
   readonly onGone?: "drop" | "keepAnswer";
   /** For messages. Default: `"custom"`. */
   readonly name?: string;
+  /** What `rowmill doctor` shows of it: looks at the source, changes nothing, and takes some seconds at most. */
+  readonly diagnose?: NonNullable<SourceConnector["diagnose"]>;
 }
 
 /** What `defineSource` and Rowmill's own connectors return. */
 export interface SyncedSource<Column extends string, Key extends string> extends Omit<
   SyncedSpec<Column, Key>,
-  "rows" | "name"
+  "rows" | "name" | "diagnose"
 > {
   readonly elsewhere: SourceConnector;
 }
@@ -49,9 +51,11 @@ export interface SyncedSource<Column extends string, Key extends string> extends
 export function defineSource<const Column extends string, const Key extends string>({
   rows,
   name = "custom",
+  diagnose,
   ...spec
 }: SyncedSpec<Column, Key>): SyncedSource<Column, Key> {
-  return { ...spec, elsewhere: { name, rows: (options) => pagesOf(rows(options)) } };
+  const connector: SourceConnector = { name, rows: (options) => pagesOf(rows(options)) };
+  return { ...spec, elsewhere: diagnose === undefined ? connector : { ...connector, diagnose } };
 }
 
 async function* pagesOf(given: AsyncIterable<SourceRows>): AsyncGenerator<Page> {

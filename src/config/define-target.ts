@@ -18,6 +18,8 @@ export interface DefinedTarget<Answer = Cells> {
   readonly promise?: DeliveryPromise;
   /** The most of one `write`: changes, 1 to 10,000, and bytes of their JSON. Default: 500 changes, 1 MiB. */
   readonly most?: { readonly changes?: number; readonly bytes?: number };
+  /** What `rowmill doctor` shows of it: changes and sends nothing, and takes some seconds at most. */
+  readonly diagnose?: NonNullable<TargetConnector["diagnose"]>;
   /** Makes or checks what is written to. Called before the first write of a process, and after a failure. */
   readonly prepare?: TargetConnector["prepare"];
   /**
@@ -34,6 +36,7 @@ export function defineTarget<Answer = Cells>(target: DefinedTarget<Answer>): Tar
   return {
     name,
     promise,
+    ...(target.diagnose === undefined ? {} : { diagnose: target.diagnose }),
     most: { changes: most.changes ?? CHANGES_DEFAULT, bytes: most.bytes ?? BYTES_DEFAULT },
     prepare: async (of) => target.prepare?.(of),
     write: async (changes, options) => completed(changes, (await target.write(changes, options)) ?? {}),

@@ -28,6 +28,18 @@ export interface ReadOptions {
   readonly signal: AbortSignal;
 }
 
+/** What `rowmill doctor` shows of a connector. */
+export interface ConnectorFinding {
+  /** `warning`: it works, but you should know. `problem`: something has to change. */
+  readonly level: "ok" | "warning" | "problem" | "notChecked";
+  /** One sentence, without a secret and without the pipeline's name. */
+  readonly text: string;
+  /** What to do, one sentence each. */
+  readonly fixes?: readonly string[];
+  /** Statements for the administrator of a database there. */
+  readonly sql?: readonly string[];
+}
+
 export const PAGE_MS_MAX = 120_000;
 
 /** Rows that are read from a system elsewhere. */
@@ -37,6 +49,8 @@ export interface SourceConnector {
   /** Says what is read, without secrets: when it changes, all rows are read again. Default: it never does. */
   readonly reads?: string;
   rows(options: ReadOptions): AsyncIterable<Page>;
+  /** For `rowmill doctor`: looks at the source, changes nothing, and takes some seconds at most. */
+  diagnose?(of: { readonly signal: AbortSignal }): Promise<readonly ConnectorFinding[]>;
 }
 
 /** What a target elsewhere is told of a row: its answer now, or that it has none any more. */
@@ -70,6 +84,12 @@ export interface DeliveryOptions {
   readonly signal: AbortSignal;
 }
 
+export interface PrepareOptions {
+  readonly pipeline: string;
+  readonly fields: readonly AnswerColumn[];
+  readonly signal: AbortSignal;
+}
+
 /** Answers that are delivered to a system elsewhere. */
 export interface TargetConnector<Cells = Readonly<Record<string, Json>>> {
   /** For display: "webhook", "postgres", "custom". */
@@ -81,11 +101,9 @@ export interface TargetConnector<Cells = Readonly<Record<string, Json>>> {
    * Before the first write of a process, and after a failure: makes or checks what is written to.
    * @throws ConnectorError
    */
-  prepare(of: {
-    readonly pipeline: string;
-    readonly fields: readonly AnswerColumn[];
-    readonly signal: AbortSignal;
-  }): Promise<void>;
+  prepare(of: PrepareOptions): Promise<void>;
+  /** For `rowmill doctor`: looks at the target, changes and sends nothing, and takes some seconds at most. */
+  diagnose?(of: PrepareOptions): Promise<readonly ConnectorFinding[]>;
   /** @throws ConnectorError where nothing can be said of single rows */
   write(changes: readonly Change<Cells>[], options: DeliveryOptions): Promise<Written>;
 }

@@ -84,8 +84,15 @@ async function* readFrom(
 }
 
 /** The cursor is read as a column too. */
-function shapeOf({ table, key, columns, cursor }: ReadTable): Parameters<typeof inspectTable>[1] {
+export function shapeOf({ table, key, columns, cursor }: ReadTable): Parameters<typeof inspectTable>[1] {
   return { table, key, columns: [...new Set([...columns, ...(cursor === null ? [] : [cursor])])] };
+}
+
+/** A cursor that can be read with its overlap. @throws ConnectorError */
+export function requireCursor(found: SourceTable, { cursor, overlap }: ReadTable): TableColumn {
+  const column = cursorOf(found, cursor ?? "");
+  overlapOf(column, overlap);
+  return column;
 }
 
 function cursorOf({ columns, key }: SourceTable, name: string): TableColumn {

@@ -62,7 +62,15 @@ export function postgresSource<const Column extends string, const Key extends st
     cursor: cursor ?? null,
     overlap: overlap ?? null,
   };
-  return { ...shape, elsewhere: { name: "postgres", reads: readsOf(read), rows: (options) => lazily(read, options) } };
+  return {
+    ...shape,
+    elsewhere: {
+      name: "postgres",
+      reads: readsOf(read),
+      rows: (options) => lazily(read, options),
+      diagnose: async ({ signal }) => (await import("./diagnose-source.js")).diagnoseSource(read, signal),
+    },
+  };
 }
 
 /** Not the host, by which workers may call one server differently, nor the overlap: neither changes the rows. */

@@ -6,7 +6,7 @@ import type { Secret } from "../../model/secret.js";
 import { isConflict, type Database } from "../../postgres/database.js";
 import { readColumns, type TableColumn } from "../../sources/table/columns.js";
 import { relationNamed } from "../../sources/table/inspection.js";
-import { ensureTarget, type TargetConfig } from "../../targets/table/ensure.js";
+import { ensureTarget, type TargetConfig, type Wanted as WantedTable } from "../../targets/table/ensure.js";
 import { LOCK_MS_MAX, writeFenced, type FencedResult, type FencedTable } from "../../targets/table/fenced-write.js";
 import { openServer, type Server } from "./server.js";
 
@@ -76,27 +76,30 @@ async function unlessStopped<T>(signal: AbortSignal, work: () => Promise<T>): Pr
   }
 }
 
-interface Preparing {
+export interface Preparing {
   readonly wanted: Wanted;
   readonly pipeline: string;
   readonly fields: readonly AnswerColumn[];
 }
 
 async function prepareTable(database: Database, { wanted, pipeline, fields }: Preparing): Promise<FencedTable> {
-  const fence = `rowmill_fence_${pipeline}`;
+  const table = await ensureTarget(database, await wantedTable(database, { wanted, pipeline, fields }), "all");
+  return { table, fence: fenceOf(pipeline) };
+}
+
+function fenceOf(pipeline: string): string {
+  return `rowmill_fence_${pipeline}`;
+}
+
+export async function wantedTable(database: Database, { wanted, pipeline, fields }: Preparing): Promise<WantedTable> {
   const key = await keyColumns(database, wanted);
-  const fenceColumn: AnswerColumn = { field: fence, type: "bigint", nullable: true, check: null };
-  const table = await ensureTarget(
-    database,
-    {
-      config: wanted,
-      source: { oid: null, qualified: `the pipeline "${pipeline}"`, key },
-      answer: [...fields, fenceColumn],
-      previous: null,
-    },
-    "all",
-  );
-  return { table, fence };
+  const fence: AnswerColumn = { field: fenceOf(pipeline), type: "bigint", nullable: true, check: null };
+  return {
+    config: wanted,
+    source: { oid: null, qualified: `the pipeline "${pipeline}"`, key },
+    answer: [...fields, fence],
+    previous: null,
+  };
 }
 
 /** Text in a table that we make; otherwise what they are, to which the ledger's keys are cast. */

@@ -45,6 +45,8 @@ export function postgresTarget(options: PostgresTargetOptions): TargetConnector 
     name: "postgres",
     promise: "onceInEffect",
     most: { changes: CHANGES_MAX, bytes: BYTES_MAX },
+    diagnose: async ({ signal, ...of }) =>
+      (await import("./diagnose-target.js")).diagnoseTarget(address, { wanted, ...of }, signal),
     prepare: async (of) => (await writer()).prepare(of),
     write: async (changes, delivery) => (await writer()).write(changes, delivery),
   };

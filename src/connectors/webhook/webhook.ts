@@ -19,6 +19,7 @@ export function webhook(options: WebhookOptions): TargetConnector {
     name: "webhook",
     promise: "atLeastOnce",
     most: { changes: CHANGES_MAX, bytes: BODY_BYTES_MAX },
+    diagnose: async () => (await import("./diagnose.js")).diagnose(options),
     prepare: async () => void (await client()),
     write: async (changes, { pipeline, id, signal }) => {
       const send = await client();
