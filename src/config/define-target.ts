@@ -16,6 +16,11 @@ export interface DefinedTarget<Answer = Cells> {
    * `"atLeastOnce"`.
    */
   readonly promise?: DeliveryPromise;
+  /**
+   * Says where it writes, without secrets, such as the name of an index: when it changes, workers that began with
+   * another one deliver no more.
+   */
+  readonly writes?: string;
   /** The most of one `write`: changes, 1 to 10,000, and bytes of their JSON. Default: 500 changes, 1 MiB. */
   readonly most?: { readonly changes?: number; readonly bytes?: number };
   /** What `rowmill doctor` shows of it: changes and sends nothing, and takes some seconds at most. */
@@ -36,6 +41,7 @@ export function defineTarget<Answer = Cells>(target: DefinedTarget<Answer>): Tar
   return {
     name,
     promise,
+    ...(target.writes === undefined ? {} : { writes: target.writes }),
     ...(target.diagnose === undefined ? {} : { diagnose: target.diagnose }),
     most: { changes: most.changes ?? CHANGES_DEFAULT, bytes: most.bytes ?? BYTES_DEFAULT },
     prepare: async (of) => target.prepare?.(of),

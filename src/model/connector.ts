@@ -95,6 +95,11 @@ export interface TargetConnector<Cells = Readonly<Record<string, Json>>> {
   /** For display: "webhook", "postgres", "custom". */
   readonly name: string;
   readonly promise: DeliveryPromise;
+  /**
+   * Says where it writes, without secrets: when it changes, workers that began with another one deliver no more.
+   * Default: it never does.
+   */
+  readonly writes?: string;
   /** Of one `write`. */
   readonly most: { readonly changes: number; readonly bytes: number };
   /**

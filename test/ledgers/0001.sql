@@ -812,6 +812,7 @@ CREATE TABLE rowmill.definitions (
 CREATE TABLE rowmill.deliverers (
     pipeline_id integer NOT NULL,
     target text NOT NULL,
+    target_hash text NOT NULL,
     lease_token uuid,
     lease_until timestamp with time zone,
     lease_worker text,
@@ -1042,8 +1043,33 @@ CREATE VIEW rowmill.progress AS
     (COALESCE((b.reserved / '1000000000'::numeric), (0)::numeric))::numeric(20,9) AS reserved_usd,
     p.pause_kind AS paused_by,
     p.pause_reason AS paused_because,
-    p.target_table AS answers_in
-   FROM ((rowmill.pipelines p
+    p.target_table AS answers_in,
+        CASE
+            WHEN (d.target IS NOT NULL) THEN ( SELECT count(*) AS count
+               FROM rowmill.deliveries l
+              WHERE ((l.pipeline_id = p.id) AND (l.state = 'waiting'::text)))
+            ELSE NULL::bigint
+        END AS deliveries_waiting,
+        CASE
+            WHEN (d.target IS NOT NULL) THEN ( SELECT count(*) AS count
+               FROM rowmill.deliveries l
+              WHERE ((l.pipeline_id = p.id) AND (l.state = 'delivered'::text)))
+            ELSE NULL::bigint
+        END AS deliveries_delivered,
+        CASE
+            WHEN (d.target IS NOT NULL) THEN ( SELECT count(*) AS count
+               FROM rowmill.deliveries l
+              WHERE ((l.pipeline_id = p.id) AND (l.state = 'stale'::text)))
+            ELSE NULL::bigint
+        END AS deliveries_stale,
+        CASE
+            WHEN (d.target IS NOT NULL) THEN ( SELECT count(*) AS count
+               FROM rowmill.deliveries l
+              WHERE ((l.pipeline_id = p.id) AND (l.state = 'failed'::text)))
+            ELSE NULL::bigint
+        END AS deliveries_failed
+   FROM (((rowmill.pipelines p
+     LEFT JOIN rowmill.deliverers d ON ((d.pipeline_id = p.id)))
      LEFT JOIN ( SELECT counts.pipeline_id,
             sum(counts.waiting) AS waiting,
             sum(counts.batched) AS batched,
@@ -1308,10 +1334,10 @@ ALTER TABLE rowmill_worker._private_tasks ALTER COLUMN id ADD GENERATED ALWAYS A
     NO MAXVALUE
     CACHE 1
 );
-INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-27 15:32:27.875461+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-27 15:32:27.875461+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-27 15:32:27.875461+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-27 15:32:30.074512+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-27 15:58:42.981442+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-27 15:58:42.981442+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-27 15:58:42.981442+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-27 15:58:44.489266+00', 'gpt-4o-mini', 1);
 INSERT INTO public.notes VALUES (1, 'A war film.');
 INSERT INTO public.notes VALUES (2, 'A love story.');
 INSERT INTO public.notes VALUES (3, 'Odd at first. [[demo:mismatch-once]]');
@@ -1320,74 +1346,74 @@ INSERT INTO public.notes VALUES (6, 'A comedy.');
 INSERT INTO public.notes VALUES (7, 'A ghost story.');
 INSERT INTO public.notes VALUES (8, 'A western.');
 INSERT INTO public.notes VALUES (9, 'A fairy tale.');
-INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-27 15:32:27.875461+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-27 15:32:27.875461+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-27 15:32:27.875461+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-27 15:32:27.875461+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-27 15:32:27.875461+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-27 15:32:30.074512+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, '6bd40486-5ad5-4e5b-bba4-70fa10175fa5', NULL, 'planned', 'flush', NULL, '2026-11-27 15:32:25.761097+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, '6bd40486-5ad5-4e5b-bba4-70fa10175fa5', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-27 15:32:26.220917+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, '6bd40486-5ad5-4e5b-bba4-70fa10175fa5', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 15:32:26.387749+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, '6bd40486-5ad5-4e5b-bba4-70fa10175fa5', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 15:32:26.477611+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, '6bd40486-5ad5-4e5b-bba4-70fa10175fa5', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 15:32:27.752645+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, '6bd40486-5ad5-4e5b-bba4-70fa10175fa5', 'collecting', 'settled', 'the results name every request', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-27 15:32:28.017745+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '9fca3938-880c-4db0-b68f-b9d8268e53a2', NULL, 'planned', 'flush', NULL, '2026-11-27 15:32:28.214451+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '9fca3938-880c-4db0-b68f-b9d8268e53a2', 'planned', 'uploading', '1 line, 455 bytes', NULL, '2026-11-27 15:32:28.363542+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '9fca3938-880c-4db0-b68f-b9d8268e53a2', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 15:32:28.545714+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '9fca3938-880c-4db0-b68f-b9d8268e53a2', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 15:32:28.670258+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '9fca3938-880c-4db0-b68f-b9d8268e53a2', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 15:32:30.017508+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '9fca3938-880c-4db0-b68f-b9d8268e53a2', 'collecting', 'settled', 'the results name every request', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-27 15:32:30.131394+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, '5441519b-6a23-4871-9e8d-ad06677c9535', NULL, 'planned', 'threshold', NULL, '2026-11-27 15:32:37.592031+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, '5441519b-6a23-4871-9e8d-ad06677c9535', 'planned', 'uploading', '2 lines, 859 bytes', NULL, '2026-11-27 15:32:37.857254+00');
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('6bd40486-5ad5-4e5b-bba4-70fa10175fa5', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:37197/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 0, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '6c36a38f-c8ca-4d32-9556-be03aba76340', NULL, false, false, '{"refs": {"error": "file-ebed1ef109517b97c62f7295eb6bb37e", "input": "file-86b2442c312a28862d51302540b7fc50", "output": "file-486da08751dd9b0293f9a3a1f91d2c77"}, "staged": "file-86b2442c312a28862d51302540b7fc50", "baseline": null, "intendedAt": 1795793546.417501}', NULL, 1, false, 'batch_6a9c04926ff345c9a1f17bbf9428c410', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, '2026-11-27 15:32:30.995617+00', NULL, 'ff805d28-7e3c-4942-8bd1-d6b43693a21c', '2026-11-27 15:32:48.036099+00', 'ff94188c-c745-47a3-bf05-3df6faee2e34', '2026-11-27 15:32:27.674293+00', 0, 0, NULL, NULL, 24, '2026-11-27 15:32:25.761097+00', '2026-11-27 15:32:26.477611+00', '2026-11-27 15:32:27.752645+00', '2026-11-27 15:32:28.017745+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0, NULL, NULL, false, NULL, 78750, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('9fca3938-880c-4db0-b68f-b9d8268e53a2', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:37197/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 0, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '6c36a38f-c8ca-4d32-9556-be03aba76340', NULL, false, false, '{"refs": {"error": null, "input": "file-37c770ee73e9fc1c5ba0de209f213f90", "output": "file-d99aff049897645142cfdc3d17eff3fa"}, "staged": "file-37c770ee73e9fc1c5ba0de209f213f90", "baseline": null, "intendedAt": 1795793548.622596}', NULL, 1, false, 'batch_2a8652e648741d80c1beb396c60965f0', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, '2026-11-27 15:32:31.040175+00', NULL, '4e088139-69d2-4294-9906-cba151c18071', '2026-11-27 15:32:50.155112+00', 'ff94188c-c745-47a3-bf05-3df6faee2e34', '2026-11-27 15:32:29.969833+00', 0, 0, NULL, NULL, 24, '2026-11-27 15:32:28.214451+00', '2026-11-27 15:32:28.670258+00', '2026-11-27 15:32:30.017508+00', '2026-11-27 15:32:30.131394+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0, NULL, NULL, false, NULL, 6150, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('5441519b-6a23-4871-9e8d-ad06677c9535', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:37197/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 32, 2, 2, 0, 859, '8e2e8fa2919a0b05a0f85217f5445f67d398bf9733b01297319361d1c1fc8d36', 33450, 190, '9cd720e0-aa4f-466d-bc4d-4e6d4972f476', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 15:32:54.892811+00', 0, 2, 'could not list batches: no reply from http://127.0.0.1:37197/v1 (ECONNREFUSED)', '2026-11-27 15:32:41.18995+00', 24, '2026-11-27 15:32:37.592031+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, false, NULL, 12000, 0);
+INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-27 15:58:42.981442+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-27 15:58:42.981442+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-27 15:58:42.981442+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-27 15:58:42.981442+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-27 15:58:42.981442+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-27 15:58:44.489266+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, '1dbd1259-a0e6-49f4-897e-204b03f2648c', NULL, 'planned', 'flush', NULL, '2026-11-27 15:58:41.432053+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, '1dbd1259-a0e6-49f4-897e-204b03f2648c', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-27 15:58:41.627598+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, '1dbd1259-a0e6-49f4-897e-204b03f2648c', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 15:58:41.683268+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, '1dbd1259-a0e6-49f4-897e-204b03f2648c', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 15:58:41.727309+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, '1dbd1259-a0e6-49f4-897e-204b03f2648c', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 15:58:42.922509+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, '1dbd1259-a0e6-49f4-897e-204b03f2648c', 'collecting', 'settled', 'the results name every request', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-27 15:58:43.042508+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '9762b45b-608d-4c0e-80b0-9f0a1730e623', NULL, 'planned', 'flush', NULL, '2026-11-27 15:58:43.244734+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '9762b45b-608d-4c0e-80b0-9f0a1730e623', 'planned', 'uploading', '1 line, 455 bytes', NULL, '2026-11-27 15:58:43.389085+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '9762b45b-608d-4c0e-80b0-9f0a1730e623', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 15:58:43.48719+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '9762b45b-608d-4c0e-80b0-9f0a1730e623', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 15:58:43.49757+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '9762b45b-608d-4c0e-80b0-9f0a1730e623', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 15:58:44.465155+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '9762b45b-608d-4c0e-80b0-9f0a1730e623', 'collecting', 'settled', 'the results name every request', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-27 15:58:44.511536+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, '2a89f2ec-933c-43f8-8184-24a18e9cefb3', NULL, 'planned', 'threshold', NULL, '2026-11-27 15:58:50.18444+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, '2a89f2ec-933c-43f8-8184-24a18e9cefb3', 'planned', 'uploading', '2 lines, 859 bytes', NULL, '2026-11-27 15:58:50.234862+00');
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('1dbd1259-a0e6-49f4-897e-204b03f2648c', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:41019/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 0, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '55a3630b-5a5f-4e7e-aac5-d5d242405935', NULL, false, false, '{"refs": {"error": "file-b8930a3c81e15a00cbfa478be1653b62", "input": "file-87df88ba356459de678b3c7c0022844e", "output": "file-d4d106f3fe8f4bcd294bbc6233373cdb"}, "staged": "file-87df88ba356459de678b3c7c0022844e", "baseline": null, "intendedAt": 1795795121.700082}', NULL, 1, false, 'batch_84426cfe183ada798fe4443aca7a3639', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, '2026-11-27 15:58:45.370835+00', NULL, '2b8b9a12-f7c4-4932-acd3-6d9f707cda24', '2026-11-27 15:59:03.05966+00', 'f4ff2803-d0a8-431a-b079-741dfc1a2fba', '2026-11-27 15:58:42.892517+00', 0, 0, NULL, NULL, 24, '2026-11-27 15:58:41.432053+00', '2026-11-27 15:58:41.727309+00', '2026-11-27 15:58:42.922509+00', '2026-11-27 15:58:43.042508+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0, NULL, NULL, false, NULL, 78750, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('9762b45b-608d-4c0e-80b0-9f0a1730e623', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:41019/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 0, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '55a3630b-5a5f-4e7e-aac5-d5d242405935', NULL, false, false, '{"refs": {"error": null, "input": "file-744de10847638e11105dcd5b29c49058", "output": "file-8c374810562e0d3be4ece0b11cbae9b2"}, "staged": "file-744de10847638e11105dcd5b29c49058", "baseline": null, "intendedAt": 1795795123.491747}', NULL, 1, false, 'batch_c120cc937bdf6b9c4f7f112a462d3ffd', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, '2026-11-27 15:58:45.383126+00', NULL, '96f02843-eedb-4c9d-8292-c35d7f3701d8', '2026-11-27 15:59:04.515202+00', 'f4ff2803-d0a8-431a-b079-741dfc1a2fba', '2026-11-27 15:58:44.42153+00', 0, 0, NULL, NULL, 24, '2026-11-27 15:58:43.244734+00', '2026-11-27 15:58:43.49757+00', '2026-11-27 15:58:44.465155+00', '2026-11-27 15:58:44.511536+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0, NULL, NULL, false, NULL, 6150, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('2a89f2ec-933c-43f8-8184-24a18e9cefb3', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:41019/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 32, 2, 2, 0, 859, '8e2e8fa2919a0b05a0f85217f5445f67d398bf9733b01297319361d1c1fc8d36', 33450, 190, '22801aa6-74b9-4600-a9c1-e265311bbd33', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 15:59:06.375011+00', 0, 2, 'could not list batches: no reply from http://127.0.0.1:41019/v1 (ECONNREFUSED)', '2026-11-27 15:58:53.742644+00', 24, '2026-11-27 15:58:50.18444+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, false, NULL, 12000, 0);
 INSERT INTO rowmill.counts VALUES (1, 2, 2, 3, 1, 0, 1);
-INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', 1, NULL, '2026-11-27 15:32:23.487009+00', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "endpoint": "/v1/chat/completions", "provider": "openai", "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}');
-INSERT INTO rowmill.deployment VALUES (true, '48ef3f60-53ce-454f-9a72-5916edca7b95', '7712874517890326938', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, 1795793543, '2026-11-27 15:32:22.850167+00');
+INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', 1, NULL, '2026-11-27 15:58:40.331057+00', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "endpoint": "/v1/chat/completions", "provider": "openai", "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}');
+INSERT INTO rowmill.deployment VALUES (true, 'ecc226f6-0702-4e71-b9e3-7940711488d8', '7712881300281526884', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, 1795795120, '2026-11-27 15:58:39.902394+00');
 INSERT INTO rowmill.lines VALUES (3, 0, 1, '{6,7}');
-INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '6460015303d8e07b911c7c42d2cfde8cb7fc5468abeee6d2d6c5945f375a0080', '2026-11-27 15:32:22.850167+00');
+INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', 'ccc18140aa9cda656f3cec09107b79ffc05c339fdd456acaac9dd45be79d3787', '2026-11-27 15:58:39.902394+00');
 INSERT INTO rowmill.output_sizes VALUES ('notes', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 6.6, 8);
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-27 15:32:23.487009+00');
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-27 15:32:24.877035+00');
-INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:37197/v1||', '{"rows": 5, "tries": 3, "arrived": 0, "capNanoUsd": 563625, "inputTokens": 270, "liveNanoUsd": 157500, "outputTokens": 195, "likelyNanoUsd": 78750, "answersCounted": 0}', 0, 0, '"public"."notes"', 16384, '1f3bec1fa19b00f0c577bc74e3dab149', '768:768:', 'note_answers', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 15:32:23.487009+00');
-INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-27 15:32:45.591762+00', '2026-11-27 15:32:45.591762+00', DEFAULT, '{8,9}');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-27 15:32:45.591762+00', '2026-11-27 15:32:45.591762+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-27 15:32:45.591762+00', '2026-11-27 15:32:45.591762+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-27 15:32:23.649819+00', '2026-11-27 15:32:27.875461+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-27 15:32:23.649819+00', '2026-11-27 15:32:27.875461+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-27 15:32:23.649819+00', '2026-11-27 15:32:27.932578+00', NULL, 1, 1, 1, NULL, NULL, 0, 0, 'failed', NULL, true, false, false, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-27 15:32:23.649819+00', '2026-11-27 15:32:30.074512+00', NULL, 1, 2, 2, 2, NULL, 1, 0, 'succeeded', NULL, true, false, false, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-27 15:32:23.649819+00', '2026-11-27 15:32:32.637065+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'gone', 'succeeded', true, false, false, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-27 15:32:32.637065+00', '2026-11-27 15:32:37.823828+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-27 15:32:32.637065+00', '2026-11-27 15:32:37.823828+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
-INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-27 15:32:23.597671+00', '2026-11-27 15:32:23.707178+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-27 15:58:40.331057+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-27 15:58:40.96316+00');
+INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:41019/v1||', '{"rows": 5, "tries": 3, "arrived": 0, "capNanoUsd": 563625, "inputTokens": 270, "liveNanoUsd": 157500, "outputTokens": 195, "likelyNanoUsd": 78750, "answersCounted": 0}', 0, 0, '"public"."notes"', 16384, '6b363f4b598210679f80a556426f52b2', '763:763:', 'note_answers', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 15:58:40.331057+00');
+INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-27 15:58:58.312177+00', '2026-11-27 15:58:58.312177+00', DEFAULT, '{8,9}');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-27 15:58:58.312177+00', '2026-11-27 15:58:58.312177+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-27 15:58:58.312177+00', '2026-11-27 15:58:58.312177+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-27 15:58:40.38441+00', '2026-11-27 15:58:42.981442+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-27 15:58:40.38441+00', '2026-11-27 15:58:42.981442+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-27 15:58:40.38441+00', '2026-11-27 15:58:43.00139+00', NULL, 1, 1, 1, NULL, NULL, 0, 0, 'failed', NULL, true, false, false, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-27 15:58:40.38441+00', '2026-11-27 15:58:44.489266+00', NULL, 1, 2, 2, 2, NULL, 1, 0, 'succeeded', NULL, true, false, false, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-27 15:58:40.38441+00', '2026-11-27 15:58:46.496913+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'gone', 'succeeded', true, false, false, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-27 15:58:46.496913+00', '2026-11-27 15:58:50.227694+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-27 15:58:46.496913+00', '2026-11-27 15:58:50.227694+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
+INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-27 15:58:40.366896+00', '2026-11-27 15:58:40.399386+00');
 INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-27 15:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0, 0);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:6bd40486-5ad5-4e5b-bba4-70fa10175fa5', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:9fca3938-880c-4db0-b68f-b9d8268e53a2', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:5441519b-6a23-4871-9e8d-ad06677c9535', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "5441519b-6a23-4871-9e8d-ad06677c9535"}', 0, '2026-11-27 15:32:54.905376+00', 0, 25, NULL, '2026-11-27 15:32:37.592031+00', '2026-11-27 15:32:54.569408+00', 'batch:5441519b-6a23-4871-9e8d-ad06677c9535', NULL, NULL, 2, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:1dbd1259-a0e6-49f4-897e-204b03f2648c', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:9762b45b-608d-4c0e-80b0-9f0a1730e623', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:2a89f2ec-933c-43f8-8184-24a18e9cefb3', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "2a89f2ec-933c-43f8-8184-24a18e9cefb3"}', 0, '2026-11-27 15:59:06.376684+00', 0, 25, NULL, '2026-11-27 15:58:50.18444+00', '2026-11-27 15:59:06.127861+00', 'batch:2a89f2ec-933c-43f8-8184-24a18e9cefb3', NULL, NULL, 2, NULL, DEFAULT);
 INSERT INTO rowmill_worker._private_tasks OVERRIDING SYSTEM VALUE VALUES (1, 'batch');
-INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-27 15:32:23.246489+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-27 15:32:23.276025+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-27 15:32:23.286284+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-27 15:32:23.293036+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-27 15:32:23.301801+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-27 15:32:23.305454+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-27 15:32:23.30999+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-27 15:32:23.317962+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-27 15:32:23.335014+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-27 15:32:23.337806+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-27 15:32:23.340768+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-27 15:32:23.398368+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-27 15:32:23.407312+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-27 15:32:23.411907+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-27 15:32:23.417874+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-27 15:32:23.420956+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-27 15:32:23.424772+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-27 15:32:23.431184+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-27 15:32:23.43276+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-27 15:58:40.174482+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-27 15:58:40.195525+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-27 15:58:40.198244+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-27 15:58:40.213134+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-27 15:58:40.218207+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-27 15:58:40.219941+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-27 15:58:40.222966+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-27 15:58:40.231414+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-27 15:58:40.232864+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-27 15:58:40.233817+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-27 15:58:40.234409+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-27 15:58:40.264978+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-27 15:58:40.266652+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-27 15:58:40.271278+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-27 15:58:40.27257+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-27 15:58:40.275516+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-27 15:58:40.278836+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-27 15:58:40.280376+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-27 15:58:40.282681+00', true);
 SELECT pg_catalog.setval('rowmill.batch_events_id_seq', 14, true);
 SELECT pg_catalog.setval('rowmill.batches_no_seq', 3, true);
 SELECT pg_catalog.setval('rowmill.delivery_fences', 1, false);

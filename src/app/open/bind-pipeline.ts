@@ -46,7 +46,7 @@ import type { TargetTable } from "../../targets/table/table-target.js";
 import { targetSignature } from "../../targets/table/catalogue.js";
 import type { Asking, Pipeline } from "../../worker/context.js";
 import { encoderFor } from "../../worker/rounds/estimate.js";
-import { deliveryOf, targetOf } from "./bind-target.js";
+import { deliveryOf, targetHashOf, targetOf } from "./bind-target.js";
 
 /** What asking takes, seen before anything was made. */
 export interface ExaminedSource {
@@ -213,7 +213,7 @@ export async function bindPipeline(database: Database, examined: Examined, provi
       onChange: config.onChange === "ask" ? "undecided" : config.onChange,
     });
     if (elsewhere === null) await deliverers.remove(tx, registered.id);
-    else await deliverers.register(tx, registered.id, elsewhere.name);
+    else await deliverers.register(tx, registered.id, { target: elsewhere.name, targetHash: targetHashOf(elsewhere) });
     return registered;
   });
   const skipBefore = await ensureInstalled(database, config, { row, table });

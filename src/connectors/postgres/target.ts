@@ -44,12 +44,18 @@ export function postgresTarget(options: PostgresTargetOptions): TargetConnector 
   return {
     name: "postgres",
     promise: "onceInEffect",
+    writes: JSON.stringify([databaseOf(url), table, wanted.key, columns]),
     most: { changes: CHANGES_MAX, bytes: BYTES_MAX },
     diagnose: async ({ signal, ...of }) =>
       (await import("./diagnose-target.js")).diagnoseTarget(address, { wanted, ...of }, signal),
     prepare: async (of) => (await writer()).prepare(of),
     write: async (changes, delivery) => (await writer()).write(changes, delivery),
   };
+}
+
+/** Not the host, by which workers may call one server differently. */
+function databaseOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).pathname : "";
 }
 
 type Writer = Pick<TargetConnector, "prepare" | "write">;

@@ -226,6 +226,8 @@ function deliverer(context: WorkerContext, pipeline: Pipeline, signal: AbortSign
       const one = current(due, pipeline);
       if (one === null || one.pauseKind === "target" || one.pauseKind === "deployment") return null;
       if (one.deliverMs === null || one.deliverMs > 0) return null;
+      // Another `up` began with another target.
+      if (one.targetHash !== pipeline.delivery?.targetHash) return null;
       return async () => ((await deliverDue(context, pipeline, signal)).full ? MORE : null);
     },
   };

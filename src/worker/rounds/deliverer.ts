@@ -85,7 +85,11 @@ async function take(
   tx: Queryable,
   { context, pipeline, delivery }: Delivering & { readonly context: WorkerContext },
 ): Promise<Taken | null> {
-  const lease = await deliverers.claim(tx, pipeline.id, { worker: context.workerId, leaseMs: LEASE_MS });
+  const lease = await deliverers.claim(tx, pipeline.id, {
+    worker: context.workerId,
+    targetHash: delivery.targetHash,
+    leaseMs: LEASE_MS,
+  });
   if (lease === null) return null;
   const { most } = delivery.connector;
   const before = context.memory.throws.get(pipeline) ?? NOTHING_THROWN;
