@@ -601,6 +601,8 @@ create table rowmill.deliverers (
   pipeline_id integer primary key references rowmill.pipelines (id) on delete cascade,
   -- For display.
   target text not null,
+  -- Of what it is and where it writes, by the last `up` that began: a worker with another one delivers nothing.
+  target_hash text not null,
   lease_token uuid,
   lease_until timestamptz,
   lease_worker text,
@@ -682,6 +684,8 @@ create table rowmill.syncs (
   gone_before timestamptz,
   -- So many that a person has to agree.
   held boolean not null default false,
+  -- So many a person agreed to, which are deleted now.
+  agreed bigint not null default 0,
   -- Hour since 1970 → rows that were found gone, of the last day.
   gone_by_hour jsonb not null default '{}',
   next_at timestamptz not null default now(),
@@ -923,8 +927,18 @@ select p.name as pipeline, coalesce(c.waiting, 0)::bigint as waiting, coalesce(c
   coalesce(c.succeeded, 0)::bigint as succeeded, coalesce(c.failed, 0)::bigint as failed,
   coalesce(c.cancelled, 0)::bigint as cancelled, coalesce(c.gone, 0)::bigint as gone, coalesce(b.open, 0)::bigint as open_batches,
   b.oldest_submitted_at, coalesce(b.reserved / 1e9, 0)::numeric(20, 9) as reserved_usd, p.pause_kind as paused_by,
-  p.pause_reason as paused_because, p.target_table as answers_in
+  p.pause_reason as paused_because, p.target_table as answers_in,
+  -- Of answers to a target elsewhere; null: it is a table. Counted only where they are asked for.
+  case when d.target is not null then
+    (select count(*) from rowmill.deliveries l where l.pipeline_id = p.id and l.state = 'waiting') end as deliveries_waiting,
+  case when d.target is not null then
+    (select count(*) from rowmill.deliveries l where l.pipeline_id = p.id and l.state = 'delivered') end as deliveries_delivered,
+  case when d.target is not null then
+    (select count(*) from rowmill.deliveries l where l.pipeline_id = p.id and l.state = 'stale') end as deliveries_stale,
+  case when d.target is not null then
+    (select count(*) from rowmill.deliveries l where l.pipeline_id = p.id and l.state = 'failed') end as deliveries_failed
 from rowmill.pipelines p
+left join rowmill.deliverers d on d.pipeline_id = p.id
 left join (
   select pipeline_id, sum(waiting) as waiting, sum(batched) as batched, sum(succeeded) as succeeded, sum(failed) as failed,
     sum(cancelled) as cancelled, sum(gone) as gone

@@ -32,6 +32,7 @@ const below = {
     "postgres/",
     "sources/table/columns",
     "sources/table/inspection",
+    "targets/table/diagnose",
     "targets/table/ensure",
     "targets/table/fenced",
     "targets/table/fenced-write",

@@ -42,6 +42,7 @@ export type { SourceRows, SyncedSource, SyncedSpec } from "./config/define-sourc
 export type {
   Cell,
   Change,
+  ConnectorFinding,
   DeliveryOptions,
   DeliveryPromise,
   Page,

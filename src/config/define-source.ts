@@ -37,12 +37,14 @@ export interface SyncedSpec<Column extends string, Key extends string> {
    * does.
    */
   readonly address?: string | null;
+  /** What `rowmill doctor` shows of it: looks at the source, changes nothing, and takes some seconds at most. */
+  readonly diagnose?: NonNullable<SourceConnector["diagnose"]>;
 }
 
 /** What `defineSource` and Rowmill's own connectors return. */
 export interface SyncedSource<Column extends string, Key extends string> extends Omit<
   SyncedSpec<Column, Key>,
-  "rows" | "name" | "address"
+  "rows" | "name" | "address" | "diagnose"
 > {
   readonly elsewhere: SourceConnector;
 }
@@ -55,9 +57,11 @@ export function defineSource<const Column extends string, const Key extends stri
   rows,
   name = "custom",
   address = null,
+  diagnose,
   ...spec
 }: SyncedSpec<Column, Key>): SyncedSource<Column, Key> {
-  return { ...spec, elsewhere: { name, address, rows: (options) => pagesOf(rows(options)) } };
+  const connector: SourceConnector = { name, address, rows: (options) => pagesOf(rows(options)) };
+  return { ...spec, elsewhere: diagnose === undefined ? connector : { ...connector, diagnose } };
 }
 
 async function* pagesOf(given: AsyncIterable<SourceRows>): AsyncGenerator<Page> {

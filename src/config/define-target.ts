@@ -19,8 +19,15 @@ export interface DefinedTarget<Answer = Cells> {
   /** What the source says as its `address`, if answers are written back into its rows. */
   readonly address?: string | null;
   readonly identity?: TargetConnector["identity"];
+  /**
+   * Says where it writes, without secrets, such as the name of an index: when it changes, workers that began with
+   * another one deliver no more.
+   */
+  readonly writes?: string;
   /** The most of one `write`: changes, 1 to 10,000, and bytes of their JSON. Default: 500 changes, 1 MiB. */
   readonly most?: { readonly changes?: number; readonly bytes?: number };
+  /** What `rowmill doctor` shows of it: changes and sends nothing, and takes some seconds at most. */
+  readonly diagnose?: NonNullable<TargetConnector["diagnose"]>;
   /** Makes or checks what is written to. Called before the first write of a process, and after a failure. */
   readonly prepare?: TargetConnector["prepare"];
   /**
@@ -39,6 +46,8 @@ export function defineTarget<Answer = Cells>(target: DefinedTarget<Answer>): Tar
     promise,
     address,
     ...(identity === undefined ? {} : { identity }),
+    ...(target.writes === undefined ? {} : { writes: target.writes }),
+    ...(target.diagnose === undefined ? {} : { diagnose: target.diagnose }),
     most: { changes: most.changes ?? CHANGES_DEFAULT, bytes: most.bytes ?? BYTES_DEFAULT },
     prepare: async (of) => target.prepare?.(of),
     write: async (changes, options) => completed(changes, (await target.write(changes, options)) ?? {}),

@@ -28,6 +28,18 @@ export interface ReadOptions {
   readonly signal: AbortSignal;
 }
 
+/** What `rowmill doctor` shows of a connector. */
+export interface ConnectorFinding {
+  /** `warning`: it works, but you should know. `problem`: something has to change. */
+  readonly level: "ok" | "warning" | "problem" | "notChecked";
+  /** One sentence, without a secret and without the pipeline's name. */
+  readonly text: string;
+  /** What to do, one sentence each. */
+  readonly fixes?: readonly string[];
+  /** Statements for the administrator of a database there. */
+  readonly sql?: readonly string[];
+}
+
 export const PAGE_MS_MAX = 120_000;
 
 export type Identity = (signal: AbortSignal) => Promise<string | null>;
@@ -43,6 +55,8 @@ export interface SourceConnector {
   /** The same as the system itself says it, since one server may have many names. Null: it does not say. */
   readonly identity?: Identity;
   rows(options: ReadOptions): AsyncIterable<Page>;
+  /** For `rowmill doctor`: looks at the source, changes nothing, and takes some seconds at most. */
+  diagnose?(of: { readonly signal: AbortSignal }): Promise<readonly ConnectorFinding[]>;
 }
 
 /** What a target elsewhere gets of a row: its present answer, or that it has none any more. */
@@ -95,6 +109,14 @@ export interface RowAfter {
   readonly row: { readonly [column: string]: Cell };
 }
 
+export interface PrepareOptions {
+  readonly pipeline: string;
+  readonly fields: readonly AnswerColumn[];
+  /** Of the rows that it writes back into. */
+  readonly source?: { readonly key: readonly string[]; readonly columns: readonly string[] };
+  readonly signal: AbortSignal;
+}
+
 /** Answers that are delivered to a system elsewhere. */
 export interface TargetConnector<Cells = Readonly<Record<string, Json>>> {
   /** For display: "webhook", "postgres", "custom". */
@@ -103,19 +125,20 @@ export interface TargetConnector<Cells = Readonly<Record<string, Json>>> {
   /** As of a source. Where both are the same, answers are written back into the source's rows. */
   readonly address?: string | null;
   readonly identity?: Identity;
+  /**
+   * Says where it writes, without secrets: when it changes, workers that began with another one deliver no more.
+   * Default: it never does.
+   */
+  readonly writes?: string;
   /** Of one `write`. */
   readonly most: { readonly changes: number; readonly bytes: number };
   /**
    * Before the first write of a process, and after a failure: makes or checks what is written to.
    * @throws ConnectorError
    */
-  prepare(of: {
-    readonly pipeline: string;
-    readonly fields: readonly AnswerColumn[];
-    /** Of the rows that it writes back into. */
-    readonly source?: { readonly key: readonly string[]; readonly columns: readonly string[] };
-    readonly signal: AbortSignal;
-  }): Promise<void>;
+  prepare(of: PrepareOptions): Promise<void>;
+  /** For `rowmill doctor`: looks at the target, changes and sends nothing, and takes some seconds at most. */
+  diagnose?(of: PrepareOptions): Promise<readonly ConnectorFinding[]>;
   /** @throws ConnectorError where nothing can be said of single rows */
   write(changes: readonly Change<Cells>[], options: DeliveryOptions): Promise<Written>;
 }

@@ -1,6 +1,7 @@
 /** What becomes of a change after its target was told of it. Pure. */
 import { backoffMs } from "./batch/schedule.js";
 import type { Written } from "./connector.js";
+import { storableText } from "./words/storable-text.js";
 
 /** Refusals of one change, after which it has failed: about 20 minutes with the waits between them. */
 export const REFUSALS_MAX = 8;
@@ -54,6 +55,14 @@ export function outcomesOf(told: readonly Told[], written: Written, chance: numb
   });
 }
 
+/** Of rows that make a write throw. */
+export function refusalsOf(
+  rows: readonly (Told & { readonly reason: string })[],
+  chance: number,
+): readonly (Told & ChangeOutcome)[] {
+  return rows.map((row) => ({ ...row, ...refused(row.reason, row.failures, chance) }));
+}
+
 /** Equal: the target has this very change, from a delivery whose confirmation was lost. */
 function staleOutcome(fence: string, found: string | null): ChangeOutcome {
   if (found === fence) return ended("delivered", null);
@@ -66,7 +75,7 @@ function ended(state: ChangeOutcome["state"], reason: string | null): ChangeOutc
 }
 
 function refused(text: string, before: number, chance: number): ChangeOutcome {
-  const outcome = putOff(text.slice(0, REASON_CHARACTERS), before, chance);
+  const outcome = putOff(reasonText(text), before, chance);
   return outcome.failures >= REFUSALS_MAX ? { ...outcome, state: "failed", waitMs: 0 } : outcome;
 }
 
@@ -74,6 +83,11 @@ function putOff(reason: string, before: number, chance: number): ChangeOutcome {
   const failures = Math.min(before + 1, FAILURES_COUNTED_MAX);
   const waitMs = Math.min(REFUSED_MS_MAX, backoffMs(failures, REFUSED_BASE_MS, chance));
   return { state: "waiting", failures, reason, waitMs };
+}
+
+/** As it is kept. */
+export function reasonText(text: string): string {
+  return storableText(text.slice(0, REASON_CHARACTERS));
 }
 
 /** Until the next write to a target that failed as a whole. `failures`: in a row, this one included. */

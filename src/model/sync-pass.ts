@@ -2,6 +2,8 @@
 
 export interface PassFacts {
   readonly phase: "idle" | "reading" | "deleting";
+  /** Since the rows that are deleted were found gone. */
+  readonly goneMs: number | null;
   /** The pass that is under way, or the last one. */
   readonly isFull: boolean;
   /** Its last attempt failed. */
@@ -18,16 +20,25 @@ export interface PassFacts {
 
 export type NextPass = "goOn" | "full" | "changes";
 
+/** For how long what was found gone is deleted without another look. */
+export const GONE_MS_MAX = 3_600_000;
+
 export function nextPass(facts: PassFacts, fullEveryMs: number): NextPass {
-  const { phase, hasMark, isSame, fullMs, fullWanted } = facts;
+  const { phase, hasMark, isSame, fullMs, fullWanted, goneMs } = facts;
   if (!isSame) return "full";
-  if (phase === "deleting" || (phase === "reading" && !isGivenUp(facts))) return "goOn";
-  return !hasMark || fullWanted || fullMs === null || fullMs >= fullEveryMs ? "full" : "changes";
+  // Later they may be back, which only another reading of all rows tells.
+  if (phase === "deleting") return goneMs !== null && goneMs < GONE_MS_MAX ? "goOn" : "full";
+  const isFullDue = !hasMark || fullWanted || fullMs === null || fullMs >= fullEveryMs;
+  if (phase === "reading" && !isGivenUp(facts, isFullDue)) return "goOn";
+  return isFullDue ? "full" : "changes";
 }
 
-/** Otherwise one that can get no further would be in the way of what you ask for. */
-function isGivenUp({ isFull, isFailing, fullWanted }: PassFacts): boolean {
-  return fullWanted && (isFailing || !isFull);
+/**
+ * Otherwise one that can get no further would be in the way of what you ask for; and one over changes never
+ * ends where rows change faster than they are read.
+ */
+function isGivenUp({ isFull, isFailing, fullWanted }: PassFacts, isFullDue: boolean): boolean {
+  return isFull ? fullWanted && isFailing : isFullDue;
 }
 
 /** Fewer rows may vanish at once, however small the source is. */

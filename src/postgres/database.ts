@@ -60,6 +60,8 @@ export interface DatabaseOptions {
   readonly connectTimeoutMs?: number;
   /** For a statement on the client's side, lock waits and network included. */
   readonly queryTimeoutMs?: number;
+  /** When it aborts, connections end at once, whatever they wait for. */
+  readonly signal?: AbortSignal;
 }
 
 export function openDatabase(config: pg.ClientConfig, options: DatabaseOptions = {}): Database {
@@ -75,6 +77,7 @@ export function openDatabase(config: pg.ClientConfig, options: DatabaseOptions =
   // A connection that breaks between two statements is replaced at the next use, whose error matters.
   pool.on("error", () => undefined);
   pool.on("connect", (client) => client.on("error", () => undefined));
+  if (options.signal !== undefined) endAtAbort(pool, options.signal);
   const noteFailure = dropUnfit(pool);
   let closing: Promise<void> | null = null;
   const parts = { pool, noteFailure };
@@ -93,6 +96,16 @@ export function openDatabase(config: pg.ClientConfig, options: DatabaseOptions =
     transaction: (work, transactionOptions = {}) => runTransaction(parts, work, transactionOptions),
     close: () => (closing ??= pool.end()),
   };
+}
+
+function endAtAbort(pool: pg.Pool, signal: AbortSignal): void {
+  pool.on("connect", (client) => {
+    // The driver would wait for the statements under way.
+    const end = () => void client.connection.stream.destroy();
+    if (signal.aborted) end();
+    signal.addEventListener("abort", end, { once: true });
+    client.once("end", () => signal.removeEventListener("abort", end));
+  });
 }
 
 /** Gets the error of every failed statement. */

@@ -15,6 +15,7 @@ import type { Lease } from "../store/batches/batches.js";
 import type { Database, Queryable, Reader } from "../postgres/database.js";
 import type { Target } from "../targets/target.js";
 import type { LeaseKeeper } from "./lease-keeper.js";
+import type { ThrowMemory } from "./rounds/delivery-group.js";
 import type { RunStep } from "./step.js";
 
 /** A pipeline of the config, bound to its database objects. */
@@ -53,6 +54,8 @@ export interface Delivery {
   readonly connector: TargetConnector;
   /** It is the source itself: answers go into its rows. */
   readonly writesBack: boolean;
+  /** Of what it is and where it writes. */
+  readonly targetHash: string;
   /** Answers by key; keys without one are left out. */
   readonly read: (
     tx: Queryable,
@@ -94,6 +97,8 @@ export interface ProcessMemory {
   readonly expiries: WeakMap<Pipeline, ExpiryPlace>;
   /** Pipelines whose target elsewhere is ready, as its last call showed. */
   readonly preparedTargets: WeakSet<Pipeline>;
+  /** What is known of a pipeline's target that throws. */
+  readonly throws: WeakMap<Pipeline, ThrowMemory>;
   /** Ids of batches that ended here and were not reported yet: at most ENDED_REMEMBERED_MAX. */
   readonly endedBatches: string[];
 }
@@ -111,6 +116,7 @@ export function emptyMemory(): ProcessMemory {
     overdueWarnedMs: new Map(),
     expiries: new WeakMap(),
     preparedTargets: new WeakSet(),
+    throws: new WeakMap(),
     endedBatches: [],
   };
 }

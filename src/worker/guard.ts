@@ -15,6 +15,7 @@ import {
 } from "../postgres/database.js";
 import * as lastAnswers from "../store/batches/last-answers.js";
 import * as pipelines from "../store/pipelines/pipelines.js";
+import * as syncs from "../store/syncs/syncs.js";
 import * as understood from "../store/ledger/understood.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 
@@ -80,13 +81,21 @@ export function pauseForTarget({ config }: Pipeline, error: unknown): pipelines.
  * indefinitely.
  */
 export async function mayLook(client: Reader, pipeline: Pipeline): Promise<boolean> {
-  const row = await pipelines.byId(client, pipeline.id);
-  return (
-    row !== null &&
-    row.pauseKind !== "source" &&
-    row.uninstalledAt === null &&
-    row.definitionHash === pipeline.definitionHash
-  );
+  const row = await currentRow(client, pipeline);
+  return row !== null && row.pauseKind !== "source";
+}
+
+/** The same for a source elsewhere: what paused it is that it could not be read, and only reading it ends that. */
+export async function mayRead(client: Reader, pipeline: Pipeline): Promise<boolean> {
+  const row = await currentRow(client, pipeline);
+  if (row === null) return false;
+  return row.pauseKind !== "source" || (await syncs.isFailing(client, row.name));
+}
+
+/** Null: its definition was replaced, or it is uninstalled. */
+async function currentRow(client: Reader, { id, definitionHash }: Pipeline): Promise<pipelines.PipelineRow | null> {
+  const row = await pipelines.byId(client, id);
+  return row?.uninstalledAt === null && row.definitionHash === definitionHash ? row : null;
 }
 
 /** True: the pipeline is paused and needs your attention. The caller holds its lock. */

@@ -122,6 +122,23 @@ describe.skipIf(serverKind === "embedded")(`A target over HTTP${unlessServer}`, 
     await waitLong();
     await project.run("up", "--once");
     expect(await deliveries()).toMatchObject({ delivered: 2, failed: 1, reason: "No film of that name." });
+    const row = await project.run("show", "films", "1");
+    expect(row.stdout).toMatch(
+      /\ndelivery\n {2}failed, refused 8 times\n {2}reason: No film of that name\.\n {2}to search index/,
+    );
+    expect(JSON.parse((await project.run("show", "films", "0", "--json")).stdout)).toMatchObject({
+      delivery: { target: "search index", state: "delivered", deleted: false, failures: 0, reason: null, nextAt: null },
+    });
+    const progress = sql`
+      select succeeded, deliveries_waiting, deliveries_delivered, deliveries_stale, deliveries_failed
+      from rowmill.progress`;
+    expect(await project.database.first(progress)).toEqual({
+      succeeded: "3",
+      deliveries_waiting: "0",
+      deliveries_delivered: "2",
+      deliveries_stale: "0",
+      deliveries_failed: "1",
+    });
     const shown = await project.run("status");
     expect(shown.stdout).toContain("films: 1 answer was not delivered to search index: No film of that name.");
     expect(shown.stdout).toContain("rowmill deliver films --replay");

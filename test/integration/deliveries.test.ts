@@ -1,7 +1,7 @@
 /** Answers that go to a system elsewhere: here another PostgreSQL, written to as a user would. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { prepareRestore, restoreLedger } from "../../src/app/deployment/restore-ledger.js";
-import { ConnectorError, pipeline, push, z, type PipelineSpec } from "../../src/index.js";
+import { ConnectorError, defineTarget, pipeline, push, z, type PipelineSpec } from "../../src/index.js";
 import * as deployment from "../../src/store/ledger/deployment.js";
 import { deliverDue } from "../../src/worker/rounds/deliverer.js";
 import type { WorkerContext } from "../../src/worker/context.js";
@@ -61,7 +61,7 @@ describeDatabases(
       await project.run(sql`update rowmill.deliverers set lease_until = now() where lease_until is not null`);
     };
     const deliver = async (context: WorkerContext): Promise<void> => {
-      for (const one of context.pipelines.values()) await deliverDue(context, one);
+      for (const one of context.pipelines.values()) await deliverDue(context, one, new AbortController().signal);
     };
     const isDown = (error: Error): void => {
       elsewhere.before = async () => {
@@ -189,6 +189,26 @@ describeDatabases(
       expect(await states()).toEqual([{ state: "delivered", lines: 3 }]);
       expect((await elsewhere.rows()).map(({ writes }) => writes)).toEqual([1, 1, 1]);
       expect(await asked()).toBe(3);
+    });
+
+    it("gets nothing more from a worker that began with it, once another worker began with another one", async () => {
+      await createNotes(project, plain(4));
+      const given: string[] = [];
+      const other = defineTarget<{ summary: string }>({
+        writes: "a list of the test",
+        write: async (changes) => void given.push(...changes.map(({ key }) => key)),
+      });
+      const older = await worker();
+      await project.drain(older);
+      const newer = await project.worker({ notes: delivered(other) });
+      expect([...newer.pipelines.values()][0]?.definitionHash).toBe([...older.pipelines.values()][0]?.definitionHash);
+      await project.run(sql`update public.notes set body = 'A newer text.' where id < 3`);
+      const calls = elsewhere.calls.length;
+      await project.drain(older);
+      expect(elsewhere.calls).toHaveLength(calls);
+      await project.drain(newer);
+      expect(given.toSorted()).toEqual(["1", "2"]);
+      expect(await states()).toEqual([{ state: "delivered", lines: 4 }]);
     });
 
     it("may be that of two pipelines, which do not block each other", async () => {

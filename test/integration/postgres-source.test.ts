@@ -173,6 +173,26 @@ describe.each(servers)("A table of another PostgreSQL on %s", (kind) => {
     expect(new Set(marks)).toEqual(new Set([mark]));
   });
 
+  it.each(["changed_at", "changed_no"])(
+    "ends a reading of changes by %s though its rows change all the time, and gives them to the next one",
+    async (cursor) => {
+      await insert(300);
+      const from = table({ cursor });
+      const change = () =>
+        database.run(sql`update public.films set changed_at = clock_timestamp(), changed_no = changed_no + 1000`);
+      const { mark } = await read(from);
+      await change();
+      const pages: Page[] = [];
+      for await (const page of readPages(from, { since: mark ?? null, place: null, signal })) {
+        pages.push(page);
+        await change();
+        if (pages.length > 20) throw new Error("It does not end.");
+      }
+      const next = await read(from, { since: pages[0]?.mark });
+      expect(new Set(next.rows.map(({ no }) => no)).size).toBe(300);
+    },
+  );
+
   it("has no mark while the table is empty, and none of its rows is missed then", async () => {
     const cursor = table({ cursor: "changed_at" });
     expect((await read(cursor)).mark).toBeUndefined();
@@ -217,6 +237,28 @@ describe.each(servers)("A table of another PostgreSQL on %s", (kind) => {
     const failure = await read(table({ url })).catch((error: unknown) => error);
     expect(failure).toMatchObject({ kind: "again", message: expect.stringContaining("127.0.0.1:9/none") });
     expect(String(failure)).not.toContain("sec-ret-word");
+  });
+
+  it("is left by a reading whose query waits for a lock, when it is told to stop", async () => {
+    await insert(3);
+    const stop = new AbortController();
+    const isWaiting = async () => {
+      for (;;) {
+        const waits = await database.number(sql`
+          select count(*)::float8
+          from pg_catalog.pg_stat_activity
+          where datname = current_database() and wait_event_type = 'Lock'`);
+        if (waits > 0) return;
+      }
+    };
+    await database.transaction(async (tx) => {
+      await tx.run(sql`lock table public.films in access exclusive mode`);
+      const reading = readPages(table(), { since: null, place: null, signal: stop.signal }).next();
+      await Promise.race([isWaiting(), reading]);
+      stop.abort();
+      await expect(reading).rejects.toMatchObject({ kind: "again" });
+    });
+    expect((await read(table())).rows).toHaveLength(3);
   });
 
   it("is answered through Rowmill's copy, and follows changes, new keys and deletes", async () => {

@@ -13,65 +13,9 @@ import { syncPipeline } from "../../src/worker/rounds/sync.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { describeDatabases } from "../support/databases.js";
 import { stageWorker } from "../support/stage-worker.js";
+import { Shelf } from "../support/shelf.js";
 import { startTestService } from "../support/service.js";
 import { startProject, type TestProject } from "../support/project.js";
-
-interface Film {
-  readonly id: string;
-  readonly title: string | null;
-  readonly changed: number;
-}
-
-/** A system elsewhere as a user may write one: rows by key, with the number of their last change. */
-class Shelf {
-  readonly films = new Map<string, Film>();
-  readonly readings: ("full" | "changes")[] = [];
-  pageRows = 10;
-  hasMarks = true;
-  /** Thrown before the page of this number, once. */
-  fault: { readonly page: number; readonly error: Error } | null = null;
-  /** Before the first page, once. */
-  onPage: (() => Promise<unknown>) | null = null;
-  reads = "a shelf";
-  #change = 0;
-
-  put(id: string, title: string | null): void {
-    this.#change += 1;
-    this.films.set(id, { id, title, changed: this.#change });
-  }
-
-  source = () => {
-    const source = defineSource({
-      key: "id",
-      columns: ["title"],
-      every: "1s",
-      fullEvery: "1h",
-      rows: (options) => this.rows(options),
-    });
-    return { ...source, elsewhere: { ...source.elsewhere, reads: this.reads } };
-  };
-
-  async *rows({ since, place }: { since: unknown; place: unknown }) {
-    if (place === null) this.readings.push(since === null ? "full" : "changes");
-    const films = [...this.films.values()]
-      .filter(({ changed }) => since === null || changed > Number(since))
-      .toSorted((a, b) => (a.id < b.id ? -1 : 1))
-      .filter(({ id }) => place === null || id > String(place));
-    for (let page = 0; page * this.pageRows < films.length; page++) {
-      const onPage = this.onPage;
-      this.onPage = null;
-      await onPage?.();
-      if (this.fault?.page === page) {
-        const { error } = this.fault;
-        this.fault = null;
-        throw error;
-      }
-      const rows = films.slice(page * this.pageRows, (page + 1) * this.pageRows);
-      const marks = this.hasMarks ? { mark: this.#change } : {};
-      yield await Promise.resolve({ rows, place: rows.at(-1)?.id ?? null, ...marks });
-    }
-  }
-}
 
 const REPLICA = { key: ["id"], columns: ["title"], version: null, expires: false, synced: true };
 

@@ -302,7 +302,7 @@ describeDatabases(
       dying.stop();
       const reader = stageWorker(await worker());
       await reader.run((of) => readNow(of, { full: true }), { what: "freezes", at: "before sync.write" });
-      for (const one of context.pipelines.values()) await deliverDue(context, one);
+      for (const one of context.pipelines.values()) await deliverDue(context, one, signal);
       await reader.thaw();
       reader.stop();
       await project.drain(context);
@@ -348,7 +348,7 @@ describeDatabases(
       await forgetRows(project.database, wanted, { target: await answersOf(project.database, wanted), signal });
       expect(await project.rows(sql`select 1 from rowmill.deliveries where read_back is not null`)).toEqual([]);
       await waitLong();
-      for (const one of context.pipelines.values()) await deliverDue(context, one);
+      for (const one of context.pipelines.values()) await deliverDue(context, one, signal);
       expect((await rows()).map(({ summary }) => summary)).toEqual([null, null]);
       expect(await states()).toEqual([]);
     });

@@ -812,6 +812,7 @@ CREATE TABLE rowmill.definitions (
 CREATE TABLE rowmill.deliverers (
     pipeline_id integer NOT NULL,
     target text NOT NULL,
+    target_hash text NOT NULL,
     lease_token uuid,
     lease_until timestamp with time zone,
     lease_worker text,
@@ -833,8 +834,7 @@ CREATE TABLE rowmill.deliveries (
     reason text,
     next_at timestamp with time zone DEFAULT now() NOT NULL,
     changed_at timestamp with time zone DEFAULT now() NOT NULL,
-    read_back json,
-    CONSTRAINT deliveries_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'delivered'::text, 'stale'::text, 'failed'::text, 'dropped'::text]))),
+    CONSTRAINT deliveries_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'delivered'::text, 'stale'::text, 'failed'::text]))),
     CONSTRAINT undelivered_has_reason CHECK (((state <> ALL (ARRAY['stale'::text, 'failed'::text])) OR (reason IS NOT NULL)))
 )
 WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0.05');
@@ -1043,8 +1043,33 @@ CREATE VIEW rowmill.progress AS
     (COALESCE((b.reserved / '1000000000'::numeric), (0)::numeric))::numeric(20,9) AS reserved_usd,
     p.pause_kind AS paused_by,
     p.pause_reason AS paused_because,
-    p.target_table AS answers_in
-   FROM ((rowmill.pipelines p
+    p.target_table AS answers_in,
+        CASE
+            WHEN (d.target IS NOT NULL) THEN ( SELECT count(*) AS count
+               FROM rowmill.deliveries l
+              WHERE ((l.pipeline_id = p.id) AND (l.state = 'waiting'::text)))
+            ELSE NULL::bigint
+        END AS deliveries_waiting,
+        CASE
+            WHEN (d.target IS NOT NULL) THEN ( SELECT count(*) AS count
+               FROM rowmill.deliveries l
+              WHERE ((l.pipeline_id = p.id) AND (l.state = 'delivered'::text)))
+            ELSE NULL::bigint
+        END AS deliveries_delivered,
+        CASE
+            WHEN (d.target IS NOT NULL) THEN ( SELECT count(*) AS count
+               FROM rowmill.deliveries l
+              WHERE ((l.pipeline_id = p.id) AND (l.state = 'stale'::text)))
+            ELSE NULL::bigint
+        END AS deliveries_stale,
+        CASE
+            WHEN (d.target IS NOT NULL) THEN ( SELECT count(*) AS count
+               FROM rowmill.deliveries l
+              WHERE ((l.pipeline_id = p.id) AND (l.state = 'failed'::text)))
+            ELSE NULL::bigint
+        END AS deliveries_failed
+   FROM (((rowmill.pipelines p
+     LEFT JOIN rowmill.deliverers d ON ((d.pipeline_id = p.id)))
      LEFT JOIN ( SELECT counts.pipeline_id,
             sum(counts.waiting) AS waiting,
             sum(counts.batched) AS batched,
@@ -1149,6 +1174,7 @@ CREATE TABLE rowmill.syncs (
     gone bigint DEFAULT 0 NOT NULL,
     gone_before timestamp with time zone,
     held boolean DEFAULT false NOT NULL,
+    agreed bigint DEFAULT 0 NOT NULL,
     gone_by_hour jsonb DEFAULT '{}'::jsonb NOT NULL,
     next_at timestamp with time zone DEFAULT now() NOT NULL,
     trouble text,
@@ -1308,10 +1334,10 @@ ALTER TABLE rowmill_worker._private_tasks ALTER COLUMN id ADD GENERATED ALWAYS A
     NO MAXVALUE
     CACHE 1
 );
-INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-27 16:01:11.201906+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-27 16:01:11.201906+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-27 16:01:11.201906+00', 'gpt-4o-mini', 1);
-INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-27 16:01:12.453637+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-27 15:58:42.981442+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-27 15:58:42.981442+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-27 15:58:42.981442+00', 'gpt-4o-mini', 1);
+INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-27 15:58:44.489266+00', 'gpt-4o-mini', 1);
 INSERT INTO public.notes VALUES (1, 'A war film.');
 INSERT INTO public.notes VALUES (2, 'A love story.');
 INSERT INTO public.notes VALUES (3, 'Odd at first. [[demo:mismatch-once]]');
@@ -1320,74 +1346,74 @@ INSERT INTO public.notes VALUES (6, 'A comedy.');
 INSERT INTO public.notes VALUES (7, 'A ghost story.');
 INSERT INTO public.notes VALUES (8, 'A western.');
 INSERT INTO public.notes VALUES (9, 'A fairy tale.');
-INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-27 16:01:11.201906+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-27 16:01:11.201906+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-27 16:01:11.201906+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-27 16:01:11.201906+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-27 16:01:11.201906+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-27 16:01:12.453637+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, 'c0bd971f-f84c-427f-bb6a-881cd7ffa022', NULL, 'planned', 'flush', NULL, '2026-11-27 16:01:09.727302+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, 'c0bd971f-f84c-427f-bb6a-881cd7ffa022', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-27 16:01:09.891654+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, 'c0bd971f-f84c-427f-bb6a-881cd7ffa022', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 16:01:09.927663+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, 'c0bd971f-f84c-427f-bb6a-881cd7ffa022', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 16:01:09.941906+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, 'c0bd971f-f84c-427f-bb6a-881cd7ffa022', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 16:01:11.185428+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, 'c0bd971f-f84c-427f-bb6a-881cd7ffa022', 'collecting', 'settled', 'the results name every request', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-27 16:01:11.218538+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, 'fca56a1d-20d2-41c0-afb4-959628d5c13c', NULL, 'planned', 'flush', NULL, '2026-11-27 16:01:11.375237+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, 'fca56a1d-20d2-41c0-afb4-959628d5c13c', 'planned', 'uploading', '1 line, 455 bytes', NULL, '2026-11-27 16:01:11.420523+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, 'fca56a1d-20d2-41c0-afb4-959628d5c13c', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 16:01:11.455957+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, 'fca56a1d-20d2-41c0-afb4-959628d5c13c', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 16:01:11.479858+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, 'fca56a1d-20d2-41c0-afb4-959628d5c13c', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 16:01:12.447622+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, 'fca56a1d-20d2-41c0-afb4-959628d5c13c', 'collecting', 'settled', 'the results name every request', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-27 16:01:12.460504+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, '08c47e08-28b4-45da-a21f-1289c620b374', NULL, 'planned', 'threshold', NULL, '2026-11-27 16:01:17.232861+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, '08c47e08-28b4-45da-a21f-1289c620b374', 'planned', 'uploading', '2 lines, 859 bytes', NULL, '2026-11-27 16:01:17.315308+00');
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('c0bd971f-f84c-427f-bb6a-881cd7ffa022', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:36295/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 0, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, 'eb8a938b-b3be-4f43-8b63-53a784f710fa', NULL, false, false, '{"refs": {"error": "file-1e710274e762d31d99068beb3cd9b3fc", "input": "file-39f36d45bd5be75ba9d0791e96a73759", "output": "file-2bf49e660ffbfda36f111f044ba79ffd"}, "staged": "file-39f36d45bd5be75ba9d0791e96a73759", "baseline": null, "intendedAt": 1795795269.933747}', NULL, 1, false, 'batch_c5415fbde4bc74940fed8b2a55ce3106', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, '2026-11-27 16:01:13.101209+00', NULL, '752ee03b-e048-47e7-8def-5993b4fcb733', '2026-11-27 16:01:31.221409+00', 'f9465316-511c-4454-a9c9-2e2c4dcb1d43', '2026-11-27 16:01:11.165074+00', 0, 0, NULL, NULL, 24, '2026-11-27 16:01:09.727302+00', '2026-11-27 16:01:09.941906+00', '2026-11-27 16:01:11.185428+00', '2026-11-27 16:01:11.218538+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0, NULL, NULL, false, NULL, 78750, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('fca56a1d-20d2-41c0-afb4-959628d5c13c', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:36295/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 0, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, 'eb8a938b-b3be-4f43-8b63-53a784f710fa', NULL, false, false, '{"refs": {"error": null, "input": "file-7b03c3ce3f5fe6958c77663dead30a7e", "output": "file-7acf86954c6eb04aff7795dfd824ef36"}, "staged": "file-7b03c3ce3f5fe6958c77663dead30a7e", "baseline": null, "intendedAt": 1795795271.467392}', NULL, 1, false, 'batch_45db8c0533bc424e05ae57eaf73ff556', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, '2026-11-27 16:01:13.121565+00', NULL, '217f7dea-e499-4856-93e9-c918a684c0e1', '2026-11-27 16:01:32.462875+00', 'f9465316-511c-4454-a9c9-2e2c4dcb1d43', '2026-11-27 16:01:12.431006+00', 0, 0, NULL, NULL, 24, '2026-11-27 16:01:11.375237+00', '2026-11-27 16:01:11.479858+00', '2026-11-27 16:01:12.447622+00', '2026-11-27 16:01:12.460504+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0, NULL, NULL, false, NULL, 6150, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('08c47e08-28b4-45da-a21f-1289c620b374', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:36295/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 32, 2, 2, 0, 859, '8e2e8fa2919a0b05a0f85217f5445f67d398bf9733b01297319361d1c1fc8d36', 33450, 190, 'fe040288-06e1-4bc3-8165-e7040c94df94', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 16:01:33.444656+00', 0, 2, 'could not list batches: no reply from http://127.0.0.1:36295/v1 (ECONNREFUSED)', '2026-11-27 16:01:21.170316+00', 24, '2026-11-27 16:01:17.232861+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, false, NULL, 12000, 0);
+INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-27 15:58:42.981442+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-27 15:58:42.981442+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-27 15:58:42.981442+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-27 15:58:42.981442+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-27 15:58:42.981442+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-27 15:58:44.489266+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL, NULL);
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, '1dbd1259-a0e6-49f4-897e-204b03f2648c', NULL, 'planned', 'flush', NULL, '2026-11-27 15:58:41.432053+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, '1dbd1259-a0e6-49f4-897e-204b03f2648c', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-27 15:58:41.627598+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, '1dbd1259-a0e6-49f4-897e-204b03f2648c', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 15:58:41.683268+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, '1dbd1259-a0e6-49f4-897e-204b03f2648c', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 15:58:41.727309+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, '1dbd1259-a0e6-49f4-897e-204b03f2648c', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 15:58:42.922509+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, '1dbd1259-a0e6-49f4-897e-204b03f2648c', 'collecting', 'settled', 'the results name every request', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-27 15:58:43.042508+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '9762b45b-608d-4c0e-80b0-9f0a1730e623', NULL, 'planned', 'flush', NULL, '2026-11-27 15:58:43.244734+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '9762b45b-608d-4c0e-80b0-9f0a1730e623', 'planned', 'uploading', '1 line, 455 bytes', NULL, '2026-11-27 15:58:43.389085+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '9762b45b-608d-4c0e-80b0-9f0a1730e623', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-27 15:58:43.48719+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '9762b45b-608d-4c0e-80b0-9f0a1730e623', 'submitting', 'running', 'the provider took it', NULL, '2026-11-27 15:58:43.49757+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '9762b45b-608d-4c0e-80b0-9f0a1730e623', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-27 15:58:44.465155+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '9762b45b-608d-4c0e-80b0-9f0a1730e623', 'collecting', 'settled', 'the results name every request', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-27 15:58:44.511536+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, '2a89f2ec-933c-43f8-8184-24a18e9cefb3', NULL, 'planned', 'threshold', NULL, '2026-11-27 15:58:50.18444+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, '2a89f2ec-933c-43f8-8184-24a18e9cefb3', 'planned', 'uploading', '2 lines, 859 bytes', NULL, '2026-11-27 15:58:50.234862+00');
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('1dbd1259-a0e6-49f4-897e-204b03f2648c', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:41019/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 0, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '55a3630b-5a5f-4e7e-aac5-d5d242405935', NULL, false, false, '{"refs": {"error": "file-b8930a3c81e15a00cbfa478be1653b62", "input": "file-87df88ba356459de678b3c7c0022844e", "output": "file-d4d106f3fe8f4bcd294bbc6233373cdb"}, "staged": "file-87df88ba356459de678b3c7c0022844e", "baseline": null, "intendedAt": 1795795121.700082}', NULL, 1, false, 'batch_84426cfe183ada798fe4443aca7a3639', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, '2026-11-27 15:58:45.370835+00', NULL, '2b8b9a12-f7c4-4932-acd3-6d9f707cda24', '2026-11-27 15:59:03.05966+00', 'f4ff2803-d0a8-431a-b079-741dfc1a2fba', '2026-11-27 15:58:42.892517+00', 0, 0, NULL, NULL, 24, '2026-11-27 15:58:41.432053+00', '2026-11-27 15:58:41.727309+00', '2026-11-27 15:58:42.922509+00', '2026-11-27 15:58:43.042508+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0, NULL, NULL, false, NULL, 78750, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('9762b45b-608d-4c0e-80b0-9f0a1730e623', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:41019/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 0, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '55a3630b-5a5f-4e7e-aac5-d5d242405935', NULL, false, false, '{"refs": {"error": null, "input": "file-744de10847638e11105dcd5b29c49058", "output": "file-8c374810562e0d3be4ece0b11cbae9b2"}, "staged": "file-744de10847638e11105dcd5b29c49058", "baseline": null, "intendedAt": 1795795123.491747}', NULL, 1, false, 'batch_c120cc937bdf6b9c4f7f112a462d3ffd', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, '2026-11-27 15:58:45.383126+00', NULL, '96f02843-eedb-4c9d-8292-c35d7f3701d8', '2026-11-27 15:59:04.515202+00', 'f4ff2803-d0a8-431a-b079-741dfc1a2fba', '2026-11-27 15:58:44.42153+00', 0, 0, NULL, NULL, 24, '2026-11-27 15:58:43.244734+00', '2026-11-27 15:58:43.49757+00', '2026-11-27 15:58:44.465155+00', '2026-11-27 15:58:44.511536+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0, NULL, NULL, false, NULL, 6150, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('2a89f2ec-933c-43f8-8184-24a18e9cefb3', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:41019/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 32, 2, 2, 0, 859, '8e2e8fa2919a0b05a0f85217f5445f67d398bf9733b01297319361d1c1fc8d36', 33450, 190, '22801aa6-74b9-4600-a9c1-e265311bbd33', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 15:59:06.375011+00', 0, 2, 'could not list batches: no reply from http://127.0.0.1:41019/v1 (ECONNREFUSED)', '2026-11-27 15:58:53.742644+00', 24, '2026-11-27 15:58:50.18444+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, false, NULL, 12000, 0);
 INSERT INTO rowmill.counts VALUES (1, 2, 2, 3, 1, 0, 1);
-INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', 1, NULL, '2026-11-27 16:01:09.087335+00', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "endpoint": "/v1/chat/completions", "provider": "openai", "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}');
-INSERT INTO rowmill.deployment VALUES (true, '0e9d3b57-f07a-46b1-baed-5e9a6761843b', '7712881944217069181', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, 1795795269, '2026-11-27 16:01:08.853439+00');
+INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', 1, NULL, '2026-11-27 15:58:40.331057+00', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "endpoint": "/v1/chat/completions", "provider": "openai", "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}');
+INSERT INTO rowmill.deployment VALUES (true, 'ecc226f6-0702-4e71-b9e3-7940711488d8', '7712881300281526884', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, 1795795120, '2026-11-27 15:58:39.902394+00');
 INSERT INTO rowmill.lines VALUES (3, 0, 1, '{6,7}');
-INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '62b517663ef65cd49d69d692fa0e1d6ca1f44d59aa7fad2ae3b97d734236bf90', '2026-11-27 16:01:08.853439+00');
+INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', 'ccc18140aa9cda656f3cec09107b79ffc05c339fdd456acaac9dd45be79d3787', '2026-11-27 15:58:39.902394+00');
 INSERT INTO rowmill.output_sizes VALUES ('notes', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 6.6, 8);
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-27 16:01:09.087335+00');
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-27 16:01:09.342607+00');
-INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:36295/v1||', '{"rows": 5, "tries": 3, "arrived": 0, "capNanoUsd": 563625, "inputTokens": 270, "liveNanoUsd": 157500, "outputTokens": 195, "likelyNanoUsd": 78750, "answersCounted": 0}', 0, 0, '"public"."notes"', 16384, 'ac0d365c3181da71c9d61d28ca829f10', '763:763:', 'note_answers', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 16:01:09.087335+00');
-INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-27 16:01:25.683991+00', '2026-11-27 16:01:25.683991+00', DEFAULT, '{8,9}');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-27 16:01:25.683991+00', '2026-11-27 16:01:25.683991+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-27 16:01:25.683991+00', '2026-11-27 16:01:25.683991+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-27 16:01:09.114778+00', '2026-11-27 16:01:11.201906+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-27 16:01:09.114778+00', '2026-11-27 16:01:11.201906+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-27 16:01:09.114778+00', '2026-11-27 16:01:11.2085+00', NULL, 1, 1, 1, NULL, NULL, 0, 0, 'failed', NULL, true, false, false, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-27 16:01:09.114778+00', '2026-11-27 16:01:12.453637+00', NULL, 1, 2, 2, 2, NULL, 1, 0, 'succeeded', NULL, true, false, false, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-27 16:01:09.114778+00', '2026-11-27 16:01:13.678724+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'gone', 'succeeded', true, false, false, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-27 16:01:13.678724+00', '2026-11-27 16:01:17.302179+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-27 16:01:13.678724+00', '2026-11-27 16:01:17.302179+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
-INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-27 16:01:09.108246+00', '2026-11-27 16:01:09.123501+00');
-INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-27 16:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0, 0);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:c0bd971f-f84c-427f-bb6a-881cd7ffa022', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:fca56a1d-20d2-41c0-afb4-959628d5c13c', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:08c47e08-28b4-45da-a21f-1289c620b374', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "08c47e08-28b4-45da-a21f-1289c620b374"}', 0, '2026-11-27 16:01:33.446481+00', 0, 25, NULL, '2026-11-27 16:01:17.232861+00', '2026-11-27 16:01:33.064646+00', 'batch:08c47e08-28b4-45da-a21f-1289c620b374', NULL, NULL, 2, NULL, DEFAULT);
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-27 15:58:40.331057+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-27 15:58:40.96316+00');
+INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:41019/v1||', '{"rows": 5, "tries": 3, "arrived": 0, "capNanoUsd": 563625, "inputTokens": 270, "liveNanoUsd": 157500, "outputTokens": 195, "likelyNanoUsd": 78750, "answersCounted": 0}', 0, 0, '"public"."notes"', 16384, '6b363f4b598210679f80a556426f52b2', '763:763:', 'note_answers', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-27 15:58:40.331057+00');
+INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-27 15:58:58.312177+00', '2026-11-27 15:58:58.312177+00', DEFAULT, '{8,9}');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-27 15:58:58.312177+00', '2026-11-27 15:58:58.312177+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-27 15:58:58.312177+00', '2026-11-27 15:58:58.312177+00', NULL, 1, NULL, 0, NULL, NULL, 0, 0, 'waiting', NULL, false, false, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-27 15:58:40.38441+00', '2026-11-27 15:58:42.981442+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-27 15:58:40.38441+00', '2026-11-27 15:58:42.981442+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'succeeded', NULL, true, false, false, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-27 15:58:40.38441+00', '2026-11-27 15:58:43.00139+00', NULL, 1, 1, 1, NULL, NULL, 0, 0, 'failed', NULL, true, false, false, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-27 15:58:40.38441+00', '2026-11-27 15:58:44.489266+00', NULL, 1, 2, 2, 2, NULL, 1, 0, 'succeeded', NULL, true, false, false, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-27 15:58:40.38441+00', '2026-11-27 15:58:46.496913+00', NULL, 1, 1, 1, 1, NULL, 0, 0, 'gone', 'succeeded', true, false, false, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-27 15:58:46.496913+00', '2026-11-27 15:58:50.227694+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-27 15:58:46.496913+00', '2026-11-27 15:58:50.227694+00', NULL, 1, 3, 1, NULL, NULL, 0, 0, 'batched', NULL, false, false, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
+INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-27 15:58:40.366896+00', '2026-11-27 15:58:40.399386+00');
+INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-27 15:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0, 0);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:1dbd1259-a0e6-49f4-897e-204b03f2648c', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:9762b45b-608d-4c0e-80b0-9f0a1730e623', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:2a89f2ec-933c-43f8-8184-24a18e9cefb3', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "2a89f2ec-933c-43f8-8184-24a18e9cefb3"}', 0, '2026-11-27 15:59:06.376684+00', 0, 25, NULL, '2026-11-27 15:58:50.18444+00', '2026-11-27 15:59:06.127861+00', 'batch:2a89f2ec-933c-43f8-8184-24a18e9cefb3', NULL, NULL, 2, NULL, DEFAULT);
 INSERT INTO rowmill_worker._private_tasks OVERRIDING SYSTEM VALUE VALUES (1, 'batch');
-INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-27 16:01:09.008159+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-27 16:01:09.018925+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-27 16:01:09.021498+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-27 16:01:09.023201+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-27 16:01:09.024337+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-27 16:01:09.025621+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-27 16:01:09.027325+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-27 16:01:09.028399+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-27 16:01:09.031068+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-27 16:01:09.031878+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-27 16:01:09.032427+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-27 16:01:09.051524+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-27 16:01:09.052583+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-27 16:01:09.053852+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-27 16:01:09.054911+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-27 16:01:09.055647+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-27 16:01:09.057286+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-27 16:01:09.05856+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-27 16:01:09.059869+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-27 15:58:40.174482+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-27 15:58:40.195525+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-27 15:58:40.198244+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-27 15:58:40.213134+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-27 15:58:40.218207+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-27 15:58:40.219941+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-27 15:58:40.222966+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-27 15:58:40.231414+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-27 15:58:40.232864+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-27 15:58:40.233817+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-27 15:58:40.234409+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-27 15:58:40.264978+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-27 15:58:40.266652+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-27 15:58:40.271278+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-27 15:58:40.27257+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-27 15:58:40.275516+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-27 15:58:40.278836+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-27 15:58:40.280376+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-27 15:58:40.282681+00', true);
 SELECT pg_catalog.setval('rowmill.batch_events_id_seq', 14, true);
 SELECT pg_catalog.setval('rowmill.batches_no_seq', 3, true);
 SELECT pg_catalog.setval('rowmill.delivery_fences', 1, false);

@@ -227,6 +227,7 @@ describe("The story of a row", () => {
       tries: [],
       triesMore: 0,
       result: { state: "absent" },
+      delivery: null,
     };
     const lines = renderStory(story, { bold: (text) => text, ago: () => null, accountText: String });
     expect(lines).toContain(`  ${name}:  A fine film.`);
@@ -311,6 +312,7 @@ describe("The story of a row", () => {
       tries: [],
       triesMore: 0,
       result: { state: "absent" },
+      delivery: null,
     };
     const lines = renderStory(story, { bold: (text) => text, ago: () => null, accountText: String });
     expect(lines).toContain("  a\\nresult  x");

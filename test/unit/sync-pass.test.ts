@@ -8,6 +8,7 @@ const facts: PassFacts = {
   isFailing: false,
   hasMark: true,
   fullMs: 1_000,
+  goneMs: 1_000,
   isSame: true,
   fullWanted: false,
 };
@@ -24,6 +25,8 @@ describe("The next pass over a source elsewhere", () => {
     ["gives up one that fails", { phase: "reading", fullWanted: true, isFailing: true }, "full"],
     ["gives up one over changes", { phase: "reading", fullWanted: true, isFull: false }, "full"],
     ["deletes first", { phase: "deleting", fullWanted: true, isFailing: true }, "goOn"],
+    ["reads all rows again before it deletes what was found gone long ago", { phase: "deleting", goneMs: DAY }, "full"],
+    ["gives up one over changes for one over all rows", { phase: "reading", isFull: false, fullMs: DAY }, "full"],
     ["begins with all rows where something else is read", { phase: "reading", isSame: false }, "full"],
     ["deletes nothing of what was read before", { phase: "deleting", isSame: false }, "full"],
   ])("%s", (_name, given, next) => {

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { RowmillError } from "../../model/errors.js";
 import { notChecked, problem, type Finding } from "../../model/words/finding.js";
 import { CONFIG_CHECKS } from "./config-checks.js";
+import { CONNECTOR_CHECKS } from "./connector-checks.js";
 import { DATABASE_CHECKS } from "./database-checks.js";
 import type { Check, Look } from "./look.js";
 import { MACHINE_CHECKS } from "./machine-checks.js";
@@ -21,6 +22,7 @@ export const CHECKS: readonly Check[] = [
   ...CONFIG_CHECKS,
   ...DATABASE_CHECKS,
   ...TABLE_CHECKS,
+  ...CONNECTOR_CHECKS,
   ...PROVIDER_CHECKS,
   ...PIPELINE_CHECKS,
 ];
@@ -30,7 +32,7 @@ export interface CheckReport {
   readonly findings: readonly Finding[];
 }
 
-/** One report a check, in the order of `CHECKS`. */
+/** One report a check that found something, in the order of `CHECKS`. */
 export async function examine(look: Look): Promise<readonly CheckReport[]> {
   const reports = new Map<string, CheckReport>();
   const deadlineMs = performance.now() + ALL_MS_MAX;
@@ -40,7 +42,7 @@ export async function examine(look: Look): Promise<readonly CheckReport[]> {
       const leftMs = deadlineMs - performance.now();
       const findings =
         reason === null ? await runCheck(check, look, Math.min(CHECK_MS_MAX, leftMs)) : [notChecked(reason)];
-      reports.set(check.id, { check, findings });
+      if (findings.length > 0) reports.set(check.id, { check, findings });
     }
   } finally {
     await Promise.race([look.opened?.close(), sleep(CLOSE_MS_MAX, undefined, { ref: false })]);

@@ -11,7 +11,7 @@ import type { ConnectionFacts } from "../../postgres/failure.js";
 import type { SourceTable } from "../../sources/table/inspection.js";
 import type { OpenedDatabase } from "../open/open-database.js";
 
-export const GROUPS = ["Machine", "Config", "Database", "Tables", "Provider", "Pipelines"] as const;
+export const GROUPS = ["Machine", "Config", "Database", "Tables", "Elsewhere", "Provider", "Pipelines"] as const;
 
 export interface Check {
   /** Stable: programs use it. */
@@ -22,7 +22,7 @@ export interface Check {
   readonly needs: readonly string[];
   /** Why the others could not run, when this one has a problem. */
   readonly otherwise: string;
-  /** Only reads. One finding at least. */
+  /** Only reads. No finding: there is nothing to check. */
   run(look: Look): Promise<readonly Finding[]> | readonly Finding[];
 }
 

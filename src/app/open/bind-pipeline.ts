@@ -32,6 +32,7 @@ import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as uninstallation from "../../store/ledger/uninstallation.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import * as sweeps from "../../store/requests/sweeps.js";
+import * as syncs from "../../store/syncs/syncs.js";
 import {
   ensureTarget,
   examineTarget,
@@ -45,7 +46,7 @@ import type { TargetTable } from "../../targets/table/table-target.js";
 import { targetSignature } from "../../targets/table/catalogue.js";
 import type { Asking, Pipeline } from "../../worker/context.js";
 import { encoderFor } from "../../worker/rounds/estimate.js";
-import { deliveryOf, targetOf } from "./bind-target.js";
+import { deliveryOf, targetHashOf, targetOf } from "./bind-target.js";
 
 /** What asking takes, seen before anything was made. */
 export interface ExaminedSource {
@@ -212,7 +213,7 @@ export async function bindPipeline(database: Database, examined: Examined, provi
       onChange: config.onChange === "ask" ? "undecided" : config.onChange,
     });
     if (elsewhere === null) await deliverers.remove(tx, registered.id);
-    else await deliverers.register(tx, registered.id, elsewhere.name);
+    else await deliverers.register(tx, registered.id, { target: elsewhere.name, targetHash: targetHashOf(elsewhere) });
     return registered;
   });
   const skipBefore = await ensureInstalled(database, config, { row, table });
@@ -313,7 +314,9 @@ export async function refreshSource(database: Database, pipeline: Pipeline): Pro
       pipeline.table = table;
       pipeline.source = sourceOf(config, pipeline.id, { table, skipBefore });
     }
-    if (row.pauseKind === "source") await pipelines.resume(database, pipeline.id, "source");
+    // A source elsewhere resumes by a good reading.
+    if (row.pauseKind === "source" && !(await syncs.isFailing(database, config.name)))
+      await pipelines.resume(database, pipeline.id, "source");
     await pipeline.target.checkOwners(database);
   } catch (error) {
     if (!(error instanceof RowmillError) || error.code !== "source_unsupported") throw error;

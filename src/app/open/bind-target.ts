@@ -1,4 +1,6 @@
 /** Ties a pipeline's target to its table, and to the notes by which answers go elsewhere. */
+import { createHash } from "node:crypto";
+import type { TargetConnector } from "../../model/connector.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import { writesBack } from "../../model/write-back.js";
 import * as deliveries from "../../store/deliveries/deliveries.js";
@@ -18,11 +20,23 @@ export function targetOf({ target }: PipelineConfig, pipelineId: number | null, 
   );
 }
 
+export function targetHashOf({ name, writes }: TargetConnector): string {
+  return createHash("sha256")
+    .update(JSON.stringify([name, writes ?? null]))
+    .digest("hex")
+    .slice(0, 32);
+}
+
 /** Null: the target is a table. */
 export function deliveryOf(config: PipelineConfig, { source, answer }: Wanted): Delivery | null {
   const { elsewhere, table, trustOwner } = config.target;
   if (elsewhere === null) return null;
   const fields = answer.map(({ field }) => ({ field, column: field }));
   const wanted = { table, trustOwner, source, fields };
-  return { connector: elsewhere, writesBack: writesBack(config), read: (tx, keys) => readAnswers(tx, wanted, keys) };
+  return {
+    connector: elsewhere,
+    writesBack: writesBack(config),
+    targetHash: targetHashOf(elsewhere),
+    read: (tx, keys) => readAnswers(tx, wanted, keys),
+  };
 }

@@ -66,7 +66,8 @@ async function pipelineState(
   if (row.uninstalledAt !== null) return { busy: false, blocked: "It is uninstalled. To install it again: rowmill up" };
   if (row.definitionHash !== pipeline.definitionHash)
     return { busy: false, blocked: "Another rowmill up started with a changed config, so this one is out of date." };
-  if (pipeline.delivery !== null && (await deliverers.isBusy(client, pipeline.id)))
+  const { delivery } = pipeline;
+  if (delivery !== null && (await deliverers.isBusy(client, pipeline.id, delivery.targetHash)))
     return { busy: true, blocked: null };
   const paused = pauseText(row);
   if (paused !== null) return { busy: false, blocked: paused };

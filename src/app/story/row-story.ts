@@ -13,6 +13,8 @@ import { identifier, join, raw, sql, type Database, type Queryable } from "../..
 import { STAMP_COLUMNS } from "../../targets/table/statements.js";
 import { lockForReading } from "../../targets/table/read-answers.js";
 import { keyParts, spellKey } from "./row-key.js";
+import * as deliverers from "../../store/deliveries/deliverers.js";
+import type { RowDelivery } from "../../store/deliveries/deliverers.js";
 import * as overview from "../../store/ledger/overview.js";
 import type { AttemptStory, BatchEventStory, RequestStory } from "../../store/ledger/overview.js";
 import type { PipelineRow } from "../../store/pipelines/pipelines.js";
@@ -47,6 +49,8 @@ export interface RowStory {
   readonly tries: readonly RowTry[];
   readonly triesMore: number;
   readonly result: ResultNow;
+  /** Of its answer, to a target elsewhere. */
+  readonly delivery: RowDelivery | null;
 }
 
 export async function readRowStory(
@@ -79,6 +83,7 @@ export async function readRowStory(
       result: reachable
         ? await readResult(tx, { table: table.seen, config, parts })
         : { state: "unknown", reason: table.reason },
+      delivery: await deliverers.rowDelivery(tx, pipeline.id, key),
     };
   });
 }

@@ -1,8 +1,9 @@
-/** How deliveries to targets elsewhere look in `rowmill status`: apart from rows, whose answers are there. Pure. */
+/** How deliveries to targets elsewhere look in `rowmill status` and `rowmill show`: apart from rows. Pure. */
 import { proseLine } from "../../model/words/one-line.js";
 import { lostText, waitingText } from "../../model/words/undelivered-text.js";
-import type { Standing } from "../../store/deliveries/deliverers.js";
-import { counted, fit, formatCount } from "../screen/text.js";
+import type { RowDelivery, Standing } from "../../store/deliveries/deliverers.js";
+import type { Terminal } from "../screen/terminal.js";
+import { counted, fit, formatCount, formatTime } from "../screen/text.js";
 
 const REASON_CHARACTERS = 160;
 
@@ -40,5 +41,20 @@ export function deliveryProblems(standing: Standing): readonly DeliveryProblem[]
   return [
     ...(waits === null ? [] : [{ sign: "!", text: `${pipeline}: ${waits}` } as const]),
     ...(lost === null ? [] : [{ sign: "✗", text: `${pipeline}: ${lost}` } as const]),
+  ];
+}
+
+/** Of one row, for `rowmill show`. */
+export function rowDeliveryLines(delivery: RowDelivery, { ago }: Pick<Terminal, "ago">): string[] {
+  const { target, state, deleted, fence, failures, reason, changedAt, nextAt } = delivery;
+  const what = deleted ? "that it has no answer anymore: " : "";
+  const since = ago(changedAt);
+  const changed = since === null ? formatTime(changedAt) : `${formatTime(changedAt)} (${since})`;
+  const next = nextAt === null ? [] : [`next try ${formatTime(nextAt)}`];
+  const refusals = failures === 0 ? [] : [`refused ${failures === 1 ? "once" : `${failures} times`}`];
+  return [
+    proseLine(`${what}${[state, ...refusals, ...next].join(", ")}`),
+    ...(reason === null ? [] : [proseLine(`reason: ${reason}`)]),
+    proseLine(`to ${target}, with the fence ${fence}, since ${changed}`),
   ];
 }

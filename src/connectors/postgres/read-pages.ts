@@ -24,20 +24,29 @@ const NUMBERS = new Set(["smallint", "integer", "bigint", "numeric"]);
 
 /** @throws ConnectorError */
 export async function* readPages(table: ReadTable, options: ReadOptions): AsyncGenerator<Page> {
-  const { database, explain } = openServer(table.url, table.table, { poolMax: 1 });
+  const { database, explain } = openServer(table.url, table.table, { poolMax: 1, signal: options.signal });
   try {
     yield* readFrom(database, table, options);
   } catch (error) {
-    throw explain(error);
+    throw withHint(explain(error), options);
   } finally {
     await database.close();
   }
+}
+
+/** Where a text of an earlier reading is no value of its column any more, only a reading from the beginning helps. */
+function withHint(error: unknown, { place }: ReadOptions): unknown {
+  if (!(error instanceof ConnectorError) || error.kind !== "stop" || place === null) return error;
+  const hint = "If the type of a key column was changed, read all rows again: rowmill sync --full";
+  return new ConnectorError("stop", error.message, { cause: error, hints: [...error.hints, hint] });
 }
 
 /** Where a pass stands: the cursor's text, in a pass over changes, and the parts of the key. */
 interface Place {
   readonly cursor: string | null;
   readonly key: readonly string[];
+  /** In a pass over changes, the newest value at its start: what changes meanwhile is left to the next one. */
+  readonly until: string | null;
 }
 
 async function* readFrom(
@@ -48,15 +57,17 @@ async function* readFrom(
   const found = await database.transaction((tx) => inspectTable(tx, shapeOf(table)), { readOnly: true });
   const cursor = table.cursor === null ? null : cursorOf(found, table.cursor);
   const before = cursor === null ? null : overlapOf(cursor, table.overlap);
-  const isFull = since === null || cursor === null;
-  const reading: Reading = { found, table, cursor, before, start: isFull ? null : since };
-  let place = readPlace(from);
+  let place = readPlace(from, cursor);
   // Read before the first row, also of a pass over changes: what commits while a long pass runs is met again.
-  const mark = place === null ? await newestOf(database, reading) : null;
+  const newest = place === null ? await newestOf(database, { found, cursor, before }) : null;
+  const mark = markOf(newest);
+  const until = place === null ? (newest?.value ?? null) : place.until;
+  const readsAll = place === null ? await wentBack(database, { cursor, before, since, newest }) : place.cursor === null;
+  const reading: Reading = { found, table, cursor, before, start: readsAll ? null : since };
   let rowsMax = FIRST_ROWS;
   for (;;) {
     signal.throwIfAborted();
-    const { rows, isLast } = await database.transaction((tx) => readPage(tx, reading, { place, rowsMax }), {
+    const { rows, isLast } = await database.transaction((tx) => readPage(tx, reading, { place, until, rowsMax }), {
       readOnly: true,
     });
     const last = rows.at(-1);
@@ -64,7 +75,7 @@ async function* readFrom(
       if (mark !== null) yield { rows: [], mark };
       return;
     }
-    place = { cursor: last.cursor, key: last.key };
+    place = { cursor: last.cursor, key: last.key, until };
     yield {
       rows: rows.map(({ cells }) => cells),
       place: { ...place, key: [...place.key] },
@@ -76,8 +87,15 @@ async function* readFrom(
 }
 
 /** The cursor is read as a column too. */
-function shapeOf({ table, key, columns, cursor }: ReadTable): Parameters<typeof inspectTable>[1] {
+export function shapeOf({ table, key, columns, cursor }: ReadTable): Parameters<typeof inspectTable>[1] {
   return { table, key, columns: [...new Set([...columns, ...(cursor === null ? [] : [cursor])])] };
+}
+
+/** A cursor that can be read with its overlap. @throws ConnectorError */
+export function requireCursor(found: SourceTable, { cursor, overlap }: ReadTable): TableColumn {
+  const column = cursorOf(found, cursor ?? "");
+  overlapOf(column, overlap);
+  return column;
 }
 
 function cursorOf({ columns, key }: SourceTable, name: string): TableColumn {
@@ -103,27 +121,68 @@ interface ReadRow {
   readonly key: readonly string[];
 }
 
-/** The newest value, or one that is long past: changes are read after it, else from the overlap before it. */
-type Mark = string | { readonly after: string };
+/** The newest value. Changes are read from the overlap before it; after it where it is long past. */
+interface Newest {
+  readonly value: string;
+  readonly isPast: boolean;
+}
 
 /**
  * Null: none. A value of the future, or one beyond all numbers, would hide what comes before it. The rows of a time
  * that is long past are not read again: there may be a million, where a table was loaded at once.
  */
-async function newestOf(database: Queryable, { found, cursor, before }: Reading): Promise<Mark | null> {
+async function newestOf(
+  database: Queryable,
+  { found, cursor, before }: Pick<Reading, "found" | "cursor" | "before">,
+): Promise<Newest | null> {
   if (cursor === null) return null;
   const name = raw(`t.${quoteIdentifier(cursor.name)}`);
   const isTime = TIMES.has(cursor.type);
   const hours = LATE_HOURS[cursor.type === "timestamp with time zone" ? cursor.type : "otherwise"];
   const longPast = sql`${name} < now() - make_interval(hours => ${hours}) - ${before ?? sql`interval '0'`}`;
-  const newest = await database.first<{ value: string; isPast: boolean }>(sql`
+  return database.first<Newest>(sql`
     select ${name}::text as value, ${isTime ? longPast : sql`false`} as "isPast"
     from ${raw(found.from)} t
-    where ${name} <= ${isTime ? sql`now()::${raw(cursor.castType)}` : raw(greatestOf(cursor))}
+    where ${name} <= ${presentOf(cursor)}
     order by ${name} desc
     limit 1`);
-  if (newest === null) return null;
-  return newest.isPast ? { after: newest.value } : newest.value;
+}
+
+function markOf(newest: Newest | null): Json {
+  return newest?.isPast === true ? { after: newest.value } : (newest?.value ?? null);
+}
+
+function readMark(mark: Json): Newest {
+  const past = typeof mark === "object" && mark !== null && !Array.isArray(mark) ? mark["after"] : undefined;
+  return { value: String(past ?? mark), isPast: past !== undefined };
+}
+
+/**
+ * All rows are read where there is no mark, and where the newest value is far before it: the table was restored from a
+ * backup, or its cursor is another column now.
+ */
+async function wentBack(
+  database: Queryable,
+  { cursor, before, since, newest }: Pick<Reading, "cursor" | "before"> & { since: Json; newest: Newest | null },
+): Promise<boolean> {
+  if (since === null || cursor === null) return true;
+  if (newest === null) return false;
+  const { value } = readMark(since);
+  if (!isOfKind(cursor, value)) return true;
+  const type = raw(cursor.castType);
+  const isBack = await database.value<boolean>(sql`
+    select ${newest.value}::text::${type} < ${value}::text::${type} - ${before ?? sql`0`}`);
+  return isBack === true;
+}
+
+/** False: its type was another one, a time or a number, when this value was read. */
+function isOfKind({ type }: TableColumn, value: string): boolean {
+  return TIMES.has(type) !== /^-?[\d.]+(?:e[+-]?\d+)?$/.test(value);
+}
+
+/** No mark is beyond it. */
+function presentOf(cursor: TableColumn): Sql {
+  return TIMES.has(cursor.type) ? sql`now()::${raw(cursor.castType)}` : raw(greatestOf(cursor));
 }
 
 /** Of numeric, `NaN` and `Infinity` are the greatest. */
@@ -134,7 +193,7 @@ function greatestOf({ type }: TableColumn): string {
 async function readPage(
   tx: Queryable,
   { found, table, cursor, before, start }: Reading,
-  { place, rowsMax }: { readonly place: Place | null; readonly rowsMax: number },
+  { place, until, rowsMax }: { readonly place: Place | null; readonly until: string | null; readonly rowsMax: number },
 ): Promise<{ readonly rows: readonly ReadRow[]; readonly isLast: boolean }> {
   const key = found.key.map(({ name }) => raw(`t.${quoteIdentifier(name)}`));
   const byCursor = cursor !== null && start !== null ? [raw(`t.${quoteIdentifier(cursor.name)}`)] : [];
@@ -144,6 +203,7 @@ async function readPage(
     ...(table.where === null ? [] : [sql`(${raw(table.where)})`]),
     ...(place === null ? [] : [after({ found, cursor }, order, place)]),
     ...(place === null && cursor !== null && start !== null ? [from(cursor, before, start)] : []),
+    ...(until !== null && cursor !== null && start !== null ? [notMeanwhile(cursor, until)] : []),
   ];
   const columns = [...new Map([...found.key, ...found.columns].map((one) => [one.name, one])).values()];
   const cells = columns.map((column) => sql`${column.name}::text, ${raw(textOf("t", column))}`);
@@ -180,10 +240,16 @@ function after({ found, cursor }: Pick<Reading, "found" | "cursor">, order: read
 /** Numbers are not cast back: a small one less the overlap may be no value of its type. */
 function from(cursor: TableColumn, before: Sql | null, start: Json): Sql {
   const name = raw(`t.${quoteIdentifier(cursor.name)}`);
-  const past = typeof start === "object" && start !== null && !Array.isArray(start) ? start["after"] : undefined;
-  if (past !== undefined) return sql`${name} > ${String(past)}::text::${raw(cursor.castType)}`;
-  const mark = sql`(${String(start)}::text::${raw(cursor.castType)} - ${before ?? sql`0`})`;
+  const { value, isPast } = readMark(start);
+  if (isPast) return sql`${name} > ${value}::text::${raw(cursor.castType)}`;
+  const mark = sql`(${value}::text::${raw(cursor.castType)} - ${before ?? sql`0`})`;
   return TIMES.has(cursor.type) ? sql`${name} >= ${mark}::${raw(cursor.castType)}` : sql`${name} >= ${mark}`;
+}
+
+/** Otherwise a pass over rows that change faster than it reads them would never end. Values of the future stay. */
+function notMeanwhile(cursor: TableColumn, until: string): Sql {
+  const name = raw(`t.${quoteIdentifier(cursor.name)}`);
+  return sql`(${name} <= ${until}::text::${raw(cursor.castType)} or ${name} > ${presentOf(cursor)})`;
 }
 
 /** Checked before the first reading. */
@@ -198,10 +264,13 @@ function overlapOf({ type }: TableColumn, overlap: ReadTable["overlap"]): Sql {
   throw new ConnectorError("stop", "The cursor is a number, so overlap is a whole number of 0 or more, such as 1000.");
 }
 
-function readPlace(place: Json): Place | null {
+/** Null: from the beginning. */
+function readPlace(place: Json, column: TableColumn | null): Place | null {
   if (typeof place !== "object" || place === null || Array.isArray(place)) return null;
-  const { cursor = null, key } = place;
-  return Array.isArray(key) ? { cursor: cursor === null ? null : String(cursor), key: key.map(String) } : null;
+  const { cursor, until, key } = place;
+  const textOrNull = (value: Json | undefined) => (value == null ? null : String(value));
+  if (!Array.isArray(key) || (column !== null && cursor != null && !isOfKind(column, String(cursor)))) return null;
+  return { cursor: textOrNull(cursor), key: key.map(String), until: textOrNull(until) };
 }
 
 function nextRows(rows: readonly ReadRow[]): number {

@@ -12,7 +12,7 @@ import type { Secret } from "../../model/secret.js";
 import { isConflict, type Database, type Queryable } from "../../postgres/database.js";
 import { readColumns, type TableColumn } from "../../sources/table/columns.js";
 import { inspectTable, relationNamed } from "../../sources/table/inspection.js";
-import { ensureTarget, type TargetConfig } from "../../targets/table/ensure.js";
+import { ensureTarget, type TargetConfig, type Wanted as WantedTable } from "../../targets/table/ensure.js";
 import { LOCK_MS_MAX, writeFenced } from "../../targets/table/fenced-write.js";
 import type { FencedResult, FencedTable } from "../../targets/table/fenced.js";
 import { openServer, type Server } from "./server.js";
@@ -35,17 +35,23 @@ export function openWriter(url: Secret, wanted: Wanted): Pick<TargetConnector, "
     queryTimeoutMs: QUERY_MS_MAX,
   });
   const { database } = server;
-  const tables = new Map<string, FencedTable>();
+  const tables = new Map<string, FencedTable & { readonly preparing: Preparing }>();
   return {
     prepare: async ({ pipeline, fields, source = null, signal }) => {
-      const table = await ask(server, signal, () => prepareTable(database, { wanted, pipeline, fields, source }));
-      tables.set(pipeline, table);
+      const preparing = { wanted, pipeline, fields, source };
+      tables.set(pipeline, { ...(await ask(server, signal, () => prepareTable(database, preparing))), preparing });
     },
     write: async (changes, { pipeline, signal, readBack }) => {
       const table = tables.get(pipeline);
       if (table === undefined) throw new RowmillError("internal", `The target was not prepared for "${pipeline}".`);
       try {
-        return await ask(server, signal, () => writeChanges(database, table, { changes, readBack }));
+        return await ask(server, signal, async () => {
+          const written = await writeChanges(database, table, { changes, readBack });
+          // Perhaps it is no row's fault: the table may have changed, such as the type of a column.
+          if (written.failed.length === changes.length && changes.length > 0)
+            await prepareTable(database, table.preparing);
+          return written;
+        });
       } catch (error) {
         // The next prepare judges what has changed.
         if (error instanceof ConnectorError) tables.delete(pipeline);
@@ -80,7 +86,7 @@ async function unlessStopped<T>(signal: AbortSignal, work: () => Promise<T>): Pr
   }
 }
 
-interface Preparing {
+export interface Preparing {
   readonly wanted: Wanted;
   readonly pipeline: string;
   readonly fields: readonly AnswerColumn[];
@@ -88,25 +94,33 @@ interface Preparing {
   readonly source: { readonly key: readonly string[]; readonly columns: readonly string[] } | null;
 }
 
-async function prepareTable(database: Database, { wanted, pipeline, fields, source }: Preparing): Promise<FencedTable> {
-  const fence = `rowmill_fence_${pipeline}`;
+async function prepareTable(database: Database, preparing: Preparing): Promise<FencedTable> {
+  const { content, ...wanted } = await wantedTable(database, preparing);
+  return { table: await ensureTarget(database, wanted, "all"), fence: fenceOf(preparing.pipeline), content };
+}
+
+function fenceOf(pipeline: string): string {
+  return `rowmill_fence_${pipeline}`;
+}
+
+/** `content`: the columns of the rows that answers are written back into. */
+export async function wantedTable(
+  database: Database,
+  { wanted, pipeline, fields, source }: Preparing,
+): Promise<WantedTable & Pick<FencedTable, "content">> {
   if (source !== null) refuseKeys(wanted, { fields, key: source.key });
   const names = source?.key ?? wanted.key ?? KEY_DEFAULT;
   const { key, content } = await database.transaction((tx) => lookAt(tx, wanted, { key: names, source }), {
     readOnly: true,
   });
-  const fenceColumn: AnswerColumn = { field: fence, type: "bigint", nullable: true, check: null };
-  const table = await ensureTarget(
-    database,
-    {
-      config: wanted,
-      source: { oid: null, qualified: `the pipeline "${pipeline}"`, key, isTarget: source !== null },
-      answer: [...fields, fenceColumn],
-      previous: null,
-    },
-    "all",
-  );
-  return { table, fence, content };
+  const fence: AnswerColumn = { field: fenceOf(pipeline), type: "bigint", nullable: true, check: null };
+  return {
+    config: wanted,
+    source: { oid: null, qualified: `the pipeline "${pipeline}"`, key, isTarget: source !== null },
+    answer: [...fields, fence],
+    previous: null,
+    content,
+  };
 }
 
 /** @throws ConnectorError */

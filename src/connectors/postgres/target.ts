@@ -50,10 +50,18 @@ export function postgresTarget(options: PostgresTargetOptions): TargetConnector 
     promise: "onceInEffect",
     address: addressOf(url, table),
     identity: async (signal) => (await import("./identity.js")).identityOf(address.reveal(), table, signal),
+    writes: JSON.stringify([databaseOf(url), table, wanted.key, columns]),
     most: { changes: CHANGES_MAX, bytes: BYTES_MAX },
+    diagnose: async ({ signal, source = null, ...of }) =>
+      (await import("./diagnose-target.js")).diagnoseTarget(address, { wanted, source, ...of }, signal),
     prepare: async (of) => (await writer()).prepare(of),
     write: async (changes, delivery) => (await writer()).write(changes, delivery),
   };
+}
+
+/** Not the host, by which workers may call one server differently. */
+function databaseOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).pathname : "";
 }
 
 type Writer = Pick<TargetConnector, "prepare" | "write">;

@@ -1,5 +1,6 @@
 /** Sends one delivery and reads the reply, both bounded. */
 import { ConnectorError } from "../../model/connector.js";
+import { isCertificateCode, TRUST_FIX } from "../../model/words/certificate-text.js";
 import { guardedAgent, PrivateAddress } from "./guard.js";
 import type { Hook } from "./options.js";
 import type { Reply } from "./reply.js";
@@ -74,7 +75,9 @@ function explain(error: unknown, place: string): Error {
     return new ConnectorError("stop", `The web hook at ${place} is at the private address ${error.message}.`, {
       hints: ["If it is meant to be in your own network: webhook({ …, allowPrivate: true })"],
     });
-  return new ConnectorError("again", `No reply from the web hook at ${place} (${codeOf(error)}).`);
+  const code = codeOf(error);
+  const trust = isCertificateCode(code) ? `; ${TRUST_FIX}` : "";
+  return new ConnectorError("again", `No reply from the web hook at ${place} (${code})${trust}.`);
 }
 
 function codeOf(error: unknown): string {

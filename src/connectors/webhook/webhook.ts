@@ -3,6 +3,7 @@
  * a crash may repeat it, and a receiver can tell by the id or, for each row, by the fence. No redirects and no proxy,
  * so that the guard sees every address.
  */
+import { createHash } from "node:crypto";
 import type { TargetConnector, Written } from "../../model/connector.js";
 import { openClient } from "./client.js";
 import { readOptions, type Hook, type WebhookOptions } from "./options.js";
@@ -18,7 +19,12 @@ export function webhook(options: WebhookOptions): TargetConnector {
   return {
     name: "webhook",
     promise: "atLeastOnce",
+    // Its path may hold a token.
+    writes: createHash("sha256")
+      .update(options.url ?? "")
+      .digest("hex"),
     most: { changes: CHANGES_MAX, bytes: BODY_BYTES_MAX },
+    diagnose: async () => (await import("./diagnose.js")).diagnose(options),
     prepare: async () => void (await client()),
     write: async (changes, { pipeline, id, signal }) => {
       const send = await client();

@@ -4,13 +4,19 @@ import type { Undelivered } from "../../model/words/undelivered-text.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 
 /** Repeatable. `target`: for display. */
-export async function register(tx: Queryable, pipelineId: number, target: string): Promise<void> {
+export async function register(
+  tx: Queryable,
+  pipelineId: number,
+  { target, targetHash }: { readonly target: string; readonly targetHash: string },
+): Promise<void> {
+  // What failed at another target says nothing of this one.
   await tx.run(sql`
-    insert into rowmill.deliverers as d (pipeline_id, target)
-    values (${pipelineId}, ${target})
+    insert into rowmill.deliverers as d (pipeline_id, target, target_hash)
+    values (${pipelineId}, ${target}, ${targetHash})
     on conflict (pipeline_id) do update
-    set target = excluded.target
-    where d.target <> excluded.target`);
+    set target = excluded.target, target_hash = excluded.target_hash, failures = 0, trouble = null,
+      trouble_since = null, next_at = now()
+    where d.target_hash <> excluded.target_hash`);
 }
 
 /** The pipeline's target is a table: nothing goes elsewhere any more. */
@@ -26,13 +32,13 @@ export interface Lease {
 }
 
 /**
- * Null: another worker has it, its time has not come, or the pipeline waits for you. A worker that did not give it back
- * after an error takes its own again.
+ * Null: another worker has it, its time has not come, the pipeline waits for you, or its target is another one. A
+ * worker that did not give it back after an error takes its own again.
  */
 export async function claim(
   tx: Queryable,
   pipelineId: number,
-  { worker, leaseMs }: { readonly worker: string; readonly leaseMs: number },
+  { worker, targetHash, leaseMs }: { readonly worker: string; readonly targetHash: string; readonly leaseMs: number },
 ): Promise<Lease | null> {
   return tx.first<Lease>(sql`
     update rowmill.deliverers d
@@ -45,6 +51,7 @@ export async function claim(
         for update skip locked)
       and (d.lease_until is null or d.lease_until < clock_timestamp() or d.lease_worker = ${worker})
       and d.next_at <= clock_timestamp()
+      and d.target_hash = ${targetHash}
       and exists (
         select 1
         from rowmill.pipelines p
@@ -57,7 +64,9 @@ export async function claim(
 }
 
 /** How the target fares: well, or not, and then for how long it is left alone. */
-export type Condition = { readonly kind: "well" } | { readonly kind: "trouble"; readonly text: string; waitMs: number };
+export type Condition =
+  | { readonly kind: "well" }
+  | { readonly kind: "trouble"; readonly text: string; readonly waitMs: number; readonly failures: number };
 
 /** Gives the lease back. False: it was lost. */
 export async function release(
@@ -74,7 +83,7 @@ export async function release(
 
 function faring(condition: Condition): Sql {
   if (condition.kind === "well") return sql`, failures = 0, trouble = null, trouble_since = null`;
-  return sql`, failures = failures + 1, trouble = ${storableText(condition.text)},
+  return sql`, failures = ${condition.failures}, trouble = ${storableText(condition.text)},
     trouble_since = coalesce(trouble_since, now()),
     next_at = clock_timestamp() + make_interval(secs => ${condition.waitMs / 1000})`;
 }
@@ -101,8 +110,8 @@ export async function freeLeases(tx: Queryable, workers: readonly string[]): Pro
 /** A delivery that is due so soon counts as work that continues; of a target in trouble, or a refused one, none is. */
 const SOON_SECONDS = 3;
 
-/** Whether answers are delivered now or very soon, by this worker or another one. */
-export async function isBusy(client: Reader, pipelineId: number): Promise<boolean> {
+/** Whether answers are delivered to this target now or very soon, by this worker or another one. */
+export async function isBusy(client: Reader, pipelineId: number, targetHash: string): Promise<boolean> {
   const busy = await client.value<boolean>(sql`
     select exists (
       select 1
@@ -110,6 +119,7 @@ export async function isBusy(client: Reader, pipelineId: number): Promise<boolea
       join rowmill.pipelines p on p.id = d.pipeline_id
       cross join rowmill.deployment e
       where d.pipeline_id = ${pipelineId}
+        and d.target_hash = ${targetHash}
         and d.next_at <= now() + make_interval(secs => ${SOON_SECONDS})
         and p.pause_kind is distinct from 'target'
         and e.suspicion is null
@@ -132,6 +142,31 @@ export interface Standing extends Undelivered {
 /** Null: its target is a table. */
 export async function standing(client: Reader, pipelineId: number): Promise<Standing | null> {
   return client.first<Standing>(statement(sql`d.pipeline_id = ${pipelineId}`));
+}
+
+export interface RowDelivery {
+  /** Where to. */
+  readonly target: string;
+  readonly state: "waiting" | "delivered" | "stale" | "failed";
+  /** It is told that the row has no answer any more. */
+  readonly deleted: boolean;
+  readonly fence: string;
+  /** Refusals, and why the last one was. */
+  readonly failures: number;
+  readonly reason: string | null;
+  readonly changedAt: Date;
+  /** Null: nothing is to be delivered. */
+  readonly nextAt: Date | null;
+}
+
+/** Null: the row has no answer yet, or its target is a table. */
+export async function rowDelivery(client: Reader, pipelineId: number, key: string): Promise<RowDelivery | null> {
+  return client.first<RowDelivery>(sql`
+    select d.target, l.state, l.deleted, l.fence::text as fence, l.failures, l.reason, l.changed_at as "changedAt",
+      case when l.state = 'waiting' then greatest(l.next_at, d.next_at) end as "nextAt"
+    from rowmill.deliveries l
+    join rowmill.deliverers d on d.pipeline_id = l.pipeline_id
+    where l.pipeline_id = ${pipelineId} and l.key = ${key}`);
 }
 
 /** Of every pipeline whose target is elsewhere. */

@@ -47,11 +47,15 @@ export interface Line {
   readonly key: string;
   readonly fence: string;
   readonly deleted: boolean;
-  /** How many times the target refused it. */
+  /** How many times the target refused it, and why it did the last time. */
   readonly failures: number;
+  readonly reason: string | null;
   /** An earlier write of it, which may have taken effect, changed its row. */
   readonly isReadBack: boolean;
 }
+
+const LINE = sql`
+  d.key, d.fence::text as fence, d.deleted, d.failures, d.reason, d.read_back is not null as "isReadBack"`;
 
 /**
  * Those that are due, the longest first, read in the order of the index. Statistics of a time when none waited make
@@ -60,11 +64,23 @@ export interface Line {
 export async function due(tx: Queryable, pipelineId: number, max: number): Promise<Line[]> {
   await tx.run(sentAhead(sql`select pg_catalog.set_config('enable_bitmapscan', 'off', true)`));
   return tx.rows<Line>(sql`
-    select d.key, d.fence::text as fence, d.deleted, d.failures, d.read_back is not null as "isReadBack"
+    select ${LINE}
     from rowmill.deliveries d
     where d.pipeline_id = ${pipelineId} and d.state = 'waiting' and d.next_at <= clock_timestamp()
     order by d.pipeline_id, d.next_at, d.fence
     limit ${max}`);
+}
+
+/** Those of these keys that are due. */
+export async function dueAmong(tx: Queryable, pipelineId: number, keys: readonly string[]): Promise<Line[]> {
+  return tx.rows<Line>(sql`
+    select ${LINE}
+    from rowmill.deliveries d
+    where d.pipeline_id = ${pipelineId}
+      and d.key = any(${[...keys]}::text[])
+      and (d.state = 'waiting') is true
+      and d.next_at <= clock_timestamp()
+    order by d.fence`);
 }
 
 /** What became of a line, by its fence. */

@@ -35,6 +35,8 @@ export interface PipelineDue {
   readonly demo: boolean;
   /** Until an answer may be delivered to its target elsewhere; not above 0: now. Null: none waits. */
   readonly deliverMs: number | null;
+  /** Of the target elsewhere that gets the answers. Null: it is a table. */
+  readonly targetHash: string | null;
 }
 
 export interface Due {
@@ -77,7 +79,7 @@ export async function askDue(client: Reader, question: DueQuestion): Promise<Due
 
 interface PipelineRecord extends Pick<
   PipelineDue,
-  "id" | "pauseKind" | "ready" | "oldestWaitMs" | "nextReadyMs" | "deliverMs"
+  "id" | "pauseKind" | "ready" | "oldestWaitMs" | "nextReadyMs" | "deliverMs" | "targetHash"
 > {
   readonly definitionHash: string;
   readonly approvedHash: string | null;
@@ -99,7 +101,7 @@ interface DueRecord extends Pick<Due, "batches" | "nextMs" | "dead" | "orphan" |
 }
 
 function toPipeline(one: PipelineRecord, row: DueRecord, definitionHash: string): PipelineDue {
-  const { id, ready, oldestWaitMs, nextReadyMs, deliverMs, sweep } = one;
+  const { id, ready, oldestWaitMs, nextReadyMs, deliverMs, targetHash, sweep } = one;
   return {
     id,
     current: one.definitionHash === definitionHash && one.uninstalledAt === null,
@@ -110,6 +112,7 @@ function toPipeline(one: PipelineRecord, row: DueRecord, definitionHash: string)
     oldestWaitMs,
     nextReadyMs,
     deliverMs,
+    targetHash,
     flush: one.flushAt !== null,
     sweep,
     demo: row.demo?.includes(id) === true,
@@ -149,7 +152,8 @@ function statement({ pipelines, thorough }: DueQuestion): Sql {
                 where pipeline_id = d.pipeline_id and state = 'waiting'
                 order by next_at
                 limit 1) l
-              where d.pipeline_id = p.id) as "deliverMs"
+              where d.pipeline_id = p.id) as "deliverMs",
+            (select target_hash from rowmill.deliverers d where d.pipeline_id = p.id) as "targetHash"
           from rowmill.pipelines p
           left join (select pipeline_id, ${SWEEP_FACTS} from rowmill.sweeps) s on s.pipeline_id = p.id
           left join (

@@ -29,6 +29,8 @@ export interface Turn extends SyncLease {
   readonly mark: Json;
   /** Of the columns that its rows have. */
   readonly generation: number;
+  /** How long it may read before a pass over all rows is due. */
+  readonly readMsMax: number;
 }
 
 interface SyncRow {
@@ -37,6 +39,7 @@ interface SyncRow {
   readonly place: Json;
   readonly mark: Json;
   readonly fullMs: number | null;
+  readonly goneMs: number | null;
   readonly definition: string | null;
   readonly fullWanted: boolean;
   readonly failures: number;
@@ -73,13 +76,14 @@ export async function begin(
     const next = nextPass({ ...row, hasMark: mark !== null, isFailing: row.failures > 0, isSame }, fullEveryMs);
     const token = randomUUID();
     await take(tx, { pipeline, token }, workerId);
-    if (next === "goOn" && phase !== "idle")
-      return { pipeline, token, phase, isFull: row.isFull, place: row.place, mark, generation };
-    const isFull = next === "full";
+    const isFull = next === "goOn" ? row.isFull : next === "full";
+    const readMsMax = isFull ? Infinity : fullEveryMs - (row.fullMs ?? 0);
+    const turn = { pipeline, token, isFull, mark, generation, readMsMax };
+    if (next === "goOn" && phase !== "idle") return { ...turn, phase, place: row.place };
     if (!isSame) await redefine(tx, pipeline, { definition, isFirst: row.definition === null });
     await beginPass(tx, pipeline, isFull);
     if (isFull) await seenRows.makeSeen(tx, replica);
-    return { pipeline, token, phase: "reading", isFull, place: null, mark, generation };
+    return { ...turn, phase: "reading", place: null };
   });
 }
 
@@ -88,6 +92,7 @@ function lockRow(tx: Queryable, pipeline: string, workerId: string): Promise<Syn
     select phase, is_full as "isFull", place, mark, full_wanted as "fullWanted", failures,
       definition,
       (extract(epoch from clock_timestamp() - full_began_at) * 1000)::float8 as "fullMs",
+      (extract(epoch from clock_timestamp() - full_ended_at) * 1000)::float8 as "goneMs",
       greatest(0, extract(epoch from next_at - clock_timestamp()) * 1000)::float8 as "waitMs",
       case when lease_worker is distinct from ${workerId}::uuid
         then greatest(0, coalesce(extract(epoch from lease_until - clock_timestamp()) * 1000, 0))
@@ -115,7 +120,7 @@ async function redefine(
   if (row !== null) await pipelines.withdrawApproval(tx, row.id, "its source reads something else now");
   await tx.run(sql`
     update rowmill.syncs
-    set definition = ${definition}, mark = null, full_began_at = null, held = false, gone = 0
+    set definition = ${definition}, mark = null, full_began_at = null, held = false, gone = 0, agreed = 0
     where pipeline = ${pipeline}`);
 }
 
@@ -193,6 +198,14 @@ export async function setPlace(
     where pipeline = ${pipeline}`);
 }
 
+interface BeforeEnd {
+  readonly beganAt: string;
+  readonly firstBeganAt: string | null;
+  readonly byHour: ByHour;
+  readonly agreed: number;
+  readonly hour: number;
+}
+
 export interface PassEnd {
   readonly rows: number;
   /** Found gone by this pass. */
@@ -214,8 +227,9 @@ export async function endPass(tx: Queryable, turn: Turn, everyMs: number): Promi
       where pipeline = ${pipeline}`);
     return { rows, gone: 0, held: false };
   }
-  const before = await tx.first<{ beganAt: string; firstBeganAt: string | null; byHour: ByHour; hour: number }>(sql`
+  const before = await tx.first<BeforeEnd>(sql`
     select began_at::text as "beganAt", full_began_at::text as "firstBeganAt", gone_by_hour as "byHour",
+      agreed::float8 as agreed,
       floor(extract(epoch from clock_timestamp()) / ${HOUR_MS / 1_000})::float8 as hour
     from rowmill.syncs
     where pipeline = ${pipeline}`);
@@ -223,10 +237,12 @@ export async function endPass(tx: Queryable, turn: Turn, everyMs: number): Promi
   const { beganAt, firstBeganAt, hour } = before;
   const { gone, present } = await seenRows.compare(tx, replica, { beganAt, firstBeganAt });
   const byHour = goneWith(before.byHour, { hour, rows: gone });
-  const held = gone > 0 && needsPerson(byHour, present + gone);
+  const held = gone > before.agreed && needsPerson(byHour, present + gone);
+  const deleting = gone > 0 && !held;
   await tx.run(sql`
     update rowmill.syncs
-    set phase = ${gone > 0 && !held ? "deleting" : "idle"}, held = ${held}, gone = ${gone},
+    set phase = ${deleting ? "deleting" : "idle"}, held = ${held}, gone = ${gone},
+      agreed = case when ${deleting}::boolean then agreed else 0 end,
       gone_before = ${firstBeganAt}::timestamptz,
       gone_by_hour = ${JSON.stringify(held ? before.byHour : byHour)}::jsonb,
       mark = coalesce(next_mark, mark), full_began_at = began_at, full_ended_at = clock_timestamp(),
@@ -251,7 +267,7 @@ export async function deleteGone(tx: Queryable, turn: Turn, rowsMax: number): Pr
   const before = await tx.value<string>(sql`select gone_before::text from rowmill.syncs where pipeline = ${pipeline}`);
   const taken = await seenRows.deleteGone(tx, replica, { before, rowsMax });
   if (taken > 0) return true;
-  await tx.run(sql`update rowmill.syncs set phase = 'idle', gone = 0 where pipeline = ${pipeline}`);
+  await tx.run(sql`update rowmill.syncs set phase = 'idle', gone = 0, agreed = 0 where pipeline = ${pipeline}`);
   return false;
 }
 
@@ -277,6 +293,16 @@ export async function fail(
   return failed > 0;
 }
 
+/** Its last attempt failed. */
+export async function isFailing(client: Reader, pipeline: string): Promise<boolean> {
+  return (await failuresOf(client, pipeline)) > 0;
+}
+
+/** You fixed it: the next attempt comes at once. */
+export async function tryNow(tx: Queryable, pipeline: string): Promise<void> {
+  await tx.run(sql`update rowmill.syncs set next_at = clock_timestamp() where pipeline = ${pipeline} and failures > 0`);
+}
+
 export async function failuresOf(client: Reader, pipeline: string): Promise<number> {
   return (await client.value<number>(sql`select failures from rowmill.syncs where pipeline = ${pipeline}`)) ?? 0;
 }
@@ -295,13 +321,13 @@ export async function want(
 }
 
 /**
- * You agree that what is gone is deleted. Returns how many rows that were; `reading`: a pass is under way, which
- * may find some of them again.
+ * You agree that what is gone is deleted, now or, where it was found a while ago, if the next pass over all rows
+ * does not meet it. Returns how many rows that were; `reading`: a pass is under way, which may find some of them again.
  */
 export async function acceptDeletions(tx: Queryable, pipeline: string): Promise<number | "reading"> {
   const gone = await tx.value<number>(sql`
     update rowmill.syncs
-    set held = false, phase = 'deleting', gone_by_hour = '{}', next_at = clock_timestamp()
+    set held = false, phase = 'deleting', agreed = gone, gone_by_hour = '{}', next_at = clock_timestamp()
     where pipeline = ${pipeline} and held and phase = 'idle'
     returning gone::float8`);
   if (gone !== null) return gone;

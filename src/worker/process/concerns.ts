@@ -207,7 +207,7 @@ function synced(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal)
       regular: true,
       work: (due) => {
         const one = current(due, pipeline);
-        if (one === null || !mayLook(one) || performance.now() < notBeforeMs) return null;
+        if (one === null || performance.now() < notBeforeMs) return null;
         return async () => {
           const waitMs = await guarded(context, pipeline, () => syncPipeline(context, pipeline, signal));
           notBeforeMs = performance.now() + Math.min(waitMs ?? 0, SYNC_LOOK_MS_MAX);
@@ -226,6 +226,8 @@ function deliverer(context: WorkerContext, pipeline: Pipeline, signal: AbortSign
       const one = current(due, pipeline);
       if (one === null || one.pauseKind === "target" || one.pauseKind === "deployment") return null;
       if (one.deliverMs === null || one.deliverMs > 0) return null;
+      // Another `up` began with another target.
+      if (one.targetHash !== pipeline.delivery?.targetHash) return null;
       return async () => ((await deliverDue(context, pipeline, signal)).full ? MORE : null);
     },
   };

@@ -4,27 +4,26 @@
  * nothing at a target that compares them. No transaction is open while the target is written to.
  */
 import { createHash } from "node:crypto";
-import {
-  ConnectorError,
-  type Change,
-  type DeliveryOptions,
-  type SourceConnector,
-  type TargetConnector,
-  type Written,
-} from "../../model/connector.js";
-import { downMs, foreignFences, outcomesOf, type Told as ToldChange } from "../../model/delivery-outcomes.js";
+import { ConnectorError, type Change, type Written } from "../../model/connector.js";
+import { foreignFences, outcomesOf, refusalsOf, type Told as ToldChange } from "../../model/delivery-outcomes.js";
+import type { Alone, Halving } from "../../model/halving.js";
 import type { Json } from "../../model/pipeline.js";
+import { preparing } from "../../model/write-back.js";
 import type { Queryable } from "../../postgres/database.js";
 import * as deliverers from "../../store/deliveries/deliverers.js";
 import * as deliveries from "../../store/deliveries/deliveries.js";
 import * as writeBacks from "../../store/deliveries/write-backs.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
+import { callConnector, Stopped } from "../connector-call.js";
 import type { Delivery, Pipeline, WorkerContext } from "../context.js";
 import { guarded } from "../guard.js";
-import { askedWith, followWrites, notesOf, type AskedWith, type Told } from "./write-back.js";
+import { judge, NOTHING_THROWN, takeGroup, type End, type Told } from "./delivery-group.js";
+import { askedWith, followWrites, readerBack, refuseSame, type AskedWith } from "./write-back.js";
 
 /** Of `prepare`, and of `write`. */
 const CALL_MS_MAX = 60_000;
+/** What a call under way gets to finish at the end of the worker; then the changes are delivered again later. */
+const FINISH_MS_MAX = 3_000;
 /** Longer than both calls. */
 const LEASE_MS = 180_000;
 /** Writes in one round, before the worker looks again at what is due. */
@@ -35,34 +34,42 @@ const TROUBLE_CHARACTERS = 500;
 export async function deliverDue(
   context: WorkerContext,
   pipeline: Pipeline,
-  signal?: AbortSignal,
+  signal: AbortSignal,
 ): Promise<{ readonly full: boolean }> {
   const { delivery } = pipeline;
   if (delivery === null) return { full: false };
   for (let writes = 0; writes < WRITES_MAX; writes++) {
-    if (signal?.aborted) return { full: true };
-    if ((await guarded(context, pipeline, () => deliverOnce(context, pipeline, delivery))) !== "more")
+    if (signal.aborted) return { full: true };
+    if ((await guarded(context, pipeline, () => deliverOnce(context, { pipeline, delivery }, signal))) !== "more")
       return { full: false };
   }
   return { full: true };
 }
 
-async function deliverOnce(context: WorkerContext, pipeline: Pipeline, delivery: Delivery): Promise<"more" | "done"> {
+async function deliverOnce(
+  context: WorkerContext,
+  { pipeline, delivery }: Delivering,
+  signal: AbortSignal,
+): Promise<"more" | "done"> {
   const taken = await context.step("deliver.take", () =>
-    context.database.transaction((tx) => take(tx, { worker: context.workerId, pipeline, delivery })),
+    context.database.transaction((tx) => take(tx, { context, pipeline, delivery })),
   );
   if (taken === null) return "done";
-  const answer = await context.step("deliver.write", () => tell(context, { pipeline, delivery }, taken));
+  const told = await context.step("deliver.write", () => tell(context, { pipeline, delivery, taken }, signal));
+  const { end, memory } = judge(told, taken, context.random());
   await context.step("deliver.confirm", () =>
-    context.database.transaction((tx) =>
-      answer instanceof ConnectorError
-        ? noteTrouble(tx, { context, pipeline, taken }, answer)
-        : confirm(tx, { context, pipeline, taken }, answer),
-    ),
+    context.database.transaction((tx) => settle(tx, { context, pipeline, taken }, end)),
   );
-  if (!(answer instanceof ConnectorError)) return "more";
-  context.log.warn({ pipeline: pipeline.config.name, err: answer }, "a delivery failed; trying again later");
+  context.memory.throws.set(pipeline, memory);
+  if (end.kind === "written" || end.kind === "refused") return "more";
+  if (end.kind === "trouble")
+    context.log.warn({ pipeline: pipeline.config.name, err: end.error }, "a delivery failed; trying again later");
   return "done";
+}
+
+interface Delivering {
+  readonly pipeline: Pipeline;
+  readonly delivery: Delivery;
 }
 
 interface Taken {
@@ -71,17 +78,27 @@ interface Taken {
   readonly changes: readonly Change[];
   /** What is known of the other lines without a word to the target. */
   readonly untold: Pick<Written, "changed" | "busy" | "failed">;
+  /** Of which these lines are the first part. */
+  readonly halving: Halving | null;
+  readonly alone: Alone;
 }
 
 /** Null: nothing is due, or another worker does it. */
 async function take(
   tx: Queryable,
-  { worker, pipeline, delivery }: { worker: string; pipeline: Pipeline; delivery: Delivery },
+  { context, pipeline, delivery }: Delivering & { readonly context: WorkerContext },
 ): Promise<Taken | null> {
-  const lease = await deliverers.claim(tx, pipeline.id, { worker, leaseMs: LEASE_MS });
+  const lease = await deliverers.claim(tx, pipeline.id, {
+    worker: context.workerId,
+    targetHash: delivery.targetHash,
+    leaseMs: LEASE_MS,
+  });
   if (lease === null) return null;
   const { most } = delivery.connector;
-  const lines = await deliveries.due(tx, pipeline.id, most.changes);
+  const before = context.memory.throws.get(pipeline) ?? NOTHING_THROWN;
+  const { failures } = lease;
+  const group = { failures, halving: before.halving, linesMax: most.changes };
+  const { lines, halving } = await takeGroup(tx, pipeline.id, group);
   if (lines.length === 0) {
     await deliverers.release(tx, pipeline.id, { token: lease.token, condition: null });
     return null;
@@ -96,7 +113,7 @@ async function take(
           written.map(({ key }) => key),
         );
   const rows = delivery.writesBack ? await askedWith(tx, pipeline, { lines: written, bytesMax: most.bytes }) : null;
-  return { lease, ...fill(lines, { answers, rows, bytesMax: most.bytes }) };
+  return { lease, halving, alone: before.alone, ...fill(lines, { answers, rows, bytesMax: most.bytes }) };
 }
 
 type Answers = Awaited<ReturnType<Delivery["read"]>>;
@@ -152,112 +169,62 @@ function changeOf(
 /** An error of the target is a value: everything else that fails here is not its fault. */
 async function tell(
   context: WorkerContext,
-  { pipeline, delivery }: { pipeline: Pipeline; delivery: Delivery },
-  { lines, changes, untold }: Taken,
-): Promise<Written | ConnectorError> {
+  { pipeline, delivery, taken: { lines, changes, untold } }: Delivering & { readonly taken: Taken },
+  signal: AbortSignal,
+): Promise<Told> {
   const { memory } = context;
   const { connector } = delivery;
-  if (changes.length === 0) return { written: [], stale: [], ...untold };
-  const ledger = { failure: null as { readonly error: unknown } | null };
+  if (changes.length === 0) return { kind: "written", written: { written: [], stale: [], ...untold } };
+  let isReady = memory.preparedTargets.has(pipeline);
+  const reader = delivery.writesBack ? readerBack(context, pipeline, { lines, changes }) : null;
   try {
-    if (!memory.preparedTargets.has(pipeline)) await prepare(delivery, pipeline);
+    if (!isReady) await prepare(delivery, pipeline, signal);
+    isReady = true;
     memory.preparedTargets.add(pipeline);
     const options = { pipeline: pipeline.config.name, id: idOf(pipeline, changes) };
-    const told = delivery.writesBack ? toldRows(lines, changes) : null;
     const { written, stale, changed, busy, failed } = await within(
-      (signal) =>
+      (left) =>
         connector.write(changes, {
           ...options,
-          signal,
-          ...(told === null ? {} : { readBack: readerBack(context, { pipeline, told, signal, ledger }) }),
+          signal: left,
+          ...(reader === null ? {} : { readBack: reader.until(left) }),
         }),
       `${connector.name} did not answer`,
+      signal,
     );
-    return {
+    const all: Written = {
       written,
       stale,
       changed: [...changed, ...untold.changed],
       busy: [...busy, ...untold.busy],
       failed: [...failed, ...untold.failed],
     };
+    return { kind: "written", written: all };
   } catch (error) {
     memory.preparedTargets.delete(pipeline);
-    if (ledger.failure !== null) throw ledger.failure.error;
-    return asConnectorError(error);
+    reader?.throwIfFailed();
+    if (error instanceof Stopped) return { kind: "stopped" };
+    return { kind: "thrown", error: asConnectorError(error), byWrite: isReady };
   }
 }
 
-async function prepare({ connector, writesBack }: Delivery, { config, answer }: Pipeline): Promise<void> {
-  const { key, columns, replica } = config.source;
-  const source = replica?.sync?.connector;
-  if (!writesBack && source !== undefined)
-    await within((signal) => refuseSame(source, connector, signal), `${connector.name} did not get ready`);
-  const of = { pipeline: config.name, fields: answer.columns, ...(writesBack ? { source: { key, columns } } : {}) };
-  await within((signal) => connector.prepare({ ...of, signal }), `${connector.name} did not get ready`);
+async function prepare(
+  { connector, writesBack }: Delivery,
+  { config, answer }: Pipeline,
+  signal: AbortSignal,
+): Promise<void> {
+  const source = config.source.replica?.sync?.connector;
+  const late = `${connector.name} did not get ready`;
+  if (!writesBack && source !== undefined) await within((left) => refuseSame(source, connector, left), late, signal);
+  const of = preparing(config, answer.columns);
+  await within((left) => connector.prepare({ ...of, signal: left }), late, signal);
 }
 
-/** Written to as if they were other rows, the source would be asked what its own answers changed. */
-async function refuseSame(source: SourceConnector, target: TargetConnector, signal: AbortSignal): Promise<void> {
-  if (source.identity === undefined || target.identity === undefined) return;
-  // A source that is down is in nobody's way; of a target that is, `prepare` tells.
-  const known = [source.identity(signal), target.identity(signal)].map((one) => one.catch(() => null));
-  const [from, to] = await Promise.all(known);
-  if (from === null || from !== to) return;
-  throw new ConnectorError("stop", "Source and target are one table under two addresses. Write the same url for both.");
-}
-
-function toldRows(lines: readonly deliveries.Line[], changes: readonly Change[]): ReadonlyMap<string, Told> {
-  const readBack = new Set(lines.filter(({ isReadBack }) => isReadBack).map(({ key }) => key));
-  return new Map(
-    changes.flatMap((change) => {
-      if ("deleted" in change || change.expect === undefined) return [];
-      const { key, fence, expect } = change;
-      return [[key, { fence, expect, isReadBack: readBack.has(key) }] as const];
-    }),
-  );
-}
-
-interface ReadingBack {
-  readonly pipeline: Pipeline;
-  readonly told: ReadonlyMap<string, Told>;
-  readonly signal: AbortSignal;
-  /** What fails here is no fault of the target. */
-  readonly ledger: { failure: { readonly error: unknown } | null };
-}
-
-/** Refuses once the call is over: another worker may deliver by then. */
-function readerBack(
-  context: WorkerContext,
-  { pipeline, told, signal, ledger }: ReadingBack,
-): NonNullable<DeliveryOptions["readBack"]> {
-  return async (rows) => {
-    signal.throwIfAborted();
-    const notes = notesOf(rows, told);
-    if (notes.length === 0) return;
-    try {
-      await context.step("deliver.readBack", () => writeBacks.noteRows(context.database, pipeline.id, notes));
-    } catch (error) {
-      ledger.failure = { error };
-      throw error;
-    }
-  };
-}
-
-/** Also where the call does not heed its signal. What it does later loses by its fences. */
-async function within<T>(call: (signal: AbortSignal) => Promise<T>, late: string): Promise<T> {
-  const timeOut = new AbortController();
-  let timer: NodeJS.Timeout | undefined;
-  const tooLate = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new ConnectorError("again", `The target ${late} within ${CALL_MS_MAX / 1000} seconds.`));
-      timeOut.abort();
-    }, CALL_MS_MAX);
-  });
-  try {
-    return await Promise.race([call(timeOut.signal), tooLate]);
-  } finally {
-    clearTimeout(timer);
-  }
+/** @throws Stopped */
+function within<T>(call: (signal: AbortSignal) => Promise<T>, what: string, signal: AbortSignal): Promise<T> {
+  const text = `The target ${what} within ${CALL_MS_MAX / 1000} seconds.`;
+  const late = () => new ConnectorError("again", text);
+  return callConnector(call, { msMax: CALL_MS_MAX, late, signal, graceMs: FINISH_MS_MAX });
 }
 
 function asConnectorError(error: unknown): ConnectorError {
@@ -285,6 +252,17 @@ interface Confirming {
   readonly context: WorkerContext;
   readonly pipeline: Pipeline;
   readonly taken: Taken;
+}
+
+async function settle(tx: Queryable, confirming: Confirming, end: End): Promise<void> {
+  const { pipeline, taken, context } = confirming;
+  const { token } = taken.lease;
+  const outcomes = refusalsOf(end.refused, context.random());
+  if (outcomes.length > 0) await deliveries.confirm(tx, pipeline.id, outcomes);
+  if (end.kind === "written") await confirm(tx, confirming, end.written);
+  else if (end.kind === "trouble") await noteTrouble(tx, confirming, end);
+  else
+    await deliverers.release(tx, pipeline.id, { token, condition: end.kind === "refused" ? { kind: "well" } : null });
 }
 
 async function confirm(tx: Queryable, { context, pipeline, taken }: Confirming, written: Written): Promise<void> {
@@ -328,13 +306,13 @@ function withRows({ lines, untold }: Taken): readonly (deliveries.Line & Pick<To
 
 async function noteTrouble(
   tx: Queryable,
-  { context, pipeline, taken }: Confirming,
-  error: ConnectorError,
+  { pipeline, taken }: Confirming,
+  { error, failures, waitMs }: Extract<End, { readonly kind: "trouble" }>,
 ): Promise<void> {
-  const { token, failures } = taken.lease;
+  const { token } = taken.lease;
   const text = error.message.replaceAll("\n", " ");
-  const waitMs = downMs(failures + 1, error.retryAfterMs, context.random());
-  const isOurs = await deliverers.release(tx, pipeline.id, { token, condition: { kind: "trouble", text, waitMs } });
+  const condition = { kind: "trouble", text, waitMs, failures } as const;
+  const isOurs = await deliverers.release(tx, pipeline.id, { token, condition });
   // Where the lease is lost, another worker delivers by now, and says for itself how that goes.
   if (error.kind === "again" || !isOurs) return;
   const reason = [text, ...error.hints, `Then: rowmill resume ${pipeline.config.name}`].join(" ");

@@ -15,8 +15,9 @@ import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as refusedPushes from "../../store/replicas/refused-pushes.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import * as syncs from "../../store/syncs/syncs.js";
+import { callConnector } from "../connector-call.js";
 import type { Pipeline, WorkerContext } from "../context.js";
-import { mayLook, pause } from "../guard.js";
+import { mayRead, pause } from "../guard.js";
 
 /** Rows that are written in one statement. */
 const CHUNK_ROWS = 1_000;
@@ -27,8 +28,8 @@ const END_MS_MAX = 900_000;
 /** After a first failure, and at most. */
 const FAILED_MS_BASE = 5_000;
 const FAILED_MS_MAX = 600_000;
-/** What a connector gets to clean up after itself. */
-const RETURN_MS_MAX = 5_000;
+/** What a connector gets to clean up after itself, also at the end of the worker. */
+const RETURN_MS_MAX = 3_000;
 
 /** Makes the pass that is due, if any. Returns the milliseconds until there may be something to do. */
 export async function syncPipeline(
@@ -40,7 +41,7 @@ export async function syncPipeline(
   const { name, source } = pipeline.config;
   const config = source.replica?.sync ?? null;
   if (config === null) return Infinity;
-  if (!(await mayLook(context.read, pipeline))) return 0;
+  if (!(await mayRead(context.read, pipeline))) return Infinity;
   const turn = await context.step("sync.begin", () =>
     syncs.begin(context.database, name, { ...config, reads: whatIsRead(source, config), workerId: context.workerId }),
   );
@@ -84,11 +85,14 @@ async function readPass(pass: Pass, signal: AbortSignal): Promise<boolean> {
   const end = await context.step("sync.end", () =>
     context.database.transaction(
       async (tx) => {
+        const wasFailing = await syncs.isFailing(tx, name);
         const ended = await syncs.endPass(tx, turn, config.everyMs);
         if (ended?.held === true)
           await pipelines.pause(tx, pipeline.id, { kind: "deletions", reason: heldText(name, ended) });
         // What vanished came back.
         else if (ended !== null && turn.isFull) await pipelines.resume(tx, pipeline.id, "deletions");
+        // Only now: a source of which some pages can be read would pause and resume all the time.
+        if (ended !== null && wasFailing) await pipelines.resume(tx, pipeline.id, "source");
         return ended;
       },
       { statementTimeoutMs: END_MS_MAX },
@@ -106,12 +110,13 @@ function heldText(pipeline: string, { gone }: syncs.PassEnd): string {
   );
 }
 
-/** False: the lease is lost. */
+/** False: the lease is lost, or a pass over changes gives way to one over all rows, which is due. */
 async function readPages(pass: Pass, signal: AbortSignal): Promise<boolean> {
   const { context, config, turn } = pass;
   const stop = new AbortController();
   const either = AbortSignal.any([signal, stop.signal]);
   const { connector } = config;
+  const beganAtMs = performance.now();
   const since = turn.isFull ? null : turn.mark;
   const pages = connector.rows({ since, place: turn.place, signal: either })[Symbol.asyncIterator]();
   const mayBeOld = writesBack(pass.pipeline.config);
@@ -120,11 +125,12 @@ async function readPages(pass: Pass, signal: AbortSignal): Promise<boolean> {
     for (;;) {
       signal.throwIfAborted();
       const readAt = mayBeOld ? (await arrivals.presentMoment(context.read)).at : null;
-      const next = await context.step("sync.read", () => nextPage(pages, stop));
+      const next = await context.step("sync.read", () => nextPage(pages, signal));
       if (next.done === true) return true;
       const written = await writePage(pass, next.value, { readAt, keepsMark });
       if (written === null) return false;
       keepsMark ||= written.heldBack;
+      if (performance.now() - beganAtMs >= turn.readMsMax) return false;
     }
   } finally {
     stop.abort();
@@ -133,20 +139,10 @@ async function readPages(pass: Pass, signal: AbortSignal): Promise<boolean> {
   }
 }
 
-async function nextPage(pages: AsyncIterator<Page>, stop: AbortController): Promise<IteratorResult<Page>> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      stop.abort();
-      const seconds = PAGE_MS_MAX / 1_000;
-      reject(new ConnectorError("again", `The source gave no rows for ${seconds} seconds, so the reading was ended.`));
-    }, PAGE_MS_MAX);
-  });
-  try {
-    return await Promise.race([pages.next(), late]);
-  } finally {
-    clearTimeout(timer);
-  }
+function nextPage(pages: AsyncIterator<Page>, signal: AbortSignal): Promise<IteratorResult<Page>> {
+  const text = `The source gave no rows for ${PAGE_MS_MAX / 1_000} seconds, so the reading was ended.`;
+  const late = () => new ConnectorError("again", text);
+  return callConnector(() => pages.next(), { msMax: PAGE_MS_MAX, late, signal, graceMs: 0 });
 }
 
 function after(ms: number): Promise<void> {
@@ -252,7 +248,7 @@ async function fail(
   { turn, error }: { readonly turn: syncs.Turn; readonly error: unknown },
 ): Promise<void> {
   const { name } = pipeline.config;
-  const trouble = error instanceof RowmillError ? error.message : thrownMessage(error);
+  const trouble = error instanceof RowmillError ? error.message.replaceAll("\n  ", " ") : thrownMessage(error);
   const failures = await syncs.failuresOf(context.read, name);
   const asked = error instanceof ConnectorError ? (error.retryAfterMs ?? 0) : 0;
   const waitMs = Math.min(FAILED_MS_MAX, Math.max(asked, backoffMs(failures, FAILED_MS_BASE, context.random())));
@@ -261,5 +257,5 @@ async function fail(
   if (!isOurs) return;
   context.log.warn({ pipeline: name, err: error, waitMs }, "its source could not be read; trying again");
   if (error instanceof ConnectorError && error.kind === "stop")
-    await pause({ context, pipeline }, { kind: "source", reason: trouble });
+    await pause({ context, pipeline }, { kind: "source", reason: [trouble, ...error.hints].join(" ") });
 }

@@ -2,7 +2,14 @@
  * Answers that go into the source's own rows, in a system elsewhere. Each is written only where its row still is as it
  * was asked; what the write leaves in the row counts as answered, or a trigger there would have it asked without end.
  */
-import type { RowAfter } from "../../model/connector.js";
+import {
+  ConnectorError,
+  type Change,
+  type DeliveryOptions,
+  type RowAfter,
+  type SourceConnector,
+  type TargetConnector,
+} from "../../model/connector.js";
 import type { RowCells } from "../../model/pipeline.js";
 import { cellText } from "../../model/request/sync-row.js";
 import type { Queryable } from "../../postgres/database.js";
@@ -11,7 +18,8 @@ import * as replicas from "../../store/replicas/replicas.js";
 import * as requests from "../../store/requests/requests.js";
 import * as writeBacks from "../../store/deliveries/write-backs.js";
 import type { AskedRow, Fenced } from "../../store/deliveries/write-backs.js";
-import { currentFingerprint, type Pipeline } from "../context.js";
+import type { Line } from "../../store/deliveries/deliveries.js";
+import { currentFingerprint, type Pipeline, type WorkerContext } from "../context.js";
 import { followOwnWrite } from "../own-write.js";
 
 /** `busy`: the ledger has not looked yet at what the row is now. `changed`: it has, or the row is gone. */
@@ -49,7 +57,17 @@ function judge(asked: AskedRow | undefined, row: SourceRow | null): AskedWith {
   return state === "succeeded" && contentHash === answeredHash ? "busy" : "changed";
 }
 
-export interface Told {
+/** Written to as if they were other rows, the source would be asked what its own answers changed. */
+export async function refuseSame(source: SourceConnector, target: TargetConnector, signal: AbortSignal): Promise<void> {
+  if (source.identity === undefined || target.identity === undefined) return;
+  // A source that is down is in nobody's way; of a target that is, `prepare` tells.
+  const known = [source.identity(signal), target.identity(signal)].map((one) => one.catch(() => null));
+  const [from, to] = await Promise.all(known);
+  if (from === null || from !== to) return;
+  throw new ConnectorError("stop", "Source and target are one table under two addresses. Write the same url for both.");
+}
+
+interface Told {
   readonly fence: string;
   readonly expect: RowCells;
   /** An earlier write of this change was noted. */
@@ -57,7 +75,7 @@ export interface Told {
 }
 
 /** Of a write, before it takes effect. None where every row is as it was asked, as without triggers. */
-export function notesOf(
+function notesOf(
   rows: readonly RowAfter[],
   told: ReadonlyMap<string, Told>,
 ): readonly (Fenced & { readonly row: RowCells | null })[] {
@@ -69,6 +87,49 @@ export function notesOf(
     const isSame = Object.entries(after).every(([name, text]) => text === expect[name]);
     return isSame && !isReadBack ? [] : [{ key, fence, row: isSame ? null : after }];
   });
+}
+
+function toldRows(lines: readonly Line[], changes: readonly Change[]): ReadonlyMap<string, Told> {
+  const readBack = new Set(lines.filter(({ isReadBack }) => isReadBack).map(({ key }) => key));
+  return new Map(
+    changes.flatMap((change) => {
+      if ("deleted" in change || change.expect === undefined) return [];
+      const { key, fence, expect } = change;
+      return [[key, { fence, expect, isReadBack: readBack.has(key) }] as const];
+    }),
+  );
+}
+
+interface ReaderBack {
+  /** Refuses once the call is over: another worker may deliver by then. */
+  until(left: AbortSignal): NonNullable<DeliveryOptions["readBack"]>;
+  /** What failed in the ledger is no fault of the target. */
+  throwIfFailed(): void;
+}
+
+export function readerBack(
+  context: WorkerContext,
+  { id }: Pipeline,
+  { lines, changes }: { readonly lines: readonly Line[]; readonly changes: readonly Change[] },
+): ReaderBack {
+  const told = toldRows(lines, changes);
+  let failure: { readonly error: unknown } | null = null;
+  return {
+    until: (left) => async (rows) => {
+      left.throwIfAborted();
+      const notes = notesOf(rows, told);
+      if (notes.length === 0) return;
+      try {
+        await context.step("deliver.readBack", () => writeBacks.noteRows(context.database, id, notes));
+      } catch (error) {
+        failure = { error };
+        throw error;
+      }
+    },
+    throwIfFailed: () => {
+      if (failure !== null) throw failure.error;
+    },
+  };
 }
 
 /** The copies of these rows, and what counts as answered, follow what the confirmed writes left in them. */

@@ -6,6 +6,7 @@ import * as lastAnswers from "../../../store/batches/last-answers.js";
 import * as deliverers from "../../../store/deliveries/deliverers.js";
 import * as pipelines from "../../../store/pipelines/pipelines.js";
 import type { PipelineRow } from "../../../store/pipelines/pipelines.js";
+import * as syncs from "../../../store/syncs/syncs.js";
 import * as wake from "../../../store/ledger/wake.js";
 import type { Cli, ProjectOptions } from "../../cli.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
@@ -23,6 +24,7 @@ export async function runResume(
     const done = await database.transaction(async (tx) => {
       const accepted = options.accept ? await accept(tx, row) : [];
       await deliverers.tryNow(tx, row.id);
+      await syncs.tryNow(tx, name);
       return { accepted, resumed: await pipelines.resume(tx, row.id), batches: await wake.wakeBatches(tx, row.id) };
     });
     const are = done.batches === 1 ? "is" : "are";

@@ -8,6 +8,7 @@ import type { AttemptStory, BatchEventStory, RequestStory } from "../../../store
 import type { Cli, ProjectOptions } from "../../cli.js";
 import { configOf, registeredPipeline, withProjectLedger } from "../../project.js";
 import { answerName, cellLines, labelled } from "../../reports/cells-text.js";
+import { rowDeliveryLines } from "../../reports/delivery-text.js";
 import { olderTries, rowTryJson, tryLines } from "../../reports/row-tries-text.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
 import type { Terminal } from "../../screen/terminal.js";
@@ -43,6 +44,7 @@ export function renderStory(story: RowStory, style: Style): string[] {
     ...story.tries.flatMap((tried) => section(`try ${tried.try}`, tryLines(tried))),
     ...section("older tries", olderTries(story)),
     ...section("result", resultLines(story.result)),
+    ...section("delivery", story.delivery === null ? [] : rowDeliveryLines(story.delivery, style)),
   ].slice(0, -1);
 }
 

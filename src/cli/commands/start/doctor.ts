@@ -55,7 +55,7 @@ export function reportLines(reports: readonly CheckReport[], { bold }: Pick<Term
       .filter(({ check }) => check.group === group)
       .flatMap(({ check, findings }) => findings.map((finding) => ({ title: check.title, finding })));
     const lines = joinUnchecked(titled).flatMap(({ title, finding }) => findingLines(title, finding));
-    return [bold(group), ...lines, ""];
+    return lines.length === 0 ? [] : [bold(group), ...lines, ""];
   });
   return [...grouped, summary(reports)];
 }

@@ -3,6 +3,7 @@
  * message, cause or field holds the API key: OpenAI's own 401 echoes a part of it, so the SDK's errors are never kept
  * as causes, and their words are redacted.
  */
+import { isCertificateCode, TRUST_FIX } from "../../../model/words/certificate-text.js";
 import type { APIError } from "openai";
 import { commonjs } from "../../../model/commonjs.js";
 import { storableText } from "../../../model/words/storable-text.js";
@@ -36,7 +37,6 @@ export interface FailedCall {
 
 /** Node's codes for calls that were never sent. */
 const NEVER_SENT = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN"]);
-const CERTIFICATE_CODE = /^(?:CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(?:VERIFY|GET_ISSUER)|ERR_TLS_CERT)/;
 const ACCOUNT_CODES = /^(?:insufficient_quota|invalid_api_key|account_deactivated|billing_)/;
 
 export interface ErrorReader {
@@ -183,13 +183,11 @@ function connectionError(
   const refusal = refusedByProxy(causes);
   if (proxy !== null && refusal !== null) return proxyError(refusal, call, { baseUrl, proxy });
   const code = causes.map(codeOf).find((found) => found !== null) ?? null;
-  const certificate = code !== null && CERTIFICATE_CODE.test(code);
+  const certificate = code !== null && isCertificateCode(code);
   const neverSent = certificate || (code !== null && NEVER_SENT.has(code));
   const { APIConnectionTimeoutError } = commonjs("openai") as typeof import("openai");
   const slow = error instanceof APIConnectionTimeoutError ? "connecting took too long" : "the connection broke";
-  const trust = certificate
-    ? "; if your own certificate authority signed the certificate, set NODE_EXTRA_CA_CERTS to its file"
-    : "";
+  const trust = certificate ? `; ${TRUST_FIX}` : "";
   const reason = code ?? slow;
   const fix = proxy === null ? "" : `; ${proxyAdvice(proxy, baseUrl)}`;
   return new ProviderError(

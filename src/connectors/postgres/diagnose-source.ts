@@ -1,0 +1,160 @@
+/** What the doctor finds about a table of another PostgreSQL as a source: can it be read, and how fast? */
+import { ConnectorError, type ConnectorFinding } from "../../model/connector.js";
+import { counted } from "../../model/words/counted.js";
+import { quoteIdentifier, sql, type Database, type Queryable, type Reader } from "../../postgres/database.js";
+import { hiddenRows } from "../../postgres/row-security.js";
+import { inspectTable, type SourceTable } from "../../sources/table/inspection.js";
+import { diagnoseServer, explained } from "./diagnose-server.js";
+import { readPages, requireCursor, shapeOf } from "./read-pages.js";
+import { openServer } from "./server.js";
+import type { ReadTable } from "./source.js";
+
+/** The first page has only some rows. */
+const PAGES_TIMED = 2;
+const DAY_SECONDS = 86_400;
+
+export async function diagnoseSource(table: ReadTable, signal: AbortSignal): Promise<readonly ConnectorFinding[]> {
+  return explained(async () => {
+    const server = openServer(table.url, table.table, { poolMax: 1, signal });
+    try {
+      const findings = [await diagnoseServer(server.database, server.place)];
+      return [...findings, ...(await diagnoseTable(server.database, table, signal))];
+    } catch (error) {
+      throw server.explain(error);
+    } finally {
+      await server.database.close();
+    }
+  });
+}
+
+async function diagnoseTable(
+  database: Database,
+  table: ReadTable,
+  signal: AbortSignal,
+): Promise<readonly ConnectorFinding[]> {
+  const found = await database.transaction((tx) => inspectTable(tx, shapeOf(table)), { readOnly: true });
+  const rights = await database.transaction((tx) => judgeRights(tx, found), { readOnly: true });
+  if (rights.length > 0) return rights;
+  const cursor = await database.transaction((tx) => judgeCursor(tx, table, found), { readOnly: true });
+  return [await judgeSize(database, { table, found, signal }), ...cursor];
+}
+
+async function judgeRights(
+  client: Reader,
+  { oid, schema, qualified, key, columns }: SourceTable,
+): Promise<readonly ConnectorFinding[]> {
+  const names = [...new Set([...key, ...columns].map(({ name }) => name))];
+  const row = await client.first<{ user: string; usage: boolean; thinned: boolean; lacking: string[] }>(sql`
+    select current_user::text as user,
+      has_schema_privilege(c.relnamespace, 'USAGE') as usage,
+      row_security_active(c.oid) as thinned,
+      array(
+        select a.attname::text
+        from pg_catalog.pg_attribute a
+        where a.attrelid = c.oid
+          and a.attname = any(${names}::text[])
+          and not has_column_privilege(c.oid, a.attnum, 'SELECT')
+        order by a.attnum) as lacking
+    from pg_catalog.pg_class c
+    where c.oid = ${oid}::oid`);
+  if (row === null) throw new ConnectorError("again", `${qualified} was dropped during the check.`);
+  const { user, usage, thinned, lacking } = row;
+  const me = quoteIdentifier(user);
+  const grants = [
+    ...(usage ? [] : [`grant usage on schema ${quoteIdentifier(schema)} to ${me};`]),
+    ...(lacking.length === 0
+      ? []
+      : [`grant select (${lacking.map(quoteIdentifier).join(", ")}) on ${qualified} to ${me};`]),
+  ];
+  const of = lacking.length === 0 || lacking.length === names.length ? "" : `${lacking.join(", ")} of `;
+  const { text, fixes, sql: exemption } = hiddenRows(qualified, user);
+  return [
+    ...(grants.length === 0
+      ? []
+      : [{ level: "problem" as const, text: `the user "${user}" may not read ${of}${qualified}.`, sql: grants }]),
+    ...(thinned ? [{ level: "problem" as const, text, fixes, sql: exemption }] : []),
+  ];
+}
+
+async function judgeCursor(tx: Queryable, table: ReadTable, found: SourceTable): Promise<readonly ConnectorFinding[]> {
+  const { qualified, oid, key } = found;
+  if (table.cursor === null)
+    return [{ level: "ok", text: `no cursor, so all rows of ${qualified} are read each time` }];
+  const { name, type } = requireCursor(found, table);
+  const quoted = quoteIdentifier(name);
+  const row = await tx.first<{ indexed: boolean; notNull: boolean }>(sql`
+    select a.attnotnull as "notNull", exists (
+        select 1
+        from pg_catalog.pg_index i
+        join pg_catalog.pg_class c on c.oid = i.indexrelid
+        join pg_catalog.pg_am m on m.oid = c.relam and m.amname = 'btree'
+        where i.indrelid = a.attrelid and i.indisvalid and i.indpred is null and i.indkey[0] = a.attnum) as indexed
+    from pg_catalog.pg_attribute a
+    where a.attrelid = ${oid}::oid and a.attname = ${name}`);
+  const columns = [...new Set([name, ...key.map((column) => column.name)])].map(quoteIdentifier).join(", ");
+  const findings: ConnectorFinding[] = [];
+  if (row?.indexed !== true)
+    findings.push({
+      level: "warning",
+      text: `no index of ${qualified} begins with the cursor ${quoted}: each reading of changes scans the whole table.`,
+      sql: [`create index concurrently on ${qualified} (${columns});`],
+    });
+  if (row?.notNull !== true)
+    findings.push({
+      level: "warning",
+      text: `the cursor ${quoted} may be null: changes of such rows are found by readings of all rows alone.`,
+      sql: [`alter table ${qualified} alter column ${quoted} set not null;`],
+    });
+  if (type === "timestamp without time zone")
+    findings.push({
+      level: "warning",
+      text: `the cursor ${quoted} is a timestamp without time zone: it must hold UTC.`,
+      fixes: ["Otherwise make it a timestamptz, or set overlap to more than the difference."],
+    });
+  return findings.length > 0
+    ? findings
+    : [{ level: "ok", text: `changes are found by ${quoted} (${type}), by an index` }];
+}
+
+/** By the way in which it is read, so that conditions and values are tried too. */
+async function judgeSize(
+  database: Database,
+  { table, found, signal }: { table: ReadTable; found: SourceTable; signal: AbortSignal },
+): Promise<ConnectorFinding> {
+  const estimated = await database.number(sql`
+    select coalesce(sum(greatest(c.reltuples, 0)), 0)::float8
+    from pg_catalog.pg_class c
+    where c.oid = any(${found.relations.map(({ oid }) => oid)}::oid[])`);
+  const { rows, perSecond } = await timePages(table, signal);
+  const can = `${found.qualified} can be read`;
+  if (perSecond === null) return { level: "ok", text: `${can}: ${counted(rows, "row")}` };
+  if (estimated <= rows) return { level: "ok", text: `${can}: more than ${counted(rows, "row")}` };
+  const seconds = estimated / perSecond;
+  const about = counted(Math.round(estimated), "row");
+  const text = `${can}: about ${about}, so a reading of all takes at least ${inWords(seconds)}`;
+  if (seconds < DAY_SECONDS) return { level: "ok", text };
+  const fix = "Select fewer rows by `where`, or let fullEvery be longer than that.";
+  return { level: "warning", text: `${text}.`, fixes: [fix] };
+}
+
+/** `perSecond`: null where that was all. */
+async function timePages(
+  table: ReadTable,
+  signal: AbortSignal,
+): Promise<{ readonly rows: number; readonly perSecond: number | null }> {
+  let [rows, pages] = [0, 0];
+  let fromMs = performance.now();
+  // Without the cursor, whose newest value takes a scan of the table where there is no index.
+  for await (const page of readPages({ ...table, cursor: null }, { since: null, place: null, signal })) {
+    rows += page.rows.length;
+    if (++pages === PAGES_TIMED) return { rows, perSecond: (page.rows.length * 1_000) / (performance.now() - fromMs) };
+    fromMs = performance.now();
+  }
+  return { rows, perSecond: null };
+}
+
+function inWords(seconds: number): string {
+  if (seconds < 60) return "some seconds";
+  if (seconds < 3_600) return counted(Math.round(seconds / 60), "minute");
+  return counted(Math.round(seconds / 3_600), "hour");
+}
