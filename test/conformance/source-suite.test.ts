@@ -13,14 +13,14 @@ const PAGE_ROWS = 500;
 
 const MISTAKES = {
   "numbers its pages": ["misses no row of a source that shrinks while it is read"],
-  "begins again at the last row of a page": ["goes on at the place of every page"],
+  "begins again at the last row of a page": ["continues at the place of every page"],
   "gives pages without end": ["gives at most 5000 rows a page"],
   "trims texts": ["gives texts as they are"],
   "takes its mark after the last row": ["gives what is put while all rows are read, then or since its mark"],
   "has no overlap": ["gives what commits later than its time says"],
-  "goes on after a time alone": ["gives 5500 changes of one time, each once, and goes on within them"],
+  "goes on after a time alone": ["gives 5500 changes of one time, each once, and continues within them"],
   "gives all rows each time": ["gives what has changed since a mark, and not all the rest"],
-  "does not hear the signal": ["stops when it is told to"],
+  "does not hear the signal": ["stops when its signal aborts"],
   "holds on to half of what it gave": ["gives 10000 long rows without holding on to them"],
   "gives no rows while it is down": ["throws while it is down, and continues when it is back"],
   "gives deleted rows": ["gives what has changed, and nothing that was deleted"],
