@@ -10,6 +10,8 @@ const REFUSED_MS_MAX = 3_600_000;
 /** The ledger counts no more. */
 const FAILURES_COUNTED_MAX = 30_000;
 const BUSY_MS = 1_000;
+/** What the row is now may wait for you, so it counts as no work. */
+const UNSEEN_MS = 10_000;
 /** Between two tries of a target that is down, unless it asks for more. */
 const DOWN_BASE_MS = 500;
 const DOWN_MS_MAX = 300_000;
@@ -32,7 +34,7 @@ export interface Told {
   /** Refusals before this one. */
   readonly failures: number;
   /** Of an answer that is written back: what the ledger knows of its row. Left out: it does not matter. */
-  readonly row?: "asAsked" | "changed";
+  readonly row?: "asAsked" | "changed" | "unseen";
 }
 
 const CHANGED = "The row that it would be written to has changed meanwhile, or is gone.";
@@ -49,7 +51,8 @@ export function outcomesOf(told: readonly Told[], written: Written, chance: numb
     if (changed.has(key) && row === "asAsked") return putOff(CHANGED, failures, chance);
     if (changed.has(key)) return ended(row === "changed" ? "dropped" : "stale", CHANGED);
     if (stale.has(key)) return staleOutcome(fence, stale.get(key) ?? null);
-    if (busy.has(key)) return { state: "waiting", failures, reason: null, waitMs: BUSY_MS };
+    if (busy.has(key))
+      return { state: "waiting", failures, reason: null, waitMs: row === "unseen" ? UNSEEN_MS : BUSY_MS };
     if (done.has(key)) return ended("delivered", null);
     return refused("The target did not say what became of it.", failures, chance);
   });

@@ -1,4 +1,4 @@
-/** In all 108 kills at random instants; `npm run soak` runs for as long as you like. */
+/** In all 180 kills at random instants; `npm run soak` runs for as long as you like. */
 import { describe, expect, it } from "vitest";
 import { killAtRandom } from "./random-kills.js";
 
@@ -18,11 +18,14 @@ describe.each([
   );
 });
 
-describe("Two workers that deliver to a target elsewhere", () => {
+describe.each([
+  { provider: "elsewhere", title: "Two workers that deliver to a target elsewhere" },
+  { provider: "back", title: "Two workers that write answers back into a source elsewhere" },
+] as const)("$title", ({ provider }) => {
   it.each(seeds)(
     `killed ${KILLS} times while rows change: each newest answer is there, and none twice (seed %i)`,
     async (seed) => {
-      const run = { provider: "elsewhere", kind: "pg18", workers: 2, kills: KILLS, seed } as const;
+      const run = { provider, kind: "pg18", workers: 2, kills: KILLS, seed } as const;
       expect((await killAtRandom(run)).wrong).toEqual([]);
     },
   );

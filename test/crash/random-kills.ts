@@ -14,6 +14,7 @@ import {
   type CrashWorker,
 } from "../support/crash-project.js";
 import type { DatabaseKind } from "../support/databases.js";
+import { BACK_INTO_NOTES, NOTES_ELSEWHERE, takeAnswersBack } from "../support/notes-elsewhere.js";
 import { createNotes, insertNotes, plain } from "../support/notes.js";
 import type { PlainBatch } from "../support/plain-batches.js";
 import type { PlainMishap } from "../support/plain-faults.js";
@@ -36,8 +37,11 @@ const LATE_WITHIN_MS_MAX = 500;
 const LATE_BEYOND = 0.06;
 const LATE_BEYOND_MS = 7_000;
 
-/** `elsewhere`: the first again, and the answers go to a target in another connection, and rows change meanwhile. */
-export const randomProviders = ["openai", "plain", "elsewhere"] as const;
+/**
+ * `elsewhere`: the first again, and the answers go to a target in another connection, and rows change meanwhile.
+ * `back`: the rows come from there too, answers go into them, and a trigger changes what was asked at every write.
+ */
+export const randomProviders = ["openai", "plain", "elsewhere", "back"] as const;
 
 export interface RandomRun {
   readonly provider: (typeof randomProviders)[number];
@@ -58,13 +62,20 @@ export interface RandomEnd {
 /** Where the batches of a run go, and what is to be found there at its end. */
 interface Place {
   readonly options: CrashOptions;
+  /** After the table was made. */
+  readonly prepare?: (project: TestProject) => Promise<void>;
   /** What happens to rows between two kills, beside those that are added. */
   readonly change?: (project: TestProject, kills: number) => Promise<void>;
   judge(project: TestProject, rows: number): Promise<{ late: number; wrong: string[] }>;
   close(): Promise<void>;
 }
 
-const startPlace = { openai: startGatewayPlace, plain: startPlainPlace, elsewhere: startElsewherePlace } as const;
+const startPlace = {
+  openai: startGatewayPlace,
+  plain: startPlainPlace,
+  elsewhere: startElsewherePlace,
+  back: startBackPlace,
+} as const;
 
 export async function killAtRandom(run: RandomRun): Promise<RandomEnd> {
   const chance = chances(run.seed);
@@ -74,6 +85,7 @@ export async function killAtRandom(run: RandomRun): Promise<RandomEnd> {
   const alive: CrashWorker[] = [];
   try {
     await createNotes(project, plain(ROWS_AT_ONCE_MAX));
+    await place.prepare?.(project);
     for (let kills = 0; kills < run.kills; kills++) {
       while (alive.length < run.workers) alive.push(crash.start());
       const [victim] = alive.splice(Math.floor(chance() * alive.length), 1);
@@ -117,13 +129,28 @@ function startGatewayPlace(chance: () => number): Promise<Place> {
 }
 
 function startElsewherePlace(chance: () => number): Promise<Place> {
-  let changes = 0;
   const file = JSON.stringify(resolve(import.meta.dirname, "../support/target-in-postgres.mjs"));
+  const pipeline = `target: (await import(${file})).targetInPostgres(process.env.DATABASE_URL),`;
+  return Promise.resolve(changingPlace(chance, { pipeline, undelivered }));
+}
+
+function startBackPlace(chance: () => number): Promise<Place> {
+  const pipeline = `${NOTES_ELSEWHERE} ${BACK_INTO_NOTES}`;
   return Promise.resolve({
-    options: {
-      gateway: { batchDelayMs: BATCH_DELAY_MS, faults: lossy(chance) },
-      pipeline: `target: (await import(${file})).targetInPostgres(process.env.DATABASE_URL),`,
-    },
+    ...changingPlace(chance, { pipeline, undelivered: notWrittenBack }),
+    prepare: takeAnswersBack,
+  });
+}
+
+interface Delivering {
+  readonly pipeline: string;
+  readonly undelivered: (project: TestProject) => Promise<string[]>;
+}
+
+function changingPlace(chance: () => number, { pipeline, undelivered: left }: Delivering): Place {
+  let changes = 0;
+  return {
+    options: { gateway: { batchDelayMs: BATCH_DELAY_MS, faults: lossy(chance) }, pipeline },
     change: async (project, kills) => {
       changes += await project.run(sql`
         update public.notes
@@ -136,10 +163,25 @@ function startElsewherePlace(chance: () => number): Promise<Place> {
         askedTwice > 0 || executed > rows + changes
           ? [`${executed} executions of ${rows} rows and ${changes} changes, ${askedTwice} asked twice`]
           : [];
-      return { late: 0, wrong: [...wrong, ...(await undelivered(project))] };
+      return { late: 0, wrong: [...wrong, ...(await left(project))] };
     },
     close: () => Promise.resolve(),
-  });
+  };
+}
+
+/** Each row has its newest answer, under the fence that the ledger gave it, and the copy is as the row. */
+async function notWrittenBack(project: TestProject): Promise<string[]> {
+  const found = await project.rows<{ line: string }>(sql`
+    select concat_ws(' ', l.key, l.state, 'fence', l.fence, 'there', n.rowmill_fence_notes, 'copy', c.body) as line
+    from rowmill.deliveries l
+    left join rowmill_data.notes_answers a on a.id = l.key
+    left join rowmill_data.notes c on c.id = l.key
+    left join public.notes n on n.id::text = l.key
+    where l.state <> 'delivered'
+      or n.rowmill_fence_notes is distinct from l.fence
+      or n.summary is distinct from a.summary
+      or n.body is distinct from c.body`);
+  return found.map(({ line }) => `not written back: ${line}`);
 }
 
 /** Each row's newest answer is there, under the fence that the ledger gave it, and no fence was written twice. */

@@ -14,6 +14,7 @@ import { runIntake } from "../../src/worker/rounds/intake.js";
 import { runPlanner } from "../../src/worker/rounds/planner.js";
 import type { StepName } from "../../src/worker/step-names.js";
 import { takeForDead, type CrashProject, type CrashWorker } from "../support/crash-project.js";
+import { BACK_INTO_NOTES, NOTES_ELSEWHERE, takeAnswersBack } from "../support/notes-elsewhere.js";
 import { createNotes, insertNotes, plain } from "../support/notes.js";
 import { sql } from "../support/project.js";
 
@@ -297,10 +298,6 @@ function pushedRowsWhoseTimeIsOver(): Scene {
   };
 }
 
-/** Read over a second connection, as from another server. */
-const NOTES_ELSEWHERE = `source: postgres({
-    url: process.env.DATABASE_URL, table: "notes", key: "id", columns: ["body"], every: "1s" }),`;
-
 /** Two passes over all rows did not meet a row: the third deletes it. */
 function rowsThatVanished(): Scene {
   return {
@@ -337,25 +334,10 @@ function answersBackIntoTheirRows(): Scene {
   return {
     title: "answers that go back into the rows elsewhere",
     steps: ["deliver.take", "deliver.write", "deliver.readBack", "deliver.confirm", "sync.read", "sync.write"],
-    pipeline: `${NOTES_ELSEWHERE}
-      target: postgres({ url: process.env.DATABASE_URL, table: "notes", addColumns: true }),`,
+    pipeline: `${NOTES_ELSEWHERE} ${BACK_INTO_NOTES}`,
     prepare: async (crash) => {
       await fiveNotesByText(crash);
-      const { project } = crash;
-      await project.run(sql`alter table public.notes add column summary text`);
-      // Where the accounts look for answers.
-      await project.run(sql`
-        create view public.note_summaries as select id, summary from public.notes where summary is not null`);
-      await project.run(sql`create sequence public.writes`);
-      await project.run(sql`
-        create function public.count_writes() returns trigger language plpgsql as $$
-        begin
-          new.body := new.body || ' ' || nextval('public.writes');
-          return new;
-        end $$`);
-      await project.run(sql`
-        create trigger count_writes before update on public.notes
-        for each row execute function public.count_writes()`);
+      await takeAnswersBack(crash.project);
       await crash.worker();
     },
   };

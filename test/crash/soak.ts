@@ -66,7 +66,10 @@ function runOf({ provider, kills, seed }: Soak, index: number): RandomRun {
   const place = places[own % places.length];
   const next = randomProviders[Math.floor(own / places.length) % randomProviders.length];
   if (place === undefined || next === undefined) throw new Error("There is no place to run.");
-  return { provider: provider === "" ? next : provider, ...place, kills: Number(kills), seed: own };
+  const of = provider === "" ? next : provider;
+  // The embedded database has a single session, so it cannot be source and ledger at once.
+  const kind = of === "back" && place.kind === "embedded" ? "pg18" : place.kind;
+  return { provider: of, kind, workers: place.workers, kills: Number(kills), seed: own };
 }
 
 /** There is one embedded database: its runs wait for each other. */

@@ -1,10 +1,10 @@
 /** What becomes of a change, by what its target says of it. */
 import { describe, expect, it } from "vitest";
 import type { Written } from "../../src/model/connector.js";
-import { downMs, foreignFences, outcomesOf, REFUSALS_MAX } from "../../src/model/delivery-outcomes.js";
+import { downMs, foreignFences, outcomesOf, REFUSALS_MAX, type Told } from "../../src/model/delivery-outcomes.js";
 
 const nothing: Written = { written: [], stale: [], changed: [], busy: [], failed: [] };
-const told = { key: "1", fence: "7", failures: 2 };
+const told: Told = { key: "1", fence: "7", failures: 2 };
 const outcomeOf = (said: Partial<Written>, change = told) => outcomesOf([change], { ...nothing, ...said }, 0.5)[0];
 
 describe("A change", () => {
@@ -28,6 +28,10 @@ describe("A change", () => {
   ] as const)("that is written back into a row that changed %s", (_, row, state) => {
     const change = { ...told, failures: REFUSALS_MAX, row };
     expect(outcomeOf({ changed: ["1"] }, change)?.state).toBe(state);
+  });
+
+  it("that is written back waits for longer while the ledger has not looked at its row", () => {
+    expect(outcomeOf({ busy: ["1"] }, { ...told, row: "unseen" })).toMatchObject({ waitMs: 10_000, failures: 2 });
   });
 
   it("counts a refusal, but not that its row is locked", () => {

@@ -320,6 +320,14 @@ const INVARIANTS: readonly Invariant[] = [
         and l.key is null`,
   },
   {
+    number: 3,
+    title: "a row as the write of its answer leaves it is kept until that is confirmed, and no longer",
+    query: `
+      select 'the delivery of ' || l.key || ' in pipeline ' || l.pipeline_id || ' keeps a row' as violation
+      from rowmill.deliveries l
+      where l.state <> 'waiting' and l.read_back is not null`,
+  },
+  {
     number: 5,
     title: "one provider batch belongs to one batch",
     query: `

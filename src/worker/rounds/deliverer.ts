@@ -300,8 +300,11 @@ async function confirm(tx: Queryable, { context, pipeline, taken }: Confirming, 
 }
 
 function withRows({ lines, untold }: Taken): readonly (deliveries.Line & Pick<ToldChange, "row">)[] {
-  const changed = new Set(untold.changed);
-  return lines.map((line) => ({ ...line, row: changed.has(line.key) ? "changed" : "asAsked" }));
+  const [changed, unseen] = [new Set(untold.changed), new Set(untold.busy)];
+  return lines.map((line) => {
+    const { key } = line;
+    return { ...line, row: changed.has(key) ? "changed" : unseen.has(key) ? "unseen" : "asAsked" };
+  });
 }
 
 async function noteTrouble(
