@@ -34,10 +34,13 @@ describe.skipIf(serverKind === "embedded")(`A target over HTTP${unlessServer}`, 
   let sent: Sent[] = [];
   let status = 200;
   let refused: readonly string[] = [];
+  /** It answers 500 to a delivery that holds this row. */
+  let poison: string | null = null;
   beforeEach(async () => {
-    [sent, status, refused] = [[], 200, []];
+    [sent, status, refused, poison] = [[], 200, [], null];
     server = createServer((request, response) => {
       void json(request).then((changes) => {
+        if ((changes as Sent[]).some(({ key }) => key === poison)) return void response.writeHead(500).end();
         if (status === 200) sent.push(...(changes as Sent[]));
         const failed = refused.map((key) => ({ key, reason: "No film of that name." }));
         response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify({ failed }));
@@ -146,6 +149,18 @@ describe.skipIf(serverKind === "embedded")(`A target over HTTP${unlessServer}`, 
     expect((await project.run("deliver", "films", "--replay", "--failed")).stdout).toContain("1 answer will be");
     await project.run("up", "--once");
     expect(await deliveries()).toMatchObject({ delivered: 3, failed: 0, reason: null });
+  });
+
+  it("that throws for one row gets the others in the same run, and that row is shown with what was thrown", async () => {
+    poison = "1";
+    expect(await project.run("up", "--until-idle", "--yes")).toMatchObject({ status: 4 });
+    expect(sent.map(({ key }) => key).toSorted()).toEqual(["0", "2"]);
+    expect(await deliveries()).toMatchObject({ waiting: 1, delivered: 2, reason: "It answered 500", trouble: null });
+    poison = null;
+    await waitLong();
+    expect(await project.run("up", "--once")).toMatchObject({ status: 0 });
+    expect(await deliveries()).toMatchObject({ waiting: 0, delivered: 3 });
+    expect((await project.gateway.journal.summary()).executed).toBe(3);
   });
 
   it("is told when you forget a row and its answer", async () => {
