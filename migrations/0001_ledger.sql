@@ -625,13 +625,17 @@ create table rowmill.deliveries (
   fence bigint not null,
   -- It has no answer any more. Its line leaves once that is delivered.
   deleted boolean not null default false,
-  -- `stale`: the target holds a newer answer. `failed`: it refused this one too many times.
-  state text not null default 'waiting' check (state in ('waiting', 'delivered', 'stale', 'failed')),
+  -- `stale`: the target holds a newer answer. `failed`: it refused this one too many times. `dropped`: the row that it would be written into
+  -- changed or is gone.
+  state text not null default 'waiting' check (state in ('waiting', 'delivered', 'stale', 'failed', 'dropped')),
   -- How many times the target refused it, and why it did the last time.
   failures smallint not null default 0,
   reason text,
   next_at timestamptz not null default now(),
   changed_at timestamptz not null default now(),
+  -- Of an answer that is written into its row: the row as the write under this fence leaves it, if that is not as it was asked. Kept from
+  -- before the write until it is confirmed.
+  read_back json,
   primary key (pipeline_id, key),
   constraint undelivered_has_reason check (state not in ('stale', 'failed') or reason is not null)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);

@@ -34,6 +34,7 @@ const below = {
     "sources/table/inspection",
     "targets/table/diagnose",
     "targets/table/ensure",
+    "targets/table/fenced",
     "targets/table/fenced-write",
     "config/database/connection",
     "config/define-source",

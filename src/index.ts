@@ -47,6 +47,7 @@ export type {
   DeliveryPromise,
   Page,
   ReadOptions,
+  RowAfter,
   SourceConnector,
   TargetConnector,
   Written,

@@ -49,7 +49,7 @@ const SCOPES = ["push", "read", "operate", "admin"] as const;
 
 export function forgetCommand(cli: Cli): Command {
   const forget = command("forget", "forget movies --key 42", "forget movies --key 42 --key 43 --answers --yes")
-    .description("Erase every copy of rows that Rowmill has: pushed rows, texts, kept answers. Asks first.")
+    .description("Erase Rowmill's copies of rows: pushed rows, texts, kept answers. Asks first.")
     .argument("<pipeline>")
     .requiredOption("--key <key>", "the row with this key; a JSON array for a composite key; can be repeated", collect)
     .option("--answers", "also delete these rows from the target table")
@@ -67,9 +67,14 @@ export function gatewayCommand(cli: Cli): Command {
     .option("--port <number>", "the port to listen on; 0 for any free one", parsePort, GATEWAY_PORT)
     .option("--data-dir <folder>", "the folder for files and batches", ".rowmill/gateway")
     .option("--api-key-file <file>", "accept only the API keys in this file, one per line")
-    .option("--calls-per-minute <number>", "refuse a key's further calls with 429", parseNumber, 60_000)
+    .option("--calls-per-minute <number>", "calls that each key may make per minute; more get 429", parseNumber, 60_000)
     .option("--keep-days <days>", "delete batches and their output files this long after their end", parseNumber, 30)
-    .option("--journal-mb <megabytes>", "delete the oldest entries of a larger journal", parseNumber, 1_000)
+    .option(
+      "--journal-mb <megabytes>",
+      "largest size of the journal; beyond it the oldest entries are deleted",
+      parseNumber,
+      1_000,
+    )
     .addOption(LOG_FORMAT)
     .action(run(cli, async () => (await import("./commands/advanced/gateway.js")).serveGateway));
   return withLogLevel(gateway);

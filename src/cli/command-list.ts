@@ -76,9 +76,10 @@ function doctorCommand(cli: Cli): Command {
 function upCommand(cli: Cli): Command {
   const once = new Option("--once", "do one round of work, then exit; for cron").conflicts("untilIdle");
   const printSql = new Option("--print-sql", "print the SQL of the setup without running it");
-  const http = new Option("--http <address>", "take pushed rows and give results over HTTP: 127.0.0.1:8788").argParser(
-    parseHttp,
-  );
+  const http = new Option(
+    "--http <address>",
+    "take pushed rows and give results over HTTP, at an address such as 127.0.0.1:8788",
+  ).argParser(parseHttp);
   const up = command("up", "up", "up --until-idle --yes", "up movies", "up --http 127.0.0.1:8788")
     .description("Set up triggers and tables, then work until Ctrl-C: send batches, collect answers.")
     .argument("[pipelines...]", "work on these only, and leave the others alone; default: all")
@@ -112,15 +113,15 @@ function tryCommand(cli: Cli): Command {
     "--key <key>",
     "only the row with this key; a JSON array for a composite key; can be repeated",
   );
-  const random = new Option("--random", "any rows instead of the first ones by their key").conflicts("key");
+  const random = new Option("--random", "random rows instead of the first ones by their key").conflicts("key");
   const accept = new Option(
     "--accept [try]",
-    "write the answers of this try, or of the last one, to the target; no batch asks them again",
+    "write the answers of this try (default: the last one) to the target; no batch sends these rows again",
   );
   const list = new Option("--list", "list earlier tries");
   const compare = new Option("--compare <tries...>", "compare two tries, row by row").argParser(numbers);
   const tried = command("try", "try movies", "try movies --prompt-file new.txt --key 42", "try movies --accept")
-    .description("Ask a few rows live, now, before a batch: shows answers, problems, cost, and what changed.")
+    .description("Send a few rows live, before a batch: shows answers, problems, cost, and what changed.")
     .argument("[pipeline]", "default: the only one of the config")
     .addOption(rows.conflicts("key"))
     .option("--where <sql>", "only rows that match this SQL condition")
@@ -142,7 +143,7 @@ function approveCommand(cli: Cli): Command {
     .description("Approve the cost of a new or changed pipeline. Shows the estimate and asks first.")
     .argument("<pipeline>")
     .addOption(
-      new Option("--on-change <what>", "what a changed config does to rows that have answers").choices([
+      new Option("--on-change <what>", "what to do with answered rows after the config changed").choices([
         "reask",
         "newOnly",
         "keep",
@@ -172,11 +173,14 @@ function sweepCommand(cli: Cli): Command {
 
 function syncCommand(cli: Cli): Command {
   const sync = command("sync", "sync films", "sync films --accept-deletions")
-    .description("Read rows from elsewhere now, without waiting for the next time.")
-    .argument("[pipelines...]", "default: all that are read from elsewhere")
-    .option("--full", "read all rows, which shows deleted ones")
+    .description("Read rows from sources outside the database now, without waiting for the next time.")
+    .argument("[pipelines...]", "default: all with such a source")
+    .option("--full", "read all rows, to find deleted ones too")
     .addOption(
-      new Option("--accept-deletions", "delete what vanished there, though it is more than a tenth").conflicts("full"),
+      new Option(
+        "--accept-deletions",
+        "delete the rows that vanished from the source, even if they are more than a tenth",
+      ).conflicts("full"),
     )
     .action(run(cli, async () => (await import("./commands/run/sync.js")).runSync));
   return withProject(sync);
@@ -207,7 +211,7 @@ function failuresCommand(cli: Cli): Command {
     .argument("[pipeline]", "default: all")
     .option("--reason <reason>", "only rows that failed for this reason, such as invalid; can be repeated", collect)
     .option("--key <key>", "only the row with this key; a JSON array for a composite key; can be repeated", collect)
-    .option("--where <sql>", "only rows for which this condition over their table holds: 'year > 2000'")
+    .option("--where <sql>", "only rows that match this SQL condition over their table: 'year > 2000'")
     .option(...JSON_OPTION)
     .action(run(cli, async () => (await import("./commands/inspect/failures.js")).runFailures));
   return withProject(failures);
@@ -216,12 +220,10 @@ function failuresCommand(cli: Cli): Command {
 const SHOWN_DEFAULT = 20;
 
 function batchesCommand(cli: Cli): Command {
-  const state = new Option("--state <state>", "only these: canceled by you, or with failures").choices([
-    "open",
-    "ended",
-    "cancelled",
-    "failed",
-  ]);
+  const state = new Option(
+    "--state <state>",
+    "only batches that are open, have ended, were canceled by you, or have failed requests",
+  ).choices(["open", "ended", "cancelled", "failed"]);
   const batches = command("batches", "batches movies --state open", "batches --since 7d --limit 50")
     .description("List batches, the newest first: counts, times, and what they cost.")
     .argument("[pipeline]", "default: all")
@@ -236,7 +238,7 @@ function batchesCommand(cli: Cli): Command {
 function logCommand(cli: Cli): Command {
   const log = command("log", "log 3473fe9e")
     .description("Show everything about one batch: its events, counts, money, files, and errors.")
-    .argument("<batch>", "its ID, or the beginning of it; or the provider's ID")
+    .argument("<batch>", "its ID, the beginning of it, or the provider's ID")
     .option(...JSON_OPTION)
     .action(run(cli, async () => (await import("./commands/inspect/log.js")).runLog));
   return withProject(log);
@@ -274,7 +276,7 @@ function retryCommand(cli: Cli): Command {
     .argument("[pipeline]", "default: all")
     .option("--reason <reason>", "only rows that failed for this reason, such as unwritable; can be repeated", collect)
     .option("--key <key>", "only the row with this key; a JSON array for a composite key; can be repeated", collect)
-    .option("--where <sql>", "only rows for which this condition over their table holds: 'year > 2000'")
+    .option("--where <sql>", "only rows that match this SQL condition over their table: 'year > 2000'")
     .option(...YES_OPTION)
     .option(...QUIET_OPTION)
     .option(...JSON_OPTION)
@@ -283,12 +285,12 @@ function retryCommand(cli: Cli): Command {
 }
 
 function deliverCommand(cli: Cli): Command {
-  const all = new Option("--all", "also those that were delivered, such as after the target was restored");
+  const all = new Option("--all", "also answers that were delivered, for example after the target was restored");
   const deliver = command("deliver", "deliver movies --replay", "deliver movies --replay --all")
-    .description("Deliver answers to a target elsewhere again. Asks nothing of the provider.")
+    .description("Deliver answers to a target outside the database again. Sends nothing to the provider.")
     .argument("[pipeline]", "default: all")
-    .requiredOption("--replay", "let answers wait for their delivery again")
-    .option("--failed", "those that were not delivered: the target refused them, or has a newer answer; the default")
+    .requiredOption("--replay", "queue the answers for delivery again")
+    .option("--failed", "only answers that the target refused, or had a newer answer for; the default")
     .addOption(all.conflicts("failed"))
     .action(run(cli, async () => (await import("./commands/fix/deliver.js")).runDeliver));
   return withProject(deliver);
@@ -298,7 +300,7 @@ function cancelCommand(cli: Cli): Command {
   const cancel = command("cancel", "cancel 3473fe9e", "cancel movies --drop")
     .description("Cancel a batch, or all open batches of a pipeline. Answers that are done are kept.")
     .argument("<batch|pipeline>", "a pipeline, or a batch: its ID, the beginning of it, or the provider's ID")
-    .option("--drop", "do not send its rows without an answer again")
+    .option("--drop", "drop its unanswered rows instead of sending them again")
     .option("--abandon", "its account is gone: never collect this batch, and count its possible cost as spent")
     .option(...YES_OPTION)
     .option(...JSON_OPTION)
@@ -319,7 +321,7 @@ function resumeCommand(cli: Cli): Command {
   const resume = command("resume", "resume movies")
     .description("Resume a paused pipeline.")
     .argument("<pipeline>")
-    .option("--accept", "these failures are expected: do not pause for them again until the config changes")
+    .option("--accept", "treat these failures as expected: do not pause for them again until the config changes")
     .action(run(cli, async () => (await import("./commands/fix/resume.js")).runResume));
   return withProject(resume);
 }

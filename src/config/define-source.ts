@@ -3,7 +3,7 @@ import type { Cell, Page, SourceConnector } from "../model/connector.js";
 import type { Duration } from "../model/duration.js";
 import type { Json } from "../model/pipeline.js";
 
-/** Rows of one reading, as your source has them; or with the place and mark from which the next reading goes on. */
+/** Rows of one reading, as your source has them; or with the place and mark from which the next reading continues. */
 export type SourceRows<Name extends string = string> =
   | readonly { readonly [Column in Name]: Cell }[]
   | (Omit<Page, "rows"> & { readonly rows: readonly { readonly [Column in Name]: Cell }[] });
@@ -17,7 +17,7 @@ export interface SyncedSpec<Column extends string, Key extends string> {
   /**
    * Gives all rows, page by page, each page of at most some thousand rows. If you yield `{ rows, mark }`, the next
    * reading gets the last mark as `since`, and may give only what has changed; `since` is null where all rows are
-   * wanted. If you yield `{ rows, place }`, a reading that was cut off goes on at `place`. Stop when `signal` aborts.
+   * wanted. If you yield `{ rows, place }`, a reading that was cut off continues at `place`. Stop when `signal` aborts.
    */
   readonly rows: (options: {
     readonly since: Json;
@@ -32,6 +32,11 @@ export interface SyncedSpec<Column extends string, Key extends string> {
   readonly onGone?: "drop" | "keepAnswer";
   /** For messages. Default: `"custom"`. */
   readonly name?: string;
+  /**
+   * Says where the rows are, without secrets. A target that says the same writes answers back into them. Default: none
+   * does.
+   */
+  readonly address?: string | null;
   /** What `rowmill doctor` shows of it: looks at the source, changes nothing, and takes some seconds at most. */
   readonly diagnose?: NonNullable<SourceConnector["diagnose"]>;
 }
@@ -39,7 +44,7 @@ export interface SyncedSpec<Column extends string, Key extends string> {
 /** What `defineSource` and Rowmill's own connectors return. */
 export interface SyncedSource<Column extends string, Key extends string> extends Omit<
   SyncedSpec<Column, Key>,
-  "rows" | "name" | "diagnose"
+  "rows" | "name" | "address" | "diagnose"
 > {
   readonly elsewhere: SourceConnector;
 }
@@ -51,10 +56,11 @@ export interface SyncedSource<Column extends string, Key extends string> extends
 export function defineSource<const Column extends string, const Key extends string>({
   rows,
   name = "custom",
+  address = null,
   diagnose,
   ...spec
 }: SyncedSpec<Column, Key>): SyncedSource<Column, Key> {
-  const connector: SourceConnector = { name, rows: (options) => pagesOf(rows(options)) };
+  const connector: SourceConnector = { name, address, rows: (options) => pagesOf(rows(options)) };
   return { ...spec, elsewhere: diagnose === undefined ? connector : { ...connector, diagnose } };
 }
 

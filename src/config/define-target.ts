@@ -16,6 +16,9 @@ export interface DefinedTarget<Answer = Cells> {
    * `"atLeastOnce"`.
    */
   readonly promise?: DeliveryPromise;
+  /** What the source says as its `address`, if answers are written back into its rows. */
+  readonly address?: string | null;
+  readonly identity?: TargetConnector["identity"];
   /**
    * Says where it writes, without secrets, such as the name of an index: when it changes, workers that began with
    * another one deliver no more.
@@ -37,10 +40,12 @@ export interface DefinedTarget<Answer = Cells> {
 
 /** A target that you write yourself, for a config in TypeScript or JavaScript. */
 export function defineTarget<Answer = Cells>(target: DefinedTarget<Answer>): TargetConnector<Answer> {
-  const { name = "custom", promise = "atLeastOnce", most = {} } = target;
+  const { name = "custom", promise = "atLeastOnce", address = null, identity, most = {} } = target;
   return {
     name,
     promise,
+    address,
+    ...(identity === undefined ? {} : { identity }),
     ...(target.writes === undefined ? {} : { writes: target.writes }),
     ...(target.diagnose === undefined ? {} : { diagnose: target.diagnose }),
     most: { changes: most.changes ?? CHANGES_DEFAULT, bytes: most.bytes ?? BYTES_DEFAULT },

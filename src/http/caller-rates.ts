@@ -1,5 +1,5 @@
 /**
- * Owns how often each caller may call: so many calls a minute, all of them at once if it likes. In bounded memory, and
+ * Owns how often each caller may call: a number of calls a minute, also all at once. In bounded memory, and
  * in memory only: a restart forgives.
  */
 

@@ -4,7 +4,7 @@
  */
 import type { AnswerColumn } from "./answer/answer-columns.js";
 import { RowmillError, type RowmillErrorOptions } from "./errors.js";
-import type { Json } from "./pipeline.js";
+import type { Json, RowCells } from "./pipeline.js";
 
 /** A column's value as a source gives it. Rowmill keeps its text: a `Date` in ISO 8601, a list or object as JSON. */
 export type Cell = string | number | bigint | boolean | null | undefined | Date | Uint8Array | object;
@@ -13,7 +13,7 @@ export type Cell = string | number | bigint | boolean | null | undefined | Date 
 export interface Page {
   /** All of a page is in memory at once: some thousand rows, and some MiB. */
   readonly rows: readonly { readonly [column: string]: Cell }[];
-  /** Where this pass goes on after a crash. Left out: it begins again. */
+  /** Where this pass continues after a crash. Left out: it begins again. */
   readonly place?: Json;
   /** Where the next reading of changes begins. The pass's last one counts, when the pass is complete. */
   readonly mark?: Json;
@@ -42,20 +42,33 @@ export interface ConnectorFinding {
 
 export const PAGE_MS_MAX = 120_000;
 
+export type Identity = (signal: AbortSignal) => Promise<string | null>;
+
 /** Rows that are read from a system elsewhere. */
 export interface SourceConnector {
   /** For display: "postgres", "custom". */
   readonly name: string;
   /** Says what is read, without secrets: when it changes, all rows are read again. Default: it never does. */
   readonly reads?: string;
+  /** Where the rows are, without secrets. A target of the same address writes into these very rows. */
+  readonly address?: string | null;
+  /** The same as the system itself says it, since one server may have many names. Null: it does not say. */
+  readonly identity?: Identity;
   rows(options: ReadOptions): AsyncIterable<Page>;
   /** For `rowmill doctor`: looks at the source, changes nothing, and takes some seconds at most. */
   diagnose?(of: { readonly signal: AbortSignal }): Promise<readonly ConnectorFinding[]>;
 }
 
-/** What a target elsewhere is told of a row: its answer now, or that it has none any more. */
+/** What a target elsewhere gets of a row: its present answer, or that it has none any more. */
 export type Change<Cells = Readonly<Record<string, Json>>> =
-  | { readonly key: string; readonly fence: string; readonly cells: Cells; readonly model: string }
+  | {
+      readonly key: string;
+      readonly fence: string;
+      readonly cells: Cells;
+      readonly model: string;
+      /** Where it writes back: the source's columns, as texts, to which the answer was given. */
+      readonly expect?: RowCells;
+    }
   | { readonly key: string; readonly fence: string; readonly deleted: true };
 
 /** What became of each change, by its key. One that is named nowhere is tried again. */
@@ -63,7 +76,7 @@ export interface Written {
   readonly written: readonly string[];
   /** The target holds a newer fence; `fence`: which, where it can say so. */
   readonly stale: readonly { readonly key: string; readonly fence: string | null }[];
-  /** The row that would be written to has changed since it was read. */
+  /** The row that would be written to is not as it was asked (`expect`), or is gone. */
   readonly changed: readonly string[];
   /** Locked by someone else: tried again soon, and not counted as a failure. */
   readonly busy: readonly string[];
@@ -82,11 +95,25 @@ export interface DeliveryOptions {
   /** The same for the same changes, also after a crash. */
   readonly id: string;
   readonly signal: AbortSignal;
+  /**
+   * Where it writes back: to be called with each row as this write leaves it, before that takes effect where possible,
+   * since a trigger there may change it. A row that has the change already is not told again.
+   */
+  readonly readBack?: (rows: readonly RowAfter[]) => Promise<void>;
+}
+
+/** A row of the source after an answer was written into it. */
+export interface RowAfter {
+  readonly key: string;
+  /** The source's columns. */
+  readonly row: { readonly [column: string]: Cell };
 }
 
 export interface PrepareOptions {
   readonly pipeline: string;
   readonly fields: readonly AnswerColumn[];
+  /** Of the rows that it writes back into. */
+  readonly source?: { readonly key: readonly string[]; readonly columns: readonly string[] };
   readonly signal: AbortSignal;
 }
 
@@ -95,6 +122,9 @@ export interface TargetConnector<Cells = Readonly<Record<string, Json>>> {
   /** For display: "webhook", "postgres", "custom". */
   readonly name: string;
   readonly promise: DeliveryPromise;
+  /** As of a source. Where both are the same, answers are written back into the source's rows. */
+  readonly address?: string | null;
+  readonly identity?: Identity;
   /**
    * Says where it writes, without secrets: when it changes, workers that began with another one deliver no more.
    * Default: it never does.
@@ -116,7 +146,7 @@ export interface TargetConnector<Cells = Readonly<Record<string, Json>>> {
 /** Of a source or target as a whole. */
 export class ConnectorError extends RowmillError {
   override readonly name = "ConnectorError";
-  /** `again`: it is down or busy. `stop`: only a person can help, so the pipeline pauses with the message. */
+  /** `again`: it is down or busy. `stop`: it needs your attention, so the pipeline pauses with the message. */
   readonly kind: "again" | "stop";
   /** When it may be tried again, as it asked. Null: it did not say. */
   readonly retryAfterMs: number | null;

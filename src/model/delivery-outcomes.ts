@@ -7,6 +7,8 @@ import { storableText } from "./words/storable-text.js";
 export const REFUSALS_MAX = 8;
 const REFUSED_BASE_MS = 5_000;
 const REFUSED_MS_MAX = 3_600_000;
+/** The ledger counts no more. */
+const FAILURES_COUNTED_MAX = 30_000;
 const BUSY_MS = 1_000;
 /** Between two tries of a target that is down, unless it asks for more. */
 const DOWN_BASE_MS = 500;
@@ -16,7 +18,7 @@ const RETRY_AFTER_MS_MAX = 3_600_000;
 const REASON_CHARACTERS = 1_000;
 
 export interface ChangeOutcome {
-  readonly state: "waiting" | "delivered" | "stale" | "failed";
+  readonly state: "waiting" | "delivered" | "stale" | "failed" | "dropped";
   readonly failures: number;
   readonly reason: string | null;
   /** Until the next try, where it waits. */
@@ -29,17 +31,23 @@ export interface Told {
   readonly fence: string;
   /** Refusals before this one. */
   readonly failures: number;
+  /** Of an answer that is written back: what the ledger knows of its row. Left out: it does not matter. */
+  readonly row?: "asAsked" | "changed";
 }
+
+const CHANGED = "The row that it would be written to has changed meanwhile, or is gone.";
 
 /** In the order of `told`. What a target says of other keys is ignored; of one that it names twice the worse counts. */
 export function outcomesOf(told: readonly Told[], written: Written, chance: number): readonly ChangeOutcome[] {
   const failed = new Map(written.failed.map(({ key, reason }) => [key, reason]));
   const stale = new Map(written.stale.map(({ key, fence }) => [key, fence]));
   const [changed, busy, done] = [new Set(written.changed), new Set(written.busy), new Set(written.written)];
-  return told.map(({ key, fence, failures }) => {
+  return told.map(({ key, fence, failures, row }) => {
     const reason = failed.get(key);
     if (reason !== undefined) return refused(reason, failures, chance);
-    if (changed.has(key)) return ended("stale", "The row that it would be written to has changed meanwhile.");
+    // Until the source is read: the row may be again as it was, and then it is not asked again.
+    if (changed.has(key) && row === "asAsked") return putOff(CHANGED, failures, chance);
+    if (changed.has(key)) return ended(row === "changed" ? "dropped" : "stale", CHANGED);
     if (stale.has(key)) return staleOutcome(fence, stale.get(key) ?? null);
     if (busy.has(key)) return { state: "waiting", failures, reason: null, waitMs: BUSY_MS };
     if (done.has(key)) return ended("delivered", null);
@@ -67,9 +75,12 @@ function ended(state: ChangeOutcome["state"], reason: string | null): ChangeOutc
 }
 
 function refused(text: string, before: number, chance: number): ChangeOutcome {
-  const failures = before + 1;
-  const reason = reasonText(text);
-  if (failures >= REFUSALS_MAX) return { state: "failed", failures, reason, waitMs: 0 };
+  const outcome = putOff(reasonText(text), before, chance);
+  return outcome.failures >= REFUSALS_MAX ? { ...outcome, state: "failed", waitMs: 0 } : outcome;
+}
+
+function putOff(reason: string, before: number, chance: number): ChangeOutcome {
+  const failures = Math.min(before + 1, FAILURES_COUNTED_MAX);
   const waitMs = Math.min(REFUSED_MS_MAX, backoffMs(failures, REFUSED_BASE_MS, chance));
   return { state: "waiting", failures, reason, waitMs };
 }

@@ -1,4 +1,4 @@
-/** Which pass over a source elsewhere is next, and when a share of its rows that vanishes needs a person. Pure. */
+/** Which pass over a source elsewhere is next, and when rows that vanished there need your consent. Pure. */
 
 export interface PassFacts {
   readonly phase: "idle" | "reading" | "deleting";
@@ -14,7 +14,7 @@ export interface PassFacts {
   readonly fullMs: number | null;
   /** What is read, and into which columns, is what it was for that pass and its mark. */
   readonly isSame: boolean;
-  /** A person asked for it. */
+  /** You asked for it. */
   readonly fullWanted: boolean;
 }
 
@@ -34,7 +34,7 @@ export function nextPass(facts: PassFacts, fullEveryMs: number): NextPass {
 }
 
 /**
- * Otherwise one that can get no further would be in the way of what a person asks for; and one over changes never
+ * Otherwise one that can get no further would be in the way of what you ask for; and one over changes never
  * ends where rows change faster than they are read.
  */
 function isGivenUp({ isFull, isFailing, fullWanted }: PassFacts, isFullDue: boolean): boolean {

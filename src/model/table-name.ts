@@ -22,6 +22,12 @@ function plain(written: string): string {
   return written.startsWith('"') ? written.slice(1, -1).replaceAll('""', '"') : written;
 }
 
+/** Equal for the names of one table, as far as names tell: `movies` is most often `public.movies`. */
+export function tableIdentity(table: string): string {
+  const { schema, name } = parseTableName(table) ?? { schema: null, name: table };
+  return JSON.stringify([schema ?? "public", name]);
+}
+
 /** The text that `parseTableName` reads back. */
 export function writeTableName({ schema, name }: TableName): string {
   return schema === null ? written(name) : `${written(schema)}.${written(name)}`;

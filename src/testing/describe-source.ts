@@ -35,7 +35,7 @@ export interface SourceUnderTest {
 
 export interface SourceKind {
   open(): Promise<SourceUnderTest>;
-  /** Its pages have a place, at which a reading goes on. */
+  /** Its pages have a place, at which a reading continues. */
   readonly places: boolean;
   /** Its pages have a mark, since which it gives changes. */
   readonly marks: boolean;
@@ -173,12 +173,12 @@ function describeChangingRows(scene: DescribeScene, expect: Expect): void {
 }
 
 function describePlaces(scene: DescribeScene, expect: Expect): void {
-  scene("goes on at the place of every page", async ({ place, read }) => {
+  scene("continues at the place of every page", async ({ place, read }) => {
     await place.put(numbered(3_000));
     await expectToGoOn(await read(), read, expect);
   });
 
-  scene("goes on at a place whose rows are gone", async ({ place, read }) => {
+  scene("continues at a place whose rows are gone", async ({ place, read }) => {
     await place.put(numbered(3_000));
     const [first] = (await read()).pages;
     const given = new Set((first?.rows ?? []).map(({ id }) => id));
@@ -244,7 +244,7 @@ function describeMarks(scene: DescribeScene, expect: Expect): void {
     expect(given.has("!") || since.some(({ id }) => id === "!")).toEqual(true);
   });
 
-  scene(`gives ${AT_ONCE} changes of one time, each once, and goes on within them`, async ({ place, read }) => {
+  scene(`gives ${AT_ONCE} changes of one time, each once, and continues within them`, async ({ place, read }) => {
     await place.put([{ id: "before", text: "the mark" }]);
     const { mark } = await read();
     await place.remove(["before"]);
@@ -262,7 +262,7 @@ function describeEndings(scene: DescribeScene, expect: Expect, { places, marks }
     expect([pages.some((page) => (page.place ?? null) !== null), mark !== null]).toEqual([places, marks]);
   });
 
-  scene("stops when it is told to", async ({ place }) => {
+  scene("stops when its signal aborts", async ({ place }) => {
     await place.put(numbered(AT_ONCE));
     const stop = new AbortController();
     let pages = 0;

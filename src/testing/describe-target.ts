@@ -185,7 +185,7 @@ function describeTroubles(scene: DescribeScene, expect: Expect): void {
     expect(await labels(place, "films")).toEqual({ a: "after" });
   });
 
-  scene("stops when it is told to", ["films"], async ({ place, connector }) => {
+  scene("stops when its signal aborts", ["films"], async ({ place, connector }) => {
     const stopped = connector.write([answer("a", 1n, "never")], {
       pipeline: "films",
       id: "stopped",

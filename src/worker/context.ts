@@ -52,6 +52,8 @@ export interface Pipeline {
 /** A target elsewhere, which gets from Rowmill's own table what was accepted. */
 export interface Delivery {
   readonly connector: TargetConnector;
+  /** It is the source itself: answers go into its rows. */
+  readonly writesBack: boolean;
   /** Of what it is and where it writes. */
   readonly targetHash: string;
   /** Answers by key; keys without one are left out. */

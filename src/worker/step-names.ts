@@ -11,7 +11,7 @@ export const STEP_NAMES = {
   "sweep.chunk": "a chunk of the source or the ledger is compared, and the sweep's position written: one transaction",
   "sweep.demo": "provider: whether it is the demo model, where that model answered rows",
 
-  "sync.begin": "the lease of a source elsewhere is taken, and a pass begins or goes on: one transaction",
+  "sync.begin": "the lease of a source elsewhere is taken, and a pass begins or continues: one transaction",
   "sync.read": "elsewhere: the next rows are read",
   "sync.write": "these rows are written to Rowmill's copy, with the pass's place: one transaction",
   "sync.end": "a pass is complete, and the rows that it did not meet are noted: one transaction",
@@ -73,6 +73,8 @@ export const STEP_NAMES = {
 
   "deliver.take": "the next changes for a target elsewhere are taken, under its pipeline's lease: one transaction",
   "deliver.write": "target: they are written to it",
+  "deliver.readBack":
+    "of answers that go into the rows of the source: what the write leaves in those, before it takes effect",
   "deliver.confirm": "what became of them is written, where no newer answer came meanwhile: one transaction",
 
   "rescue.bury": "what dead workers or an ended queue held is freed: one transaction",

@@ -332,6 +332,35 @@ function aTargetElsewhere(): Scene {
   };
 }
 
+/** Into the rows that were asked, of which a trigger changes what was asked at every write. */
+function answersBackIntoTheirRows(): Scene {
+  return {
+    title: "answers that go back into the rows elsewhere",
+    steps: ["deliver.take", "deliver.write", "deliver.readBack", "deliver.confirm", "sync.read", "sync.write"],
+    pipeline: `${NOTES_ELSEWHERE}
+      target: postgres({ url: process.env.DATABASE_URL, table: "notes", addColumns: true }),`,
+    prepare: async (crash) => {
+      await fiveNotesByText(crash);
+      const { project } = crash;
+      await project.run(sql`alter table public.notes add column summary text`);
+      // Where the accounts look for answers.
+      await project.run(sql`
+        create view public.note_summaries as select id, summary from public.notes where summary is not null`);
+      await project.run(sql`create sequence public.writes`);
+      await project.run(sql`
+        create function public.count_writes() returns trigger language plpgsql as $$
+        begin
+          new.body := new.body || ' ' || nextval('public.writes');
+          return new;
+        end $$`);
+      await project.run(sql`
+        create trigger count_writes before update on public.notes
+        for each row execute function public.count_writes()`);
+      await crash.worker();
+    },
+  };
+}
+
 export const scenes: readonly Scene[] = [
   {
     title: "rows from elsewhere",
@@ -353,6 +382,7 @@ export const scenes: readonly Scene[] = [
     fix: fiveNotesByText,
   },
   aTargetElsewhere(),
+  answersBackIntoTheirRows(),
   pushedRowsWhoseTimeIsOver(),
   {
     title: "an ordinary run",

@@ -375,7 +375,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
         const ended = await project.run("cancel", "--abandon", settled?.id ?? "", "--yes");
         expect(ended).toMatchObject({
           status: 4,
-          stderr: expect.stringContaining("has already ended: it is settled"),
+          stderr: expect.stringContaining("has already ended: it is done"),
         });
         await project.check();
       } finally {

@@ -72,6 +72,7 @@ describe("Commands while up runs", { timeout: 90_000 }, () => {
       overdue: [],
       waits: [],
       refusedPushes: [],
+      syncs: [],
       providers: [expect.objectContaining({ name: "openai", paidTwice: "Nothing." })],
       pipelines: [
         {

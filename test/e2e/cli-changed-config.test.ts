@@ -36,7 +36,7 @@ describe.each(kinds)("The second day on %s", { timeout: 120_000 }, (kind) => {
 
     await project.writeConfig(config("Be brief."));
     const plan = await project.run("plan", "--requests", "0");
-    expect(plan.stdout).toContain(`Your edit of the definition asks ${FILMS} rows again, about $0.00`);
+    expect(plan.stdout).toContain(`Your edit of the config asks ${FILMS} rows again, about $0.00`);
     const changed = await project.run("up", "--until-idle");
     expect(changed.status, changed.stderr).toBe(0);
     expect(changed.stderr).toMatch(

@@ -184,6 +184,7 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
       overdue: [],
       waits: [],
       refusedPushes: [],
+      syncs: [],
       providers: [],
     });
     for (const command of ["status", "flush", "sweep"]) {
@@ -209,7 +210,8 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
     const ended = await runCli(["status", "--json"], { cwd: project.folder, env });
     expect(ended).toMatchObject({
       status: 0,
-      stdout: '{"pipelines":[],"batches":[],"workers":[],"overdue":[],"waits":[],"refusedPushes":[],"providers":[]}\n',
+      stdout:
+        '{"pipelines":[],"batches":[],"workers":[],"overdue":[],"waits":[],"refusedPushes":[],"syncs":[],"providers":[]}\n',
     });
     expect((await runCli(["uninstall"], { cwd: project.folder, env })).status).toBe(0);
     const keyless = { cwd: project.folder, env: { ...env, OPENAI_API_KEY: undefined } };

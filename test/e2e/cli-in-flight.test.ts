@@ -151,6 +151,7 @@ describe("rowmill uninstall", { timeout: 90_000 }, () => {
       providers: [],
       waits: [],
       refusedPushes: [],
+      syncs: [],
     };
     expect(await project.status()).toEqual(nothing);
   });

@@ -104,8 +104,8 @@ describeDatabases(
       expect(status).toBe(0);
       expect(stdout.split("\n").slice(0, 4)).toEqual([
         "films: 40 rows would go out",
-        "  changed definition  40  answered, and the definition asks something else now",
-        expect.stringMatching(/^ {2}Your edit of the definition asks 40 rows again, about \$0\.00\d+$/),
+        "  changed config  40  answered, but the config asks something else now",
+        expect.stringMatching(/^ {2}Your edit of the config asks 40 rows again, about \$0\.00\d+$/),
         "    rowmill up asks first. Without a terminal, answered rows wait for your yes: rowmill approve films",
       ]);
       expect((await project.run("plan")).stdout).toBe("films: no row would go out\n  Not sent: 40 answered\n");

@@ -207,7 +207,7 @@ describe.each(kinds)("The second day on %s", { timeout: 150_000 }, (kind) => {
     expect(await states()).toEqual({ cancelled: 3 });
     expect(await project.run("cancel", id)).toMatchObject({
       status: 4,
-      stderr: expect.stringContaining("has already ended: it is settled."),
+      stderr: expect.stringContaining("has already ended: it is done."),
     });
     expect((await project.run("cancel", "films")).stdout).toBe(
       "films has no open batch, so there is nothing to cancel.\n",

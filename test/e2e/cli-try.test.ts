@@ -128,7 +128,7 @@ describeDatabases(
       );
       expect(await project.run("try", "films", "--accept", "1")).toEqual({
         stdout: "",
-        stderr: expect.stringContaining('rowmill: There is no pipeline "films" in this database.'),
+        stderr: expect.stringContaining("rowmill: films is not set up yet, so no row waits for an answer.\n  Hint: "),
         status: 2,
       });
       await setUp();

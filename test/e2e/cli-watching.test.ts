@@ -121,6 +121,35 @@ describe("Watching", { timeout: 120_000 }, () => {
     await project.check();
   });
 
+  it("status and flush name the limit or the budget that keeps waiting rows from the next batch", async () => {
+    await insertFilms(project, 5);
+    await project.writeConfig(filmsPipeline("limit: 3"));
+    expect((await project.run("up", "--until-idle")).status).toBe(0);
+    const limited =
+      "films: its limit is reached (limit: 3), so the other rows are not sent. To send more, raise " +
+      "pipelines.films.limit and restart rowmill up\n";
+    expect((await project.run("status")).stdout).toContain(`\n${limited}`);
+    expect((await project.run("flush")).stdout).toContain(
+      "2 waiting rows will be sent once this is resolved: its limit",
+    );
+
+    isHeld = true;
+    await project.writeConfig(filmsPipeline("limit: 4"));
+    const up = project.start("up", "--yes");
+    await until("the fourth row at the provider", async () => (await project.status()).batches[1]?.state === "running");
+    const nanoUsd = await project.database.number(sql`
+      select sum(cost_nano_usd + reserved_nano_usd)::float8 as "nanoUsd" from rowmill.batches`);
+    up.child.kill("SIGTERM");
+    await up.ended;
+    await project.writeConfig(filmsPipeline(`budget: { usd: ${nanoUsd / 1e9}, per: "total" }`));
+    const { stdout } = await project.run("status");
+    expect(stdout).toMatch(
+      /^films: the budget of \$0\.\d+ in total has no room for all waiting rows now: \$0\.\d+ spent, /m,
+    );
+    expect((await project.status()).pipelines[0]).toMatchObject({ heldBack: expect.stringContaining("in total") });
+    await project.check();
+  });
+
   it("a connection that fails explains an unquoted # in .env, and shows nothing of the password", async () => {
     const hint =
       `  Hint: In ${join(project.folder, ".env")} the value of DATABASE_URL ends at its first #, because it has no ` +

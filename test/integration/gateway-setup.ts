@@ -27,7 +27,7 @@ export async function temporaryDir(): Promise<string> {
   return dir;
 }
 
-export const summarySchema = {
+const summarySchema = {
   type: "json_schema",
   json_schema: {
     name: "answer",

@@ -84,7 +84,7 @@ describeDatabases(
       );
       expect(paused).toMatchObject({
         kind: "budget",
-        reason: expect.stringMatching(/budget of \$0\.0002 per total/),
+        reason: expect.stringMatching(/budget of \$0\.0002 in total/),
       });
       const waiting = (await requests(project)).filter((row) => row.state === "waiting").length;
       expect(waiting).toBeGreaterThan(0);

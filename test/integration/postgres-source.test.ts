@@ -102,6 +102,28 @@ describe.each(servers)("A table of another PostgreSQL on %s", (kind) => {
     expect([await lateBy("5m"), await lateBy("0s")]).toEqual([1, 0]);
   });
 
+  it("does not read rows of a time that is long past again, but those that came later", async () => {
+    await database.run(sql`
+      insert into public.films (shelf, no, changed_at, added)
+      select 'old', n, '2026-01-01', '2026-01-01'
+      from generate_series(1, 3000) n`);
+    for (const column of ["changed_at", "added"]) {
+      const cursor = table({ cursor: column, overlap: "5m" });
+      const first = await read(cursor);
+      expect(first.rows).toHaveLength(3_000);
+      const second = await read(cursor, { since: first.mark });
+      expect(second.rows).toEqual([]);
+      expect(second.mark).toEqual(first.mark);
+      await database.run(sql`
+        insert into public.films (shelf, no, changed_at, added)
+        values ('new', 1, '2026-01-01 00:00:00.000001', '2026-01-01 00:00:00.000001'), ('new', 2, now(), now())`);
+      const third = await read(cursor, { since: second.mark });
+      expect(third.rows.map(({ shelf }) => shelf)).toEqual(["new", "new"]);
+      expect((await read(cursor, { since: third.mark })).rows).toHaveLength(1);
+      await database.run(sql`delete from public.films where shelf = 'new'`);
+    }
+  });
+
   it("is not misled by a time of the future", async () => {
     await database.run(sql`
       insert into public.films (shelf, no, changed_at) values ('future', 1, now() + interval '1 year')`);

@@ -132,7 +132,9 @@ describeDatabases(
       await expectAllAnsweredOnce(project, ROWS);
       expect(warnings.messages.join()).toContain("seen late; cancelling it");
       const status = await statusOf(project);
-      expect(status).toMatch(/notes: second batch \(.*seen late: batch_\w+, to be cancelled, and counted as spent\)/);
+      expect(status).toMatch(
+        /notes: duplicate batch \(.*seen late: batch_\w+, to be cancelled, and counted as spent\)/,
+      );
     });
 
     it("lists a batch beyond the window that has run by then: its cost is counted as much as the first one's", async () => {

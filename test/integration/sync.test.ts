@@ -8,6 +8,7 @@ import { ensureReplica } from "../../src/store/replicas/replicas.js";
 import * as pipelines from "../../src/store/pipelines/pipelines.js";
 import * as syncs from "../../src/store/syncs/syncs.js";
 import { sweepAll } from "../../src/app/open/round.js";
+import { approvalOf } from "../../src/worker/rounds/approval.js";
 import { syncPipeline } from "../../src/worker/rounds/sync.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { describeDatabases } from "../support/databases.js";
@@ -19,6 +20,7 @@ import { startProject, type TestProject } from "../support/project.js";
 const REPLICA = { key: ["id"], columns: ["title"], version: null, expires: false, synced: true };
 
 const signal = new AbortController().signal;
+const APPROVAL = "It waits for approval: rowmill approve films";
 
 describeDatabases("Rows from elsewhere", (kind) => {
   let project: TestProject;
@@ -29,8 +31,9 @@ describeDatabases("Rows from elsewhere", (kind) => {
   });
   afterEach(() => project.close());
 
-  const films = () => ({
+  const films = (options: { approveAboveUsd?: number } = {}) => ({
     films: pipeline({
+      ...options,
       source: shelf.source(),
       polling: { min: "10ms", max: "10ms" },
       request: { model: "gpt-4o-mini", user: "Sum up: {{ title }}", maxOutputTokens: 100 },
@@ -307,6 +310,38 @@ describeDatabases("Rows from elsewhere", (kind) => {
     expect((await syncs.list(worker.database))[0]).toMatchObject({ phase: "idle", trouble: null, failures: 0 });
   });
 
+  it("are not sent before all were read once and their cost is known", async () => {
+    put(45);
+    const worker = await project.worker(films({ approveAboveUsd: 0.0003 }), { approve: false });
+    shelf.fault = { page: 1, error: new Error("The shelf is closed.") };
+    await project.round(worker);
+    await project.round(worker);
+    expect(await copied()).toHaveLength(10);
+    const [films10] = worker.pipelines.values();
+    if (films10 === undefined) throw new Error("There is no pipeline.");
+    expect(await approvalOf(worker, films10)).toEqual({ kind: "nothing" });
+    expect(await idleState(worker)).toMatchObject({ idle: false, blocked: [] });
+    await sync(worker);
+    await project.round(worker);
+    expect(await approvalOf(worker, films10)).toMatchObject({ kind: "needed", estimate: { rows: 45 } });
+    expect(await idleState(worker)).toMatchObject({ blocked: [{ pipeline: "films", reason: APPROVAL }] });
+    expect((await project.gateway.journal.summary()).executed).toBe(0);
+  });
+
+  it("need a new approval where something else is read", async () => {
+    put(5);
+    const worker = await project.worker(films());
+    await project.drain(worker);
+    shelf.reads = "another shelf";
+    put(45);
+    const other = await project.worker(films({ approveAboveUsd: 0 }), { approve: false });
+    await sync(other);
+    await project.round(other);
+    await project.round(other);
+    expect(await idleState(other)).toMatchObject({ blocked: [{ pipeline: "films", reason: APPROVAL }] });
+    expect((await project.gateway.journal.summary()).executed).toBe(5);
+  });
+
   it("pause with the reason when only a person can help", async () => {
     put(5);
     const worker = await project.worker(films());
@@ -339,7 +374,8 @@ describeDatabases("Rows from elsewhere", (kind) => {
     const row = JSON.stringify({ id: "00001", title: "stale" });
     await project.run(sql`update rowmill.syncs set lease_until = now() - interval '1 second'`);
     await sync(worker);
-    const write = () => worker.database.transaction((tx) => syncs.writeRows(tx, turn, { rows: [row], keys: [] }));
+    const write = () =>
+      worker.database.transaction((tx) => syncs.writeRows(tx, turn, { rows: [row], keys: [], readAt: null }));
     expect(await write()).toBeNull();
     expect((await copied())[1]).toEqual({ id: "00001", title: "Film 1" });
   });

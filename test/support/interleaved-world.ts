@@ -100,7 +100,7 @@ async function openWorker(project: TestProject): Promise<StageWorker> {
 }
 
 /** One sentence, which the demo model gives back as it is. */
-export function bodyOf(version: number): string {
+function bodyOf(version: number): string {
   return `Version ${version} of note `;
 }
 

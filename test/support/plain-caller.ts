@@ -38,7 +38,7 @@ export interface PlainCallPlan {
   readonly signal?: AbortSignal | undefined;
 }
 
-export const RETRIES_MAX = 3;
+const RETRIES_MAX = 3;
 const REPLY_BYTES_MAX = 8 * 1024 * 1024;
 const RETRY_AFTER_MS_MAX = 5 * 60_000;
 /** A longer wait is left to who calls. */

@@ -42,7 +42,7 @@ export interface PlainStandInOptions extends PlainBatchesOptions {
 }
 
 export const PLAIN_KEY = "plain-key-0123456789abcdef";
-export const PLAIN_MODELS = ["plain-large", "plain-small"] as const;
+const PLAIN_MODELS = ["plain-large", "plain-small"] as const;
 
 export interface PlainStandIn {
   readonly url: string;

@@ -24,7 +24,7 @@ export function readBatch(json: unknown): ProviderBatch {
 }
 
 /** Null: an entry without an id, which is no batch that can be asked for. */
-export function readListed(json: unknown): ProviderBatch | null {
+function readListed(json: unknown): ProviderBatch | null {
   const fields = recordOf(json);
   const id = textOf(fields?.["id"]);
   if (fields === null || id === null || id === "") return null;

@@ -122,6 +122,7 @@ export async function statusOf({ database }: TestProject): Promise<string> {
     pipelines: pipelines.map((pipeline) => ({
       ...pipeline,
       paused: pausedText(pipeline, undefined),
+      heldBack: null,
       topFailure: null,
     })),
     money: await moneyOverviews(database),

@@ -33,7 +33,7 @@ interface Kept {
 const NUMBER = /^-?[0-9]{1,40}([.][0-9]{1,40})?$/;
 
 /** For numbers that a double holds. */
-export function isOlder(a: string, b: string): boolean {
+function isOlder(a: string, b: string): boolean {
   const [aIsNumber, bIsNumber] = [NUMBER.test(a), NUMBER.test(b)];
   if (aIsNumber && bIsNumber) return Number(a) < Number(b);
   if (aIsNumber || bIsNumber) return aIsNumber;
@@ -100,6 +100,6 @@ export function sorted(rows: readonly (string | null)[][]): (string | null)[][] 
   return rows.toSorted((a, b) => (text(a) < text(b) ? -1 : 1));
 }
 
-export function isStorable(text: string): boolean {
+function isStorable(text: string): boolean {
   return !/\0|\p{Surrogate}/u.test(text);
 }

@@ -18,7 +18,7 @@ import type { TestProject } from "./project.js";
 export type Pipelines = Parameters<typeof defineConfig>[0]["pipelines"];
 
 /** The first of them. */
-export function configOf({ folder, url }: TestProject, pipelines: Pipelines): PipelineConfig {
+function configOf({ folder, url }: TestProject, pipelines: Pipelines): PipelineConfig {
   const config = validateConfig(defineConfig({ database: url, pipelines }), {
     file: join(folder, "rowmill.config.ts"),
     language: "script",

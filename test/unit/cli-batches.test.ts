@@ -169,7 +169,7 @@ describe("The sum of costs", () => {
       "! 7 paid answers have no known price and are not in the sums.",
     ]);
     expect(costTable(["model"], { lines: [], total: { ...sums, batches: 0 }, more: 0 }, style(80))).toEqual([
-      "No batch yet, so nothing was spent.",
+      "There is no batch yet.",
     ]);
   });
 });

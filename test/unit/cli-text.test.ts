@@ -292,7 +292,7 @@ describe("The story of a row", () => {
         "gpt-4o-mini: 1,200 input and 22 output tokens, $0.000027 live, 394 ms",
       ],
       [
-        "unknown: its call was not finished 2026-11-27 04:54:00 UTC, by another definition",
+        "unknown: its call was not finished 2026-11-27 04:54:00 UTC, by another config",
         "gpt-4o-mini: counted at up to $0.00009",
       ],
     ]);
@@ -382,9 +382,11 @@ describe("The status", () => {
         batches: {},
         failing: 0,
         deadlineMs: 1_000,
+        isFlushed: false,
         nextLookMs: null,
         arrivals: 2,
         paused: "new prompt. Resume it: rowmill resume films",
+        heldBack: null,
         topFailure: null,
       },
     ],

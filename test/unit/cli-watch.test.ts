@@ -38,9 +38,11 @@ function pipelineOf(no: number, more: Partial<WatchFacts["pipelines"][number]> =
     batches: {},
     failing: 0,
     deadlineMs: null,
+    isFlushed: false,
     nextLookMs: null,
     arrivals: 0,
     paused: null,
+    heldBack: null,
     topFailure: null,
     ...more,
   };
@@ -150,7 +152,7 @@ describe("A frame of rowmill status --watch", () => {
       films          12    1,000     10,001       0  $0.00
       batch     pipeline  state         done  elapsed/usual
       00000007  films     running  351/1,000   7 min/18 min
-      Ended batches: 1 settled; rows: 998 succeeded, 2 sent again
+      Ended batches: 1 done; rows: 998 succeeded, 2 sent again
       04:30:00  films 00000007: submitting → running (the provider took it)"
     `);
   });
@@ -162,7 +164,7 @@ describe("A frame of rowmill status --watch", () => {
       films          12    1,000     10,001       0  $0.00
       batch     pipeline  state         done  elapsed/usual
       00000007  films     running  351/1,000   7 min/18 min
-      Ended batches: 1 settled; rows: 998 succeeded, 2 sent again
+      Ended batches: 1 done; rows: 998 succeeded, 2 sent again
       04:30:00  films 00000007: submitting → running (the provide…"
     `);
   });
@@ -192,7 +194,7 @@ describe("A frame of rowmill status --watch", () => {
       00000024  pipeline_number_04  collecting  700/1,000  24 min/18 min
       00000028  pipeline_number_08  collecting  700/1,000  28 min/18 min
       00000012  pipeline_number_12  submitting    0/1,000         12 min
-      Ended batches: 33 settled, 1 rejected; rows: 32,950 succeeded, 12 failed"
+      Ended batches: 33 done, 1 refused; rows: 32,950 succeeded, 12 failed"
     `);
   });
 
@@ -217,7 +219,7 @@ describe("A frame of rowmill status --watch", () => {
       00000012  pipeline…_12  running     601/1,000  12 min/18 min
       00000024  pipeline…_04  collecting  700/1,000  24 min/18 min
         … 2 more unfinished batches
-      Ended batches: 33 settled, 1 rejected"
+      Ended batches: 33 done, 1 refused; rows: 32,950 succeeded"
     `);
   });
 
@@ -239,7 +241,7 @@ describe("A frame of rowmill status --watch", () => {
       films          12    1,000     10,001       0  $0.00
       batch     pipeline  state         done  elapsed/usual
       00000007  films     running  351/1,000   7 min/18 min
-      Ended batches: 1 settled; rows: 998 succeeded, 2 sent again
+      Ended batches: 1 done; rows: 998 succeeded, 2 sent again
       04:30:00  films 00000007: submitting → running (the provider took it)"
     `);
   });
@@ -255,7 +257,7 @@ describe("A frame of rowmill status --watch", () => {
       films          12    1,000     10,001       0  $0.00
       batch     pipeline  state         done  elapsed/usual
       00000007  films     running  351/1,000   7 min/18 min
-      Ended batches: 1 settled; rows: 998 succeeded, 2 sent again
+      Ended batches: 1 done; rows: 998 succeeded, 2 sent again
       04:30:00  films 00000007: submitting → running (the provide…"
     `);
   });

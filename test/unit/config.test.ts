@@ -37,6 +37,18 @@ function problemsOf(films: unknown): readonly ConfigProblem[] {
 }
 
 describe("a correct config", () => {
+  test("may copy a pipeline and change it", () => {
+    const films = pipeline({ ...minimal, answer, limit: 9 });
+    const [copy] = validateConfig(
+      { database: "embedded", pipelines: { copy: { ...films, limit: 5 } } },
+      origin,
+    ).pipelines;
+    expect(copy).toMatchObject({ name: "copy", limit: 5, source: { table: "films" } });
+    expect(problemsOf({ ...films, limits: 5 })).toEqual([
+      expect.objectContaining({ path: "limits", nearMatch: "limit" }),
+    ]);
+  });
+
   test("gets every default of the documentation", () => {
     expect(validate(minimal).pipelines[0]).toEqual({
       name: "films",

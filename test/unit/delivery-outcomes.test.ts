@@ -22,6 +22,14 @@ describe("A change", () => {
     expect(outcomeOf(said)?.state).toBe(state);
   });
 
+  it.each([
+    ["waits for a reading, as it may be again as it was", "asAsked", "waiting"],
+    ["is dropped where the ledger knows that", "changed", "dropped"],
+  ] as const)("that is written back into a row that changed %s", (_, row, state) => {
+    const change = { ...told, failures: REFUSALS_MAX, row };
+    expect(outcomeOf({ changed: ["1"] }, change)?.state).toBe(state);
+  });
+
   it("counts a refusal, but not that its row is locked", () => {
     expect(outcomeOf({ failed: [{ key: "1", reason: "No." }] })).toMatchObject({ failures: 3, reason: "No." });
     expect(outcomeOf({ busy: ["1"] })).toMatchObject({ failures: 2, waitMs: 1_000 });

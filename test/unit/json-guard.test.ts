@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { JsonGuard } from "../../src/http/json-guard.js";
+import { JsonGuard } from "../../src/http/read-json.js";
 
 const bytes = (text: string): Buffer => Buffer.from(text, "utf8");
 

@@ -43,7 +43,7 @@ async function workerOf(database: Database, config: PipelineConfig): Promise<Liv
   if (row === undefined || row.definitionHash === configuredHash(config)) return worker;
   throw new RowmillError(
     "refused",
-    `Process ${worker.pid} on ${worker.host} works with another definition of "${config.name}" than your config has.`,
+    `Process ${worker.pid} on ${worker.host} works with another config of "${config.name}" than yours.`,
     { hints: ["Restart it with this config, then adopt."] },
   );
 }

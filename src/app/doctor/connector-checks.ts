@@ -3,6 +3,7 @@ import { compileAnswer } from "../../model/answer/answer.js";
 import type { ConnectorFinding } from "../../model/connector.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import { notChecked, ok, problem, type Finding } from "../../model/words/finding.js";
+import { preparing } from "../../model/write-back.js";
 import { thrownMessage } from "../../model/words/thrown-message.js";
 import { callConnector } from "../../worker/connector-call.js";
 import type { Check, Look } from "./look.js";
@@ -33,11 +34,12 @@ const askSource: Ask = ({ source }) => {
   return { name, diagnose: diagnose === undefined ? null : (signal) => diagnose({ signal }) };
 };
 
-const askTarget: Ask = ({ name: pipeline, answer, target: { elsewhere } }) => {
+const askTarget: Ask = (config) => {
+  const { elsewhere } = config.target;
   if (elsewhere === null) return null;
   const { name, diagnose } = elsewhere;
-  const fields = compileAnswer(answer).columns;
-  return { name, diagnose: diagnose === undefined ? null : (signal) => diagnose({ pipeline, fields, signal }) };
+  const of = preparing(config, compileAnswer(config.answer).columns);
+  return { name, diagnose: diagnose === undefined ? null : (signal) => diagnose({ ...of, signal }) };
 };
 
 async function eachSide(look: Look, ask: Ask): Promise<readonly Finding[]> {

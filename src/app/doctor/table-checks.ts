@@ -38,7 +38,7 @@ export const TABLE_CHECKS: readonly Check[] = [
 ];
 
 /** Those whose source was not found cannot be checked. */
-export function eachTable(
+function eachTable(
   look: Look,
   work: (found: { pipeline: PipelineConfig; table: SourceTable }) => Promise<readonly Finding[]>,
 ): Promise<readonly Finding[]> {

@@ -234,7 +234,7 @@ export function joinPipeline(
   if (!plan.exists || plan.table === null || plan.statements.length > 0)
     throw new RowmillError(
       "refused",
-      `The target ${config.target.table} is not as the config of ${config.name} says.`,
+      `The target ${config.target.table} does not match the config of ${config.name}.`,
       {
         hints: ["Make or change it: rowmill up"],
       },

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import type { TargetConnector } from "../../model/connector.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
+import { writesBack } from "../../model/write-back.js";
 import * as deliveries from "../../store/deliveries/deliveries.js";
 import { createDeliveredTarget } from "../../targets/delivered/delivered-target.js";
 import type { Wanted } from "../../targets/table/ensure.js";
@@ -27,13 +28,14 @@ export function targetHashOf({ name, writes }: TargetConnector): string {
 }
 
 /** Null: the target is a table. */
-export function deliveryOf({ target }: PipelineConfig, { source, answer }: Wanted): Delivery | null {
-  const { elsewhere, table, trustOwner } = target;
+export function deliveryOf(config: PipelineConfig, { source, answer }: Wanted): Delivery | null {
+  const { elsewhere, table, trustOwner } = config.target;
   if (elsewhere === null) return null;
   const fields = answer.map(({ field }) => ({ field, column: field }));
   const wanted = { table, trustOwner, source, fields };
   return {
     connector: elsewhere,
+    writesBack: writesBack(config),
     targetHash: targetHashOf(elsewhere),
     read: (tx, keys) => readAnswers(tx, wanted, keys),
   };

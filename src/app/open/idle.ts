@@ -79,9 +79,11 @@ async function pipelineState(
   const unseen = unread || unswept || (await arrivals.countArrivals(client, pipeline.id)) > 0;
   const inFlight = await batches.countUnfinished(client, [pipeline.id]);
   const waiting = await waitingWithinLimit(client, pipeline);
-  // Rowmill asks for approval after the sweep, which counts the rows.
+  // Rowmill asks for approval after the sweep, and the first reading, which count the rows.
   if (waiting > 0 && !unswept && row.approvedHash !== row.definitionHash) {
-    return { busy: false, blocked: `It waits for approval: rowmill approve ${pipeline.config.name}` };
+    if (!isSynced || (await syncs.isRead(client, row.name)))
+      return { busy: false, blocked: `It waits for approval: rowmill approve ${row.name}` };
+    if (trouble !== null) return { busy: false, blocked: `Its source cannot be read: ${trouble}` };
   }
   const { requestsMin } = pipeline.provider.limits;
   if (!unseen && inFlight === 0 && waiting > 0 && waiting < requestsMin) {

@@ -11,7 +11,7 @@ import type { Sampled } from "./pipeline-plan.js";
 import { reading } from "./reading.js";
 
 /** Rows that are compared; of more, as many by chance. */
-export const COMPARED_MAX = 5_000;
+const COMPARED_MAX = 5_000;
 /** After this no further page is read, so that someone who waits gets an answer from fewer rows. */
 const COMPARE_MS_MAX = 4_000;
 const PAGE_ROWS = 500;

@@ -80,7 +80,7 @@ export interface InFlightPlan {
 }
 
 export interface RowsPlan {
-  /** What would go out, in all: at most this many where `arrived` is not 0 or `counted` says so. */
+  /** What would go out, in all: at most this many where `arrived` is not 0, or `counted` is an estimate. */
   readonly send: number;
   /** Never asked. */
   readonly fresh: number;
@@ -130,7 +130,7 @@ export interface PackingPlan {
 /** `tooFew`: fewer fit into a file than the provider takes. `fewRows`: it takes no batch that small. */
 export type LaterBecause = Exclude<NoRoom, "limit"> | "fewRows" | "guessedBytes";
 
-/** `waits`: until so many rows wait, or for so long. */
+/** `waits`: until this many rows wait, or this long. */
 export type StartPlan =
   | { readonly kind: "nothing" }
   | { readonly kind: "now"; readonly because: Extract<PlanningDecision, { plan: true }>["because"] }

@@ -28,7 +28,7 @@ import { demoFinding, findProblems, foundIn, keylessFinding, rowFindings, type P
 import type { AskingPlan, DefinitionPlan, LedgerSetup, PipelinePlan, ProjectPlan } from "./pipeline-plan.js";
 import { reading } from "./reading.js";
 
-/** Rows without a key are counted for so long; the doctor takes longer. */
+/** The longest that rows without a key are counted; the doctor takes longer. */
 const KEYLESS_MS_MAX = 2_000;
 
 export interface PlanParts {

@@ -1,7 +1,7 @@
 /** How a plan reads: the server refuses every write, and no one's lock is waited for long. */
 import type { Database, Queryable } from "../../postgres/database.js";
 
-/** A statement waits for another session's lock on a table, such as a migration's, for so long. */
+/** The longest that a statement waits for another session's lock on a table, such as a migration's. */
 const LOCK_MS_MAX = 2_000;
 
 export function reading<T>(

@@ -29,7 +29,7 @@ export async function groupFailures(
 }
 
 /** Groups of one cause on several pages are one. The example is that of the first page. Pure. */
-export class FailureSum {
+class FailureSum {
   readonly #groups = new Map<string, FailureGroup>();
   #rowsNotHeld = 0;
 

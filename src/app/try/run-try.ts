@@ -18,7 +18,7 @@ import { callLive, type CallEnd } from "./live-call.js";
 import { boundOf, type Preparation, type Prepared } from "./prepare.js";
 
 /** Calls at a time. */
-export const CALLS_AT_ONCE = 4;
+const CALLS_AT_ONCE = 4;
 /** Calls without an answer after which no further row is asked. */
 const FAILED_CALLS_MAX = 3;
 

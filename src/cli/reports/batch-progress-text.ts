@@ -3,7 +3,6 @@ import { asSentence } from "../../model/words/as-sentence.js";
 import { proseLine } from "../../model/words/one-line.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import type { BatchEnding, BatchProgress } from "../../store/batches/batch-progress.js";
-import type { BatchOverview } from "../../store/ledger/overview.js";
 import { counted, fit, formatAgo, formatCount, formatDuration, formatWait, shortId } from "../screen/text.js";
 import { sharingText } from "./sharing-text.js";
 
@@ -15,14 +14,6 @@ export function doneOf({ state, requests, ended, providerCounts }: BatchProgress
   if (state === "running" && providerCounts !== null && providerCounts.total > 0)
     return `${formatCount(providerCounts.completed + providerCounts.failed)}/${formatCount(providerCounts.total)}`;
   return `${formatCount(state === "collecting" ? ended : 0)}/${formatCount(requests)}`;
-}
-
-/** As `rowmill batches` says it, where you want the batch cancelled; else its state. */
-export function shownState(batch: Pick<BatchOverview, "state" | "cancelWanted" | "succeeded" | "requests">): string {
-  const { state, cancelWanted, succeeded, requests } = batch;
-  if (!cancelWanted || state === "cancelled") return state;
-  if (state !== "settled" && state !== "rejected") return "canceling";
-  return requests > 0 && succeeded === requests ? state : "canceled";
 }
 
 /** `12 min/18 min`: how long it has been at the provider or in its state, and how long others usually took. */

@@ -64,7 +64,8 @@ function doneOf({ succeeded, failed, done, state }: ListedBatch): number {
   return state === "running" ? Math.max(done ?? 0, succeeded + failed) : succeeded;
 }
 
-const WORDS: Readonly<Record<ListedBatch["state"], string>> = {
+/** As every command calls the states of a batch. */
+export const STATE_WORDS: Readonly<Record<ListedBatch["state"], string>> = {
   planned: "planned",
   uploading: "uploading",
   submitting: "submitting",
@@ -75,11 +76,13 @@ const WORDS: Readonly<Record<ListedBatch["state"], string>> = {
   cancelled: "given up",
 };
 
-export function stateWords({ state, cancelWanted, presumed, succeeded, requests }: ListedBatch): string {
+type Standing = Pick<ListedBatch, "state" | "cancelWanted" | "presumed" | "succeeded" | "requests">;
+
+export function stateWords({ state, cancelWanted, presumed, succeeded, requests }: Standing): string {
   const isOpen = state !== "settled" && state !== "rejected" && state !== "cancelled";
   if (cancelWanted && isOpen) return "canceling";
   if (cancelWanted && state !== "cancelled") return succeeded === requests && requests > 0 ? "done" : "canceled";
-  return presumed ? `${WORDS[state]}?` : WORDS[state];
+  return presumed ? `${STATE_WORDS[state]}?` : STATE_WORDS[state];
 }
 
 function moneyWords({ costNanoUsd, lostNanoUsd, reservedNanoUsd, unpriced }: ListedBatch): string {

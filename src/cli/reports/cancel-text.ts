@@ -3,6 +3,7 @@ import { isActed, type CancelAction } from "../../model/batch/cancelling.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import type { CancelCandidate } from "../../store/batches/cancellation.js";
 import { counted, formatCount, shortId } from "../screen/text.js";
+import { STATE_WORDS } from "./batch-text.js";
 
 export interface Wanted {
   readonly batch: CancelCandidate;
@@ -59,7 +60,7 @@ export function outcomeOf({ batch, action }: Wanted, now: CancelCandidate): Canc
   switch (action) {
     case "ended":
       return refused(
-        `has already ended: it is ${batch.state}.`,
+        `has already ended: it is ${STATE_WORDS[batch.state]}.`,
         `See what became of it: rowmill log ${shortId(batch.id)}`,
       );
     case "shared":

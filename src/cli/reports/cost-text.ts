@@ -28,7 +28,7 @@ export function costTable(
   { lines, total }: Costs,
   style: Pick<Terminal, "columns" | "bold">,
 ): string[] {
-  if (total.batches === 0) return ["No batch yet, so nothing was spent."];
+  if (total.batches === 0) return ["There is no batch yet."];
   const header: TableColumn[] = [
     ...by.map((title): TableColumn => ({ title, align: "left" })),
     ...FIGURES.map((title): TableColumn => ({ title, align: "right" })),

@@ -21,7 +21,7 @@ export interface ForgetFacts {
   readonly isSynced: boolean;
 }
 
-export function fateOf(batch: HeldBatch, { known, keepsFiles }: Pick<ForgetFacts, "known" | "keepsFiles">): FilesFate {
+function fateOf(batch: HeldBatch, { known, keepsFiles }: Pick<ForgetFacts, "known" | "keepsFiles">): FilesFate {
   if (known.unsent.includes(batch.id)) return "preparedAgain";
   if (batch.foreign || keepsFiles) return "kept";
   if (batch.endsBy !== null || !isEnded(batch)) return "untilItEnds";

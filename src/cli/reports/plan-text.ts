@@ -12,7 +12,7 @@ import type {
 } from "../../app/plan/pipeline-plan.js";
 import type { Finding, Level } from "../../model/words/finding.js";
 import { proseLine, safeSql } from "../../model/words/one-line.js";
-import { formatUsd } from "../../model/provider/pricing.js";
+import { budgetWords, formatUsd } from "../../model/provider/pricing.js";
 import type { Terminal } from "../screen/terminal.js";
 import { counted, describeCost, fitKey, formatCount, formatWait } from "../screen/text.js";
 
@@ -80,7 +80,7 @@ function reasonLines({ rows }: AskingPlan): string[] {
   const reasons = [
     ["new", rows.fresh, "never asked"],
     ["changed content", rows.changed, "answered before the row changed"],
-    ["changed definition", rows.redefined, "answered, and the definition asks something else now"],
+    ["changed config", rows.redefined, "answered, but the config asks something else now"],
     ["another try", rows.again, "asked before, without an answer that counts"],
     ["recorded changes", rows.arrived, "no worker has looked at them yet; at most this many"],
   ] as const;
@@ -119,7 +119,7 @@ function restLines({ rows }: AskingPlan): string[] {
 function definitionLines(name: string, { definition }: AskingPlan): string[] {
   const { state, compared, asksAgain, likelyNanoUsd, keepsAnswer } = definition;
   const isEdited = state === "changed";
-  const what = isEdited ? "Your edit of the definition" : "The definition, changed since these answers,";
+  const what = isEdited ? "Your edit of the config" : "The config, changed since these answers,";
   const later = inFlightLines(definition);
   if (compared === null) return isEdited ? [`  ${what} asks no answered row again`, ...later] : later;
   // A sweep that has not ended compares answers of the same definition too.
@@ -157,8 +157,8 @@ function inFlightLines({ decision, inFlight }: DefinitionPlan): string[] {
       ? `${they} not asked again`
       : decision === "undecided"
         ? `whether ${they} asked again then${cost}, you decide with the answered rows`
-        : `then ${they} asked again if the definition asks something else${cost} at most`;
-  return [`  ${counted(rows, "row")} ${are} in flight: ${their} for the previous definition; ${then}`];
+        : `then ${they} asked again if the config asks something else${cost} at most`;
+  return [`  ${counted(rows, "row")} ${are} in flight: ${their} for the previous config; ${then}`];
 }
 
 function sendingLines(asking: AskingPlan): string[] {
@@ -255,13 +255,11 @@ function startText({ start, rows }: AskingPlan): string {
 
 function budgetLines({ budget }: AskingPlan): string[] {
   if (budget === null) return [];
-  const { usd, per, spentNanoUsd, reservedNanoUsd, leftNanoUsd, stops } = budget;
-  const period = per === "total" ? "in total" : `per ${per}`;
+  const { spentNanoUsd, reservedNanoUsd, leftNanoUsd, stops } = budget;
   const used = `${formatUsd(spentNanoUsd)} spent, ${formatUsd(reservedNanoUsd)} reserved`;
   const left = `${formatUsd(leftNanoUsd)} left`;
-  return [
-    `  Budget: $${usd} ${period}: ${used}, ${left}; ${stops ? "likely not enough for these rows" : "likely enough"}`,
-  ];
+  const verdict = stops ? "likely not enough for these rows" : "likely enough";
+  return [`  Budget: ${budgetWords(budget)}: ${used}, ${left}; ${verdict}`];
 }
 
 function approvalText({ approval, estimate }: AskingPlan): string {

@@ -27,7 +27,7 @@ function askedText({ overridden, isCurrent }: RowTry): string {
     ...(overridden.prompt === undefined ? [] : [proseLine(overridden.prompt)]),
   ];
   if (changed.length > 0) return `, with ${changed.join(" and ")}`;
-  return isCurrent ? "" : ", by another definition";
+  return isCurrent ? "" : ", by another config";
 }
 
 function triedUsageLines(tried: RowTry): string[] {

@@ -1,4 +1,5 @@
 /** Reads everything that `rowmill status` shows, as facts for a terminal and as an object for programs. */
+import { heldBackText } from "../../app/story/held-back.js";
 import type { OpenedDatabase } from "../../app/open/open-database.js";
 import { accountWords, choiceOf, promisesOf } from "../../app/open/providers.js";
 import type { OverdueBatch } from "../../model/batch/overdue.js";
@@ -61,11 +62,13 @@ async function readCommon(
   const { database, place } = opened;
   const overviews = await overview.pipelineOverviews(database);
   const top = await topFailures(opened, overviews);
+  const heldBack = await heldBackRows(project, opened, overviews);
   return {
     place,
     pipelines: overviews.map((pipeline) => ({
       ...pipeline,
       paused: pausedText(pipeline, configOf(project, pipeline.name)),
+      heldBack: heldBack.get(pipeline.id) ?? null,
       topFailure: top.get(pipeline.id) ?? null,
     })),
     money: await overview.moneyOverviews(database),
@@ -98,6 +101,7 @@ export async function statusObject(project: Project, opened: OpenedDatabase | nu
     };
   const pipelines = await overview.pipelineOverviews(opened.database);
   const top = await topFailures(opened, pipelines);
+  const heldBack = await heldBackRows(project, opened, pipelines);
   const delivering = new Map((await deliverers.standings(opened.database)).map((one) => [one.pipelineId, one]));
   const batches = await overview.batchOverviews(opened.database, overview.BATCHES_SHOWN_MAX);
   const progress = new Map(
@@ -110,6 +114,7 @@ export async function statusObject(project: Project, opened: OpenedDatabase | nu
   return {
     pipelines: pipelines.map((pipeline) => ({
       ...pipelineObject(project, pipeline, top.get(pipeline.id)),
+      ...heldBackObject(heldBack.get(pipeline.id)),
       ...deliveriesObject(delivering.get(pipeline.id)),
     })),
     batches: batches.map((batch) => ({
@@ -155,11 +160,31 @@ async function topFailures(
   return new Map(groups.map((group) => [group.pipelineId, group]));
 }
 
+/** By pipeline id; without an entry for those whose rows nothing holds back, or whose pause says why. */
+async function heldBackRows(
+  project: Project,
+  { database }: OpenedDatabase,
+  overviews: readonly PipelineOverview[],
+): Promise<ReadonlyMap<number, string>> {
+  const texts = new Map<number, string>();
+  for (const pipeline of overviews) {
+    if (pausedText(pipeline, configOf(project, pipeline.name)) !== null) continue;
+    const text = await heldBackText(database, pipeline, project);
+    if (text !== null) texts.set(pipeline.id, text);
+  }
+  return texts;
+}
+
 function pipelineObject(project: Project, pipeline: PipelineOverview, top: FailureGroup | undefined): object {
   const { name, waiting, batched, succeeded, failed, cancelled, gone, unnamed, undecided } = pipeline;
   const paused = pausedText(pipeline, configOf(project, name));
   const topFailure = top === undefined ? null : failureObject(top);
   return { name, waiting, batched, succeeded, failed, cancelled, gone, paused, unnamed, undecided, topFailure };
+}
+
+/** Only for pipelines whose waiting rows are held back. */
+function heldBackObject(heldBack: string | undefined): object {
+  return heldBack === undefined ? {} : { heldBack };
 }
 
 /** Only for pipelines whose target is elsewhere. */
@@ -213,7 +238,7 @@ function heldObject(project: Project, held: HeldBatch | undefined): object {
   if (held === undefined) return {};
   const { account, presentAccount } = held;
   const missing = accountWords(project, held.provider).accountVariables(account, presentAccount);
-  return { held: { account, presentAccount, missing, abandon: abandonCommand(held) } };
+  return { held: { account, missing, abandon: abandonCommand(held) } };
 }
 
 function heldWords(project: Project, held: HeldBatch): ReturnType<typeof heldText> {

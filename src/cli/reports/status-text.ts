@@ -2,7 +2,6 @@
 import { proseLine } from "../../model/words/one-line.js";
 import { asSentence } from "../../model/words/as-sentence.js";
 import { overdueText, type OverdueBatch } from "../../model/batch/overdue.js";
-import { syncText } from "./sync-text.js";
 import { refusedPushText } from "../../model/words/refused-push-text.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import type { heldText } from "../../model/provider/account.js";
@@ -23,16 +22,20 @@ import type { BatchProgress } from "../../store/batches/batch-progress.js";
 import { undecidedText } from "../screen/changed-rows.js";
 import { renderTable, type TableColumn } from "../screen/lay-out.js";
 import type { Terminal } from "../screen/terminal.js";
-import { counted, fit, fitKey, formatCount, formatTime, formatWait, shortId } from "../screen/text.js";
+import { counted, fit, fitKey, formatCount, formatDuration, formatTime, formatWait, shortId } from "../screen/text.js";
 import { deliveryLines } from "./delivery-text.js";
-import { progressText, shownState, troubleText } from "./batch-progress-text.js";
+import { progressText, troubleText } from "./batch-progress-text.js";
+import { stateWords } from "./batch-text.js";
 
 const NOTE_CHARACTERS = 160;
+const TROUBLE_CHARACTERS = 300;
 
 export interface StatusFacts {
   readonly place: string;
   readonly pipelines: readonly (PipelineOverview & {
     readonly paused: string | null;
+    /** Why waiting rows are in no batch, though it is not paused. */
+    readonly heldBack: string | null;
     readonly topFailure: FailureGroup | null;
   })[];
   readonly money: readonly MoneyOverview[];
@@ -112,7 +115,7 @@ function pipelineNotes({ pipelines }: StatusFacts): string[] {
   return pipelines.flatMap((pipeline) => {
     const { unnamed, arrivals } = pipeline;
     const notes: readonly (readonly [sign: "! " | "✗ " | "", text: string | null])[] = [
-      [pipeline.paused === null ? "" : "! ", waitNote(pipeline)],
+      [pipeline.paused === null && pipeline.heldBack === null ? "" : "! ", waitNote(pipeline)],
       ["✗ ", failureNote(pipeline)],
       ["! ", pipeline.undecided === 0 ? null : undecidedText(pipeline.name, pipeline.undecided)],
       ...unnamed.map((rows) => ["✗ ", keyNote(rows)] as const),
@@ -123,13 +126,14 @@ function pipelineNotes({ pipelines }: StatusFacts): string[] {
 }
 
 function waitNote(pipeline: StatusFacts["pipelines"][number]): string | null {
-  const { name, paused, deadlineMs } = pipeline;
+  const { name, paused, heldBack, deadlineMs, isFlushed } = pipeline;
   if (paused !== null) {
     const word = pipeline.pauseReason === null ? "" : "paused: ";
     return `${word}${paused.replace(/\.$/, "")}`;
   }
+  if (heldBack !== null) return heldBack;
   if (deadlineMs === null) return null;
-  if (deadlineMs <= 0) return "a batch is due";
+  if (deadlineMs <= 0 || isFlushed) return "a batch is due";
   return `the next batch starts within ${formatWait(deadlineMs)}. Start it now: rowmill flush ${name}`;
 }
 
@@ -162,7 +166,7 @@ function batchLines(facts: StatusFacts, style: Style): string[] {
   const rows = facts.batches.map((batch) => [
     shortId(batch.id),
     batch.pipeline,
-    shownState(batch),
+    stateWords(batch),
     ...[batch.requests, batch.succeeded, batch.failed, batch.returned].map(formatCount),
     batch.nextLookMs === null ? "" : formatWait(batch.nextLookMs),
   ]);
@@ -212,6 +216,37 @@ function waitLines({ waits }: StatusFacts): string[] {
       `! Nothing is sent to ${place} for ${model} now. Next try in ${formatWait(waitMs)}. It answered: ${message}`,
     ),
   ]);
+}
+
+/** One line, and another for what is wrong. */
+function syncText(sync: SyncOverview): string[] {
+  const { pipeline, fullRows, endedAt, nextMs } = sync;
+  const source = fullRows === null ? "its source" : `its source of ${counted(fullRows, "row")}`;
+  const last = endedAt === null ? "was not read to its end yet" : `was last read at ${formatTime(endedAt)}`;
+  const next = nextMs < 500 ? "its next reading is due" : `next reading in ${formatWait(nextMs)}`;
+  return [`${pipeline}: ${underWay(sync) ?? `${source} ${last}; ${next}`}`, ...syncProblems(sync)];
+}
+
+/** Null: nothing is. */
+function underWay({ phase, isFull, rows, gone, failures }: SyncOverview): string | null {
+  if (phase === "deleting") return `deleting ${counted(gone, "row")} that vanished from its source`;
+  if (phase === "idle" || failures > 0) return null;
+  return `reading ${isFull ? "all rows" : "changed rows"} of its source, ${formatCount(rows)} so far`;
+}
+
+function syncProblems({ pipeline, trouble, troubleMs, failures, nextMs, held, gone }: SyncOverview): string[] {
+  const why = trouble === null ? "" : asSentence(fit(trouble, TROUBLE_CHARACTERS));
+  const since = failures > 1 && troubleMs !== null ? ` ${failures} times in ${formatDuration(troubleMs)}` : "";
+  const next = nextMs < 500 ? "The next try is due." : `Next try in ${formatWait(nextMs)}.`;
+  return [
+    ...(trouble === null ? [] : [`! ${pipeline}: its source could not be read${since}: ${why} ${next}`]),
+    ...(held
+      ? [
+          `! ${pipeline}: ${counted(gone, "row")} vanished from its source. If that is right: ` +
+            `rowmill sync ${pipeline} --accept-deletions`,
+        ]
+      : []),
+  ];
 }
 
 function refusedPushLines({ refusedPushes }: StatusFacts): string[] {

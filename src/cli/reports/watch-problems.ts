@@ -107,6 +107,11 @@ function problemsOf(facts: StatusFacts): Problem[] {
       const reason = paused.replace(COMMAND_AT_END, "");
       return [{ sign: "!", text: `${name}: ${pauseReason === null ? "" : "paused: "}${reason}`, command }];
     }),
+    ...facts.pipelines.flatMap(({ name, heldBack }): Problem[] =>
+      heldBack === null
+        ? []
+        : [{ sign: "!", text: `${name}: ${heldBack.replace(COMMAND_AT_END, "")}`, command: status }],
+    ),
     ...facts.progress.flatMap((batch): Problem[] => {
       const { pipeline, id, trouble, failures } = batch;
       if (trouble === null) return [];

@@ -7,6 +7,7 @@ import { proseLine } from "../../model/words/one-line.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import type { EndedBatches } from "../../store/batches/batch-progress.js";
 import { doneOf, timeOf } from "./batch-progress-text.js";
+import { STATE_WORDS } from "./batch-text.js";
 import { renderTable, type TableColumn } from "../screen/lay-out.js";
 import type { StatusFacts } from "./status-text.js";
 import { problemLines } from "./watch-problems.js";
@@ -159,7 +160,11 @@ function endedText(
 ): string {
   const shown = (counts: Readonly<Record<string, number>>) =>
     Object.entries(counts).flatMap(([what, many]) => (many === 0 ? [] : [`${formatCount(many)} ${what}`]));
-  const batches = shown({ settled, rejected, cancelled });
+  const batches = shown({
+    [STATE_WORDS.settled]: settled,
+    [STATE_WORDS.rejected]: rejected,
+    [STATE_WORDS.cancelled]: cancelled,
+  });
   if (batches.length === 0) return "Ended batches: none";
   const rows = shown({ succeeded, failed, "sent again": returned });
   const text = (many: number) =>

@@ -36,7 +36,7 @@ export async function sayHowItEnded(
 }
 
 /** To be pasted into psql or a console of SQL. */
-export function selectText(table: string): string {
+function selectText(table: string): string {
   const { schema, name } = parseTableName(table) ?? { schema: null, name: table };
   const parts = [...(schema === null ? [] : [schema]), name];
   const words = parts.map((part) => (PLAIN_NAME.test(part) ? part : quoteIdentifier(part)));

@@ -3,7 +3,7 @@ import { counted, formatCount } from "../../model/words/counted.js";
 import { proseLine } from "../../model/words/one-line.js";
 import { pauseText } from "../../model/words/pause-text.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
-import { formatUsd } from "../../model/provider/pricing.js";
+import { budgetWords, formatUsd } from "../../model/provider/pricing.js";
 import type { PipelineOverview } from "../../store/ledger/overview.js";
 import type { Estimate } from "../../worker/rounds/estimate.js";
 
@@ -93,8 +93,7 @@ export function describeCost(
 
 function budgetText({ likely, cap }: { likely: number; cap: number }, budget: PipelineConfig["budget"]): string {
   if (budget === null || cap <= budget.usd * NANO_USD_PER_USD) return "";
-  const period = budget.per === "total" ? "in total" : `per ${budget.per}`;
-  const allowed = `your budget of $${budget.usd} ${period}`;
+  const allowed = `your budget of ${budgetWords(budget)}`;
   return likely > budget.usd * NANO_USD_PER_USD ? `; ${allowed} stops it there` : `; never above ${allowed}`;
 }
 

@@ -6,10 +6,11 @@ import { acceptTry, type AcceptedTry, type LeftAnswer } from "../../app/try/acce
 import { RowmillError } from "../../model/errors.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import type { Database } from "../../postgres/database.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as tries from "../../store/tries/tries.js";
 import type { Try } from "../../store/tries/tries.js";
 import type { Pipeline } from "../../worker/context.js";
-import { registeredPipeline, requireKnownPlace, withExistingLedger, type Project } from "../project.js";
+import { requireKnownPlace, withExistingLedger, type Project } from "../project.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { counted, fit, fitKey } from "../screen/text.js";
 import { knownTry } from "./history.js";
@@ -56,7 +57,14 @@ async function joined(
   { config, tried }: { readonly config: PipelineConfig; readonly tried: Try },
 ): Promise<Pipeline> {
   await requireKnownPlace(database);
-  const row = await registeredPipeline(database, config.name);
+  const row = (await pipelines.all(database)).find(({ name }) => name === config.name);
+  if (row === undefined)
+    throw new RowmillError("not_found", `${config.name} is not set up yet, so no row waits for an answer.`, {
+      hints: [
+        `To accept before the first batch, set pipelines.${config.name}.approveAboveUsd to 0 and start rowmill up: ` +
+          "it then waits for your approval.",
+      ],
+    });
   if (row.uninstalledAt !== null)
     throw new RowmillError("refused", `${config.name} is uninstalled.`, { hints: ["Set it up again: rowmill up"] });
   if (configuredHash(config) !== row.definitionHash)

@@ -11,7 +11,7 @@ import { boundOf, prepareTry, type Preparation } from "../../app/try/prepare.js"
 import { budgetLeft, runTry, type Tried } from "../../app/try/run-try.js";
 import { RowmillError, prefixed } from "../../model/errors.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
-import { formatUsd } from "../../model/provider/pricing.js";
+import { budgetWords, formatUsd } from "../../model/provider/pricing.js";
 import type { Provider } from "../../model/provider/provider.js";
 import type { Database } from "../../postgres/database.js";
 import * as outputSizes from "../../store/batches/output-sizes.js";
@@ -107,10 +107,9 @@ async function requireBudget(database: Database, asking: Asking, { rows, boundNa
   let room = left;
   const fitting = rows.findIndex((row) => (room -= boundOf(row)) < 0);
   const these = rows.length === 1 ? "this row" : `these ${rows.length} rows`;
-  const period = budget.per === "total" ? "in total" : `per ${budget.per}`;
   throw new RowmillError(
     "refused",
-    `The budget of $${budget.usd} ${period} has ${formatUsd(Math.max(0, left))} left, and ` +
+    `The budget of ${budgetWords(budget)} has ${formatUsd(Math.max(0, left))} left, and ` +
       `${these} may cost up to ${formatUsd(boundNanoUsd ?? 0)} live.`,
     {
       hints: [

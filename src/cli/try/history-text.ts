@@ -54,7 +54,7 @@ function differsText(differs: readonly string[] | null): string {
 }
 
 /** Its number, model, and the file that was its prompt. */
-export function tryTitle({ no, model, overridden }: Try): string {
+function tryTitle({ no, model, overridden }: Try): string {
   const file = overridden.prompt === undefined ? "" : `, ${overridden.prompt}`;
   return proseLine(`try ${no} (${model}${file})`);
 }

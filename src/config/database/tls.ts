@@ -40,7 +40,7 @@ export function tlsOptions(
 
 interface TlsSettings {
   readonly mode: SslMode;
-  /** The parameter or variable that says so, or null for the default. */
+  /** The parameter or variable that sets the mode, or null for the default. */
   readonly modeFrom: "sslmode" | "ssl" | "PGSSLMODE" | null;
   readonly rootCert: RootCert;
 }

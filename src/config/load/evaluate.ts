@@ -152,7 +152,7 @@ async function runPlainScript(file: string): Promise<{ readonly exported: unknow
 }
 
 /** Whether Node takes this JavaScript file for a module. */
-export async function isModule(file: string): Promise<boolean> {
+async function isModule(file: string): Promise<boolean> {
   const extension = path.extname(file);
   return extension === ".mjs" || (extension === ".js" && (await isInModulePackage(path.dirname(file))));
 }

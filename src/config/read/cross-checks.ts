@@ -4,7 +4,8 @@ import { nearMatch } from "../../model/words/near-match.js";
 import { formatDuration } from "../../model/duration.js";
 import { hasWord, isFreeJson } from "../../model/json/free-json.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
-import { parseTableName } from "../../model/table-name.js";
+import { tableIdentity } from "../../model/table-name.js";
+import { writesBack } from "../../model/write-back.js";
 import { childPath, describe } from "./problems.js";
 import { answerFields } from "./read-answer.js";
 import type { Place } from "./readers.js";
@@ -54,7 +55,8 @@ function checkPolling(place: Place, { polling }: PipelineConfig): void {
 
 /** In its own table, a deleted row has no place for its answer. */
 function checkOnGone({ path, problems }: Place, { source, target }: PipelineConfig): void {
-  if (source.onGone === "drop" || !sameTable(source.table, target.table)) return;
+  const isSame = writesBack({ source, target }) || sameTable(source.table, target.table);
+  if (source.onGone === "drop" || !isSame) return;
   problems.add(`${path}.source.onGone`, `"drop", because the target is the source table`, {
     found: describe(source.onGone),
   });
@@ -98,12 +100,7 @@ function reservedBecause(column: string, { source, target }: PipelineConfig): st
     : null;
 }
 
-/** By name only: `movies` is most often `public.movies`. The target checks again in the database. */
+/** By name only. The target checks again in the database. */
 export function sameTable(a: string, b: string): boolean {
-  return withSchema(a) === withSchema(b);
-}
-
-function withSchema(table: string): string {
-  const { schema, name } = parseTableName(table) ?? { schema: null, name: table };
-  return JSON.stringify([schema ?? "public", name]);
+  return tableIdentity(a) === tableIdentity(b);
 }

@@ -77,9 +77,14 @@ const SECTIONS = [
   "reconcile",
 ] as const;
 
-/** The definition inside what `pipeline()` returned. A plain object, as in a JSON config, is its own. */
+/**
+ * The definition inside what `pipeline()` returned, with what a copy adds: `{ ...films, limit: 5 }`. A plain object, as
+ * in a JSON config, is its own.
+ */
 function definitionOf(value: unknown): unknown {
-  return typeof value === "object" && value !== null && DEFINITION_SYMBOL in value ? value[DEFINITION_SYMBOL] : value;
+  if (typeof value !== "object" || value === null || !(DEFINITION_SYMBOL in value)) return value;
+  const { [DEFINITION_SYMBOL]: spec, ...added } = value;
+  return typeof spec === "object" ? { ...spec, ...added } : spec;
 }
 
 export function readPipeline(place: Place, name: string, language: ConfigLanguage): PipelineConfig {
@@ -166,7 +171,9 @@ function readSynced(place: Place, name: string): PipelineConfig["source"] {
 }
 
 function isSourceConnector(value: unknown): value is SourceConnector {
-  return isPlainObject(value) && typeof value["name"] === "string" && typeof value["rows"] === "function";
+  if (!isPlainObject(value)) return false;
+  const { name, address = null, rows } = value;
+  return typeof name === "string" && (address === null || typeof address === "string") && typeof rows === "function";
 }
 
 function readPush(place: Place, name: string): PipelineConfig["source"] {

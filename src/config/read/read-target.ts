@@ -42,7 +42,7 @@ export function readConnector(
       place,
       language === "json"
         ? "a table in a JSON config. A target elsewhere needs TypeScript or JavaScript"
-        : `a table, or { write } with a function, and of these at most: name and writes (texts), promise ` +
+        : `a table, or { write } with a function, and of these at most: name, writes and address (texts), promise ` +
             `("onceInEffect" or "atLeastOnce"), most ({ changes: 1 to ${CHANGES.max}, bytes: ${BYTES.min} to ` +
             `${BYTES.max} }), prepare and diagnose (functions)`,
     );
@@ -61,15 +61,15 @@ const PROMISES: readonly unknown[] = ["onceInEffect", "atLeastOnce"] satisfies D
 /** Rowmill's own connectors, what `defineTarget` returns, and the same written where it is used. */
 function isDefinedTarget(value: unknown): value is DefinedTarget {
   if (!isPlainObject(value)) return false;
-  const { name, promise, writes, most = {}, prepare, write, diagnose, ...others } = value;
+  const { name, promise, address, identity, writes, most = {}, prepare, write, diagnose, ...others } = value;
   return (
     typeof write === "function" &&
-    [name, writes].every((one) => one === undefined || typeof one === "string") &&
+    [name, writes, address ?? undefined].every((one) => one === undefined || typeof one === "string") &&
     (promise === undefined || PROMISES.includes(promise)) &&
     isPlainObject(most) &&
     isWithin(most["changes"], CHANGES) &&
     isWithin(most["bytes"], BYTES) &&
-    [prepare, diagnose].every((one) => one === undefined || typeof one === "function") &&
+    [identity, prepare, diagnose].every((one) => one === undefined || typeof one === "function") &&
     Object.keys(others).length === 0
   );
 }

@@ -1,5 +1,4 @@
 /** What the doctor finds about a table of another PostgreSQL as a target: can it take the answers? Writes nothing. */
-import type { AnswerColumn } from "../../model/answer/answer-columns.js";
 import type { ConnectorFinding } from "../../model/connector.js";
 import type { Secret } from "../../model/secret.js";
 import { counted } from "../../model/words/counted.js";
@@ -13,16 +12,18 @@ import { wantedTable, type Preparing } from "./target-writer.js";
 
 export async function diagnoseTarget(
   url: Secret,
-  { wanted, pipeline, fields }: Preparing & { readonly fields: readonly AnswerColumn[] },
+  preparing: Preparing,
   signal: AbortSignal,
 ): Promise<readonly ConnectorFinding[]> {
   return explained(async () => {
-    const server = openServer(url.reveal(), wanted.table, { poolMax: 1, signal });
+    const server = openServer(url.reveal(), preparing.wanted.table, { poolMax: 1, signal });
     const { database, place } = server;
     try {
       const findings = [await diagnoseServer(database, place)];
-      const plan = await examineTarget(database, await wantedTable(database, { wanted, pipeline, fields }));
-      const faults = await database.transaction((tx) => targetFaults(tx, wanted.table, plan), { readOnly: true });
+      const plan = await examineTarget(database, await wantedTable(database, preparing));
+      const faults = await database.transaction((tx) => targetFaults(tx, preparing.wanted.table, plan), {
+        readOnly: true,
+      });
       if (faults.length > 0) return [...findings, ...faults];
       const triggers = await database.transaction((tx) => judgeTriggers(tx, plan), { readOnly: true });
       return [...findings, judgePlan(plan), ...triggers];

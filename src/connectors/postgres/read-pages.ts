@@ -17,6 +17,8 @@ const PAGE_ROWS_MAX = 2_000;
 const PAGE_BYTES = 8 * 1024 * 1024;
 const OVERLAP_MS_DEFAULT = 300_000;
 const OVERLAP_NUMBER_DEFAULT = 1_000;
+/** After these, and the overlap, no row comes with a time. One without a zone may be that of any place on Earth. */
+const LATE_HOURS = { "timestamp with time zone": 1, otherwise: 48 } as const;
 const TIMES = new Set(["date", "timestamp without time zone", "timestamp with time zone"]);
 const NUMBERS = new Set(["smallint", "integer", "bigint", "numeric"]);
 
@@ -57,9 +59,10 @@ async function* readFrom(
   const before = cursor === null ? null : overlapOf(cursor, table.overlap);
   let place = readPlace(from, cursor);
   // Read before the first row, also of a pass over changes: what commits while a long pass runs is met again.
-  const mark = place === null ? await newestOf(database, { found, cursor }) : null;
-  const until = place === null ? mark : place.until;
-  const readsAll = place === null ? await wentBack(database, { cursor, before, since, mark }) : place.cursor === null;
+  const newest = place === null ? await newestOf(database, { found, cursor, before }) : null;
+  const mark = markOf(newest);
+  const until = place === null ? (newest?.value ?? null) : place.until;
+  const readsAll = place === null ? await wentBack(database, { cursor, before, since, newest }) : place.cursor === null;
   const reading: Reading = { found, table, cursor, before, start: readsAll ? null : since };
   let rowsMax = FIRST_ROWS;
   for (;;) {
@@ -118,19 +121,40 @@ interface ReadRow {
   readonly key: readonly string[];
 }
 
-/** Null: none. A value of the future, or one beyond all numbers, would hide what comes before it. */
+/** The newest value. Changes are read from the overlap before it; after it where it is long past. */
+interface Newest {
+  readonly value: string;
+  readonly isPast: boolean;
+}
+
+/**
+ * Null: none. A value of the future, or one beyond all numbers, would hide what comes before it. The rows of a time
+ * that is long past are not read again: there may be a million, where a table was loaded at once.
+ */
 async function newestOf(
   database: Queryable,
-  { found, cursor }: Pick<Reading, "found" | "cursor">,
-): Promise<string | null> {
+  { found, cursor, before }: Pick<Reading, "found" | "cursor" | "before">,
+): Promise<Newest | null> {
   if (cursor === null) return null;
   const name = raw(`t.${quoteIdentifier(cursor.name)}`);
-  return database.value<string>(sql`
-    select ${name}::text
+  const isTime = TIMES.has(cursor.type);
+  const hours = LATE_HOURS[cursor.type === "timestamp with time zone" ? cursor.type : "otherwise"];
+  const longPast = sql`${name} < now() - make_interval(hours => ${hours}) - ${before ?? sql`interval '0'`}`;
+  return database.first<Newest>(sql`
+    select ${name}::text as value, ${isTime ? longPast : sql`false`} as "isPast"
     from ${raw(found.from)} t
     where ${name} <= ${presentOf(cursor)}
     order by ${name} desc
     limit 1`);
+}
+
+function markOf(newest: Newest | null): Json {
+  return newest?.isPast === true ? { after: newest.value } : (newest?.value ?? null);
+}
+
+function readMark(mark: Json): Newest {
+  const past = typeof mark === "object" && mark !== null && !Array.isArray(mark) ? mark["after"] : undefined;
+  return { value: String(past ?? mark), isPast: past !== undefined };
 }
 
 /**
@@ -139,14 +163,15 @@ async function newestOf(
  */
 async function wentBack(
   database: Queryable,
-  { cursor, before, since, mark }: Pick<Reading, "cursor" | "before"> & { since: Json; mark: string | null },
+  { cursor, before, since, newest }: Pick<Reading, "cursor" | "before"> & { since: Json; newest: Newest | null },
 ): Promise<boolean> {
   if (since === null || cursor === null) return true;
-  if (mark === null) return false;
-  if (!isOfKind(cursor, String(since))) return true;
+  if (newest === null) return false;
+  const { value } = readMark(since);
+  if (!isOfKind(cursor, value)) return true;
   const type = raw(cursor.castType);
   const isBack = await database.value<boolean>(sql`
-    select ${mark}::text::${type} < ${String(since)}::text::${type} - ${before ?? sql`0`}`);
+    select ${newest.value}::text::${type} < ${value}::text::${type} - ${before ?? sql`0`}`);
   return isBack === true;
 }
 
@@ -215,7 +240,9 @@ function after({ found, cursor }: Pick<Reading, "found" | "cursor">, order: read
 /** Numbers are not cast back: a small one less the overlap may be no value of its type. */
 function from(cursor: TableColumn, before: Sql | null, start: Json): Sql {
   const name = raw(`t.${quoteIdentifier(cursor.name)}`);
-  const mark = sql`(${String(start)}::text::${raw(cursor.castType)} - ${before ?? sql`0`})`;
+  const { value, isPast } = readMark(start);
+  if (isPast) return sql`${name} > ${value}::text::${raw(cursor.castType)}`;
+  const mark = sql`(${value}::text::${raw(cursor.castType)} - ${before ?? sql`0`})`;
   return TIMES.has(cursor.type) ? sql`${name} >= ${mark}::${raw(cursor.castType)}` : sql`${name} >= ${mark}`;
 }
 

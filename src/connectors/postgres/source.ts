@@ -2,6 +2,7 @@
 import type { Page, ReadOptions } from "../../model/connector.js";
 import type { Duration } from "../../model/duration.js";
 import type { SyncedSource } from "../../config/define-source.js";
+import { addressOf } from "./address.js";
 
 /** What `postgres` takes as a source. */
 export interface PostgresSourceSpec<Column extends string, Key extends string> {
@@ -62,11 +63,14 @@ export function postgresSource<const Column extends string, const Key extends st
     cursor: cursor ?? null,
     overlap: overlap ?? null,
   };
+  const address = addressOf(url, table);
   return {
     ...shape,
     elsewhere: {
       name: "postgres",
       reads: readsOf(read),
+      address,
+      identity: async (signal) => (await import("./identity.js")).identityOf(url, table, signal),
       rows: (options) => lazily(read, options),
       diagnose: async ({ signal }) => (await import("./diagnose-source.js")).diagnoseSource(read, signal),
     },

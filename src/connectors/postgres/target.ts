@@ -4,13 +4,17 @@
  */
 import type { TargetConnector } from "../../model/connector.js";
 import { Secret } from "../../model/secret.js";
+import { addressOf } from "./address.js";
 
 export interface PostgresTargetOptions {
   /** A `postgres://` URL, from a variable of the environment: the file with the config is no place for a password. */
   readonly url: string | undefined;
   /** `table` or `schema.table`. Made if it does not exist. */
   readonly table: string;
-  /** Its key columns, in the order of the source's key. Default: `key`. */
+  /**
+   * Its key columns, in the order of the source's key. Default: `key`; the source's own, where answers are written back
+   * into its rows.
+   */
   readonly key?: string | readonly string[];
   /** Answer field → column. Default: of the same name. */
   readonly columns?: Readonly<Record<string, string>>;
@@ -27,16 +31,16 @@ const CHANGES_MAX = 500;
 const BYTES_MAX = 4 * 1024 * 1024;
 
 export function postgresTarget(options: PostgresTargetOptions): TargetConnector {
-  const {
-    url = "",
+  const { url = "", table, key, columns = null, addColumns = false, access = "private", trustOwner = false } = options;
+  const wanted = {
     table,
-    key = "key",
-    columns = null,
-    addColumns = false,
-    access = "private",
-    trustOwner = false,
-  } = options;
-  const wanted = { table, columns, addColumns, access, trustOwner, elsewhere: null, key: [key].flat() };
+    columns,
+    addColumns,
+    access,
+    trustOwner,
+    elsewhere: null,
+    key: key === undefined ? null : [key].flat(),
+  };
   const address = new Secret(url);
   let opened: Promise<Writer> | null = null;
   // Only now: a config is read far more often than answers are delivered.
@@ -44,10 +48,12 @@ export function postgresTarget(options: PostgresTargetOptions): TargetConnector 
   return {
     name: "postgres",
     promise: "onceInEffect",
+    address: addressOf(url, table),
+    identity: async (signal) => (await import("./identity.js")).identityOf(address.reveal(), table, signal),
     writes: JSON.stringify([databaseOf(url), table, wanted.key, columns]),
     most: { changes: CHANGES_MAX, bytes: BYTES_MAX },
-    diagnose: async ({ signal, ...of }) =>
-      (await import("./diagnose-target.js")).diagnoseTarget(address, { wanted, ...of }, signal),
+    diagnose: async ({ signal, source = null, ...of }) =>
+      (await import("./diagnose-target.js")).diagnoseTarget(address, { wanted, source, ...of }, signal),
     prepare: async (of) => (await writer()).prepare(of),
     write: async (changes, delivery) => (await writer()).write(changes, delivery),
   };

@@ -36,7 +36,7 @@ export function startRetention(parts: RetentionParts): () => void {
 }
 
 /** Repeatable. */
-export function forgetOld({ settings, files, batches }: RetentionParts): void {
+function forgetOld({ settings, files, batches }: RetentionParts): void {
   files.deleteExpired(DELETIONS_MAX);
   const before = nowSeconds(settings.clock) - settings.retention.batchSeconds;
   const old = batches.list(null).filter((record) => (endedAt(record) ?? Infinity) < before);

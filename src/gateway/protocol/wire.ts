@@ -24,7 +24,7 @@ export const fileSchema = z.object({
 export type FileObject = Readonly<z.infer<typeof fileSchema>>;
 
 const TERMINAL_STATUSES = ["failed", "completed", "expired", "cancelled"] as const;
-export const BATCH_STATUSES = ["validating", "in_progress", "finalizing", "cancelling", ...TERMINAL_STATUSES] as const;
+const BATCH_STATUSES = ["validating", "in_progress", "finalizing", "cancelling", ...TERMINAL_STATUSES] as const;
 export type BatchStatus = (typeof BATCH_STATUSES)[number];
 
 export function isTerminal(status: BatchStatus): boolean {

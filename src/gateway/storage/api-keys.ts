@@ -59,7 +59,7 @@ function digestOf(key: string): Buffer {
  * Keys on lines of their own or separated by commas, each `KEY` or `NAME:KEY`, without lines that begin with `#`.
  * @throws RowmillError `usage` for no key, or an unusable one
  */
-export function parseKeys(text: string, where: string): ApiKey[] {
+function parseKeys(text: string, where: string): ApiKey[] {
   const lines = text.split("\n").filter((line) => !line.trim().startsWith("#"));
   const entries = lines.flatMap((line) => line.split(",")).map((entry) => entry.trim());
   const keys = entries.filter((entry) => entry !== "").map((entry, index) => parseKey(entry, index, where));

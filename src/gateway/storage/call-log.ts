@@ -1,12 +1,12 @@
 /**
- * Owns what the journal keeps of calls: a line for each, but of refused ones only so many a minute; the others are
+ * Owns what the journal keeps of calls: a line for each, but of refused ones only some a minute; the others are
  * counted, and written as one line for each kind. The present minute's counts are only in memory.
  */
 import type { Clock } from "../settings.js";
 import type { Journal, JournalEntry } from "./journal.js";
 
 /** Enough to find out what a client does wrong. */
-export const REFUSED_LINES_PER_MINUTE = 100;
+const REFUSED_LINES_PER_MINUTE = 100;
 const MINUTE_MS = 60_000;
 const PATH_CHARS_MAX = 200;
 const REFUSED_FROM = 400;

@@ -6,7 +6,7 @@ export const BATCH_PHASES = ["unsent", "sent", "collecting"] as const;
 export type BatchPhase = (typeof BATCH_PHASES)[number];
 
 export const HOLD_REASONS = [
-  /** Someone typed `rowmill pause`. */
+  /** You typed `rowmill pause`. */
   "person",
   /** No money for more; what is reserved continues. */
   "budget",
@@ -17,7 +17,7 @@ export const HOLD_REASONS = [
   "deployment",
   /** Most of the last answers failed. */
   "answers",
-  /** So many rows vanished from a source elsewhere that a person has to agree. */
+  /** Many rows vanished from a source elsewhere, and you have not agreed to their deletion. */
   "deletions",
   /** Another `up` registered another definition: this worker's prompt and schema no longer count. */
   "superseded",
@@ -57,7 +57,7 @@ export function isHeld(phase: BatchPhase, reasons: readonly HoldReason[]): boole
  * What holds back a cancellation. A pause that keeps a batch from being sent does not keep it from being withdrawn, and
  * one of the source or the target does not keep the provider from being asked to stop.
  */
-export const CANCEL_HELD = {
+const CANCEL_HELD = {
   dropQueued: ["deployment", "source", "superseded"],
   withdrawCancelled: ["deployment"],
   cancelAtProvider: ["deployment", "account"],

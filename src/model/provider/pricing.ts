@@ -100,6 +100,11 @@ export function costNanoUsd(usage: TokenUsage, rates: Rates, tier: "batch" | "li
 }
 
 /** `$1,234.50`, `$0.46`, and below ten cents two significant digits: `$0.0042`. */
+/** `$5 per day`, `$5 in total`. */
+export function budgetWords({ usd, per }: NonNullable<PipelineConfig["budget"]>): string {
+  return `$${usd} ${per === "total" ? "in total" : `per ${per}`}`;
+}
+
 export function formatUsd(nanoUsd: number): string {
   const usd = Math.abs(nanoUsd) / NANO_PER_USD;
   const sign = nanoUsd < 0 ? "-" : "";

@@ -21,7 +21,7 @@ const BATCH_PAGE_SIZE = 100;
 /** 20,000 batches: ten hours at OpenAI's limit of 2,000 creations an hour. */
 const BATCH_PAGES_MAX = 200;
 
-export function toProviderBatch(wire: WireBatch): ProviderBatch {
+function toProviderBatch(wire: WireBatch): ProviderBatch {
   const { inputFileId, outputFileId, errorFileId, metadata, ...batch } = wire;
   const refs = { input: inputFileId, output: outputFileId, error: errorFileId };
   return { ...batch, refs, mark: markIn(metadata) };

@@ -141,7 +141,7 @@ const REASONING_NAMES = ["reasoning_content", "reasoning", "thinking"] as const;
 const REASONING_PARTS = new Set<unknown>(["thinking", "reasoning"]);
 
 /** Content as text, parts or the object itself; tool calls, also the older one. `said` null: not even a blank text. */
-export function readMessage(message: Json | null): { readonly said: Said | null; readonly refusal: string | null } {
+function readMessage(message: Json | null): { readonly said: Said | null; readonly refusal: string | null } {
   const content = message?.["content"];
   // Nearly always a text, and no list of parts.
   const parts = typeof content === "string" ? [] : Array.isArray(content) ? content : [content];

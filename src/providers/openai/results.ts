@@ -20,7 +20,7 @@ const BYTES_PER_LINE_MAX = 1024 * 1024;
 const BYTES_BESIDE_MAX = 64 * 1024 * 1024;
 
 /** Of one file of answers. */
-export function answerBounds(requests: number): FileBounds {
+function answerBounds(requests: number): FileBounds {
   return {
     linesMax: requests * LINES_FACTOR_MAX + LINES_BESIDE_MAX,
     bytesMax: requests * BYTES_PER_LINE_MAX + BYTES_BESIDE_MAX,

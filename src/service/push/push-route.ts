@@ -21,7 +21,7 @@ import type { Call, Desk } from "../routes.js";
 import { added, CHUNK_BYTES, CHUNK_ROWS, chunksOf, retrying, storeGood, type SentRow } from "./store-rows.js";
 
 /** Of a body that is not sent as lines. */
-export const BODY_BYTES_MAX = 64 * 1024 * 1024;
+const BODY_BYTES_MAX = 64 * 1024 * 1024;
 /** A row has at most 4 MiB, as PostgreSQL spells it. */
 const LINE_BYTES_MAX = 5 * 1024 * 1024;
 /** What gzip unpacks of a byte, at most. */

@@ -1,4 +1,4 @@
-/** Rows on their way into the database: those that it could not take are refused here, the others go on. */
+/** Rows on their way into the database: those that it could not take are refused here, the others are stored. */
 import { isConflict } from "../../postgres/database.js";
 import * as pushes from "../../store/replicas/pushes.js";
 import type { Pushed, RowProblem } from "../../store/replicas/pushes.js";
@@ -15,7 +15,7 @@ export type SentRow = string | null;
 
 /**
  * Pushes the rows that nothing speaks against, and maps places back to those among all rows. A row that is null must
- * have a reason. Null if `push` says so.
+ * have a reason. Null if `push` returns null.
  */
 export async function storeGood<Row extends SentRow>(
   rows: readonly Row[],

@@ -254,7 +254,7 @@ async function fittingRows(tx: Queryable, parts: TableParts, keys: readonly stri
   /** Not the first, and too much together with those before it. */
   const isOverfull = (sum: Sql, own: Sql) =>
     sql`(${sum} ${before} operator(pg_catalog.>) ${own} and ${sum} ${before} operator(pg_catalog.>) ${max})`;
-  // int4, whose sum is an int8; hence the cap.
+  // int4, whose sum is an int8: therefore the cap.
   const bytes = sql`least(w."rowmill bytes", ${raw(String(CONTENT_BYTES_MAX + 1))})::pg_catalog.int4`;
   const length = sql`coalesce(pg_catalog.octet_length(c.content), 0)`;
   const isLight = sql`s."rowmill weight" operator(pg_catalog.=) ${raw(String(WEIGHT.together))}

@@ -45,7 +45,7 @@ function rowSql(parts: TableParts): RowSql {
   };
 }
 
-/** For a person who waits: a sample of a table that needs longer is not worth it. */
+/** You wait for it: a sample that takes longer is not worth it. */
 const SAMPLE_TIMEOUT_MS = 5_000;
 
 async function sampleKeys(

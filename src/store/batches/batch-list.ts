@@ -22,7 +22,7 @@ export async function idsByName(client: Reader, name: string): Promise<string[]>
   return name === "" ? [] : rows.map((row) => row.id);
 }
 
-export const STATE_FILTERS = ["open", "ended", "cancelled", "failed"] as const;
+const STATE_FILTERS = ["open", "ended", "cancelled", "failed"] as const;
 export type StateFilter = (typeof STATE_FILTERS)[number];
 
 /** `cancelled`: because you wanted it, or gave it up. `failed`: the provider refused it, or requests of it failed. */

@@ -31,7 +31,7 @@ export async function recordDuplicate(client: Queryable, duplicate: Duplicate): 
       on conflict do nothing
       returning batch_id, provider_batch_id, reason, certain)
     insert into rowmill.pipeline_events (pipeline_id, event, reason)
-    select b.pipeline_id, 'second batch',
+    select b.pipeline_id, 'duplicate batch',
       s.reason || ': ' || s.provider_batch_id || case
         when s.certain then ', to be cancelled, and counted as spent'
         else ', not cancelled, since nothing proves it' end

@@ -37,7 +37,8 @@ export async function noteDeleted(tx: Queryable, pipelineId: number, keys: reado
       for update)
     update rowmill.deliveries d
     set fence = greatest(d.fence + 1, ${NEXT_FENCE}),
-      deleted = true, state = 'waiting', failures = 0, reason = null, next_at = now(), changed_at = now()
+      deleted = true, state = 'waiting', failures = 0, reason = null, next_at = now(), changed_at = now(),
+      read_back = null
     from locked
     where d.pipeline_id = ${pipelineId} and d.key = locked.key`);
 }
@@ -49,9 +50,12 @@ export interface Line {
   /** How many times the target refused it, and why it did the last time. */
   readonly failures: number;
   readonly reason: string | null;
+  /** An earlier write of it, which may have taken effect, changed its row. */
+  readonly isReadBack: boolean;
 }
 
-const LINE = sql`d.key, d.fence::text as fence, d.deleted, d.failures, d.reason`;
+const LINE = sql`
+  d.key, d.fence::text as fence, d.deleted, d.failures, d.reason, d.read_back is not null as "isReadBack"`;
 
 /**
  * Those that are due, the longest first, read in the order of the index. Statistics of a time when none waited make
@@ -83,7 +87,7 @@ export async function dueAmong(tx: Queryable, pipelineId: number, keys: readonly
 export interface Confirmation {
   readonly key: string;
   readonly fence: string;
-  readonly state: "waiting" | "delivered" | "stale" | "failed";
+  readonly state: "waiting" | "delivered" | "stale" | "failed" | "dropped";
   readonly failures: number;
   readonly reason: string | null;
   /** Until the next try, where it waits. */
@@ -122,7 +126,8 @@ export async function confirm(
       where d.pipeline_id = ${pipelineId} and d.key = l.key and d.deleted and l.state = 'delivered')
     update rowmill.deliveries d
     set state = l.state, failures = l.failures, reason = l.reason, changed_at = now(),
-      next_at = clock_timestamp() + make_interval(secs => l.wait_ms / 1000.0)
+      next_at = clock_timestamp() + make_interval(secs => l.wait_ms / 1000.0),
+      read_back = case when l.state = 'waiting' then d.read_back end
     from locked l
     where d.pipeline_id = ${pipelineId} and d.key = l.key and not (d.deleted and l.state = 'delivered')`);
 }

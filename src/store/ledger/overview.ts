@@ -54,6 +54,8 @@ export interface PipelineOverview {
   readonly failing: number;
   /** Until the oldest waiting row has waited long enough; negative: it has. Null: nothing waits. */
   readonly deadlineMs: number | null;
+  /** `rowmill flush` wants them sent now. */
+  readonly isFlushed: boolean;
   /** Until the next step of an unfinished batch. Null: there is none. */
   readonly nextLookMs: number | null;
   /** Keys that triggers reported and no worker has looked at yet. */
@@ -89,6 +91,7 @@ export async function pipelineOverviews(client: Queryable): Promise<PipelineOver
       coalesce(u.failing, 0) as failing,
       (extract(epoch from q.oldest - clock_timestamp()) * 1000 + coalesce(
         (p.definition -> 'when' ->> 'maxWaitMs')::float8, 0))::float8 as "deadlineMs",
+      p.flush_at is not null as "isFlushed",
       (extract(epoch from u.next_at - clock_timestamp()) * 1000)::float8 as "nextLookMs",
       coalesce(a.keys, 0) as arrivals
     from rowmill.pipelines p

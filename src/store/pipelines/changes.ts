@@ -7,7 +7,7 @@ import { sweepAgain } from "../requests/sweeps.js";
 import { addEvent, approve } from "./pipelines.js";
 
 /** `undecided` acts as `newOnly` until you decide. */
-export const CHANGE_DECISIONS = ["reask", "newOnly", "keep"] as const;
+const CHANGE_DECISIONS = ["reask", "newOnly", "keep"] as const;
 export type ChangeDecision = (typeof CHANGE_DECISIONS)[number];
 
 export interface DefinitionChange {

@@ -42,13 +42,14 @@ export function ledgerKey({ key }: Pick<Replica, "key">): Sql {
  * watching triggers report them, so the caller removes their arrivals afterwards.
  */
 export function eraseRows(tx: Queryable, replica: Replica, keys: readonly string[]): Promise<number> {
-  const [only = "", ...others] = replica.key;
-  const where =
-    others.length === 0
-      ? sql`t.${identifier(only)} = k.key`
-      : join(
-          replica.key.map((name, place) => sql`t.${identifier(name)} = k.key::json ->> ${raw(String(place))}`),
-          " and ",
-        );
+  const where = hasKey(replica, sql`k.key`);
   return deleteRows(tx, replica, { using: sql`unnest(${[...keys]}::text[]) as k (key)`, where });
+}
+
+/** The row `t` has this key in the ledger's spelling. */
+export function hasKey({ key }: Pick<Replica, "key">, spelled: Sql): Sql {
+  const [only = "", ...others] = key;
+  if (others.length === 0) return sql`t.${identifier(only)} = ${spelled}`;
+  const parts = key.map((name, place) => sql`t.${identifier(name)} = ${spelled}::json ->> ${raw(String(place))}`);
+  return join(parts, " and ");
 }

@@ -9,6 +9,7 @@ import type { BatchState } from "../../model/batch/batch-transitions.js";
 import { int8Array } from "../../postgres/arrays.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 import { changesOf, countChanges } from "./counts.js";
+import { forgetNotes } from "../deliveries/write-backs.js";
 
 export interface NamedRows {
   readonly pipelineId: number;
@@ -110,6 +111,7 @@ export async function eraseMany(tx: Queryable, pipelineId: number, keys: readonl
     erased.map(({ id }) => id),
   );
   await eraseRefusals(tx, pipelineId, keys);
+  await forgetNotes(tx, pipelineId, keys);
   return erased.length;
 }
 

@@ -11,7 +11,7 @@ import type { Replica } from "../replicas/replicas.js";
 
 /** No pipeline's name has a blank. */
 type Side = "seen" | "missing" | "gone";
-export const SIDES: readonly Side[] = ["seen", "missing", "gone"];
+const SIDES: readonly Side[] = ["seen", "missing", "gone"];
 
 function sideTable(pipeline: string, side: Side): string {
   return `${REPLICA_SCHEMA}.${quoteIdentifier(`${pipeline} ${side}`)}`;

@@ -7,6 +7,8 @@ import type { Json } from "../../model/pipeline.js";
 import { goneWith, needsPerson, nextPass, type ByHour } from "../../model/sync-pass.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { sql, type Database, type Queryable, type Reader } from "../../postgres/database.js";
+import * as writeBacks from "../deliveries/write-backs.js";
+import * as pipelines from "../pipelines/pipelines.js";
 import * as pushes from "../replicas/pushes.js";
 import { lockShared, replicaOf } from "../replicas/replicas.js";
 import * as seenRows from "./seen-rows.js";
@@ -78,7 +80,7 @@ export async function begin(
     const readMsMax = isFull ? Infinity : fullEveryMs - (row.fullMs ?? 0);
     const turn = { pipeline, token, isFull, mark, generation, readMsMax };
     if (next === "goOn" && phase !== "idle") return { ...turn, phase, place: row.place };
-    if (!isSame) await redefine(tx, pipeline, definition);
+    if (!isSame) await redefine(tx, pipeline, { definition, isFirst: row.definition === null });
     await beginPass(tx, pipeline, isFull);
     if (isFull) await seenRows.makeSeen(tx, replica);
     return { ...turn, phase: "reading", place: null };
@@ -108,8 +110,14 @@ async function take(tx: Queryable, { pipeline, token }: SyncLease, workerId: str
     where pipeline = ${pipeline}`);
 }
 
-/** What earlier passes found says nothing about what is read now. */
-async function redefine(tx: Queryable, pipeline: string, definition: string): Promise<void> {
+/** What earlier passes found says nothing about what is read now, nor does an approval of what those rows cost. */
+async function redefine(
+  tx: Queryable,
+  pipeline: string,
+  { definition, isFirst }: { readonly definition: string; readonly isFirst: boolean },
+): Promise<void> {
+  const row = isFirst ? null : await pipelines.byName(tx, pipeline);
+  if (row !== null) await pipelines.withdrawApproval(tx, row.id, "its source reads something else now");
   await tx.run(sql`
     update rowmill.syncs
     set definition = ${definition}, mark = null, full_began_at = null, held = false, gone = 0, agreed = 0
@@ -136,16 +144,22 @@ async function holds(tx: Queryable, { pipeline, token }: SyncLease): Promise<boo
 export interface PageWritten {
   readonly accepted: number;
   readonly refused: readonly pushes.RowProblem[];
+  /** Rows that were not copied, since an answer was or is written into them; to be read again. */
+  readonly heldBack: number;
 }
 
 /**
- * `rows`: the JSON text of each; `keys`: of rows that are there, and cannot be written. Null: the lease is lost, or the
- * table got a column of which this pass knows nothing: its rows would seem to have none.
+ * `rows`: the JSON text of each; `keys`: of rows that are there, and cannot be written; `readAt`: see `heldBack`. Null:
+ * the lease is lost, or the table got a column of which this pass knows nothing: its rows would seem to have none.
  */
 export async function writeRows(
   tx: Queryable,
   turn: Turn,
-  { rows, keys }: { readonly rows: readonly string[]; readonly keys: readonly string[] },
+  {
+    rows,
+    keys,
+    readAt,
+  }: { readonly rows: readonly string[]; readonly keys: readonly string[]; readonly readAt: string | null },
 ): Promise<PageWritten | null> {
   const { pipeline } = turn;
   // Before the lease, as whatever changes or drops the table.
@@ -154,8 +168,10 @@ export async function writeRows(
   const replica = await replicaOf(tx, pipeline);
   if (replica?.generation !== turn.generation) return null;
   const present = [...rows, ...keys];
-  if (present.length === 0) return { accepted: 0, refused: [] };
-  const [pushed = pushes.NOTHING] = await pushes.pushTogether(tx, pipeline, [rows], { bySync: true });
+  if (present.length === 0) return { accepted: 0, refused: [], heldBack: 0 };
+  const held = readAt === null ? new Set() : await writeBacks.heldBack(tx, replica, { rows, readAt });
+  const copied = rows.filter((_, place) => !held.has(place));
+  const [pushed = pushes.NOTHING] = await pushes.pushTogether(tx, pipeline, [copied], { bySync: true });
   let back = 0;
   if (turn.isFull) await seenRows.note(tx, replica, present);
   else back = await seenRows.unmiss(tx, replica, present);
@@ -163,19 +179,22 @@ export async function writeRows(
     update rowmill.syncs
     set rows = rows + ${present.length}, gone = greatest(0, gone - ${back})
     where pipeline = ${pipeline}`);
-  return { accepted: pushed.accepted, refused: pushed.problems };
+  return { accepted: pushed.accepted, refused: pushed.problems, heldBack: held.size };
 }
 
-/** With the last rows of a page. */
+/** With the last rows of a page. `keep`: the mark of the pass before stays, since rows are to be read again. */
 export async function setPlace(
   tx: Queryable,
   { pipeline }: SyncLease,
-  { place, mark }: { readonly place: Json; readonly mark: Json | undefined },
+  { place, mark }: { readonly place: Json; readonly mark: "keep" | { readonly next: Json | undefined } },
 ): Promise<void> {
+  const next = mark === "keep" ? null : (mark.next ?? null);
   await tx.run(sql`
     update rowmill.syncs
     set place = ${place === null ? null : JSON.stringify(place)}::json,
-      next_mark = coalesce(${mark === undefined || mark === null ? null : JSON.stringify(mark)}::json, next_mark)
+      next_mark = case
+        when not ${mark === "keep"}::boolean
+          then coalesce(${next === null ? null : JSON.stringify(next)}::json, next_mark) end
     where pipeline = ${pipeline}`);
 }
 
@@ -232,7 +251,7 @@ export async function endPass(tx: Queryable, turn: Turn, everyMs: number): Promi
   return { rows, gone, held };
 }
 
-/** No trouble, and a pause until the next pass, unless a person wants one; rows that are gone are deleted at once. */
+/** No trouble, and a pause until the next pass, unless you want one; rows that are gone are deleted at once. */
 function rested(everyMs: number) {
   return sql`place = null, next_mark = null, trouble = null, trouble_since = null, failures = 0,
     next_at = clock_timestamp()
@@ -288,7 +307,7 @@ export async function failuresOf(client: Reader, pipeline: string): Promise<numb
   return (await client.value<number>(sql`select failures from rowmill.syncs where pipeline = ${pipeline}`)) ?? 0;
 }
 
-/** A person wants a pass now. False: rows are not read from elsewhere, or never were. */
+/** You want a pass now. False: rows are not read from elsewhere, or never were. */
 export async function want(
   database: Database,
   pipeline: string,
@@ -302,7 +321,7 @@ export async function want(
 }
 
 /**
- * A person agrees that what is gone is deleted, now or, where it was found a while ago, if the next pass over all rows
+ * You agree that what is gone is deleted, now or, where it was found a while ago, if the next pass over all rows
  * does not meet it. Returns how many rows that were; `reading`: a pass is under way, which may find some of them again.
  */
 export async function acceptDeletions(tx: Queryable, pipeline: string): Promise<number | "reading"> {
@@ -314,6 +333,12 @@ export async function acceptDeletions(tx: Queryable, pipeline: string): Promise<
   if (gone !== null) return gone;
   const isHeld = await tx.value<boolean>(sql`select held from rowmill.syncs where pipeline = ${pipeline}`);
   return isHeld === true ? "reading" : 0;
+}
+
+/** Whether a pass over all rows of what is read now has ended: before, no one knows how many there are. */
+export async function isRead(client: Reader, pipeline: string): Promise<boolean> {
+  const read = sql`select full_began_at is not null from rowmill.syncs where pipeline = ${pipeline}`;
+  return (await client.value<boolean>(read)) ?? false;
 }
 
 /** Of attempts in a row; then a source counts as one that cannot be read now. About half a minute. */

@@ -91,6 +91,6 @@ export async function revoke(client: Queryable, id: number): Promise<boolean | n
   return (await client.value<boolean>(sql`select true from rowmill.tokens where id = ${id}`)) === true ? false : null;
 }
 
-export function hashOfToken(text: string): Buffer {
+function hashOfToken(text: string): Buffer {
   return createHash("sha256").update(text).digest();
 }

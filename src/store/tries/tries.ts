@@ -37,7 +37,7 @@ export interface Try {
  * `answered`: it fits schema and `validate`. `empty`, `unrenderable`, `tooLarge`: not sent. `failed`: certainly not
  * executed. `unknown`: may have been executed.
  */
-export const TRY_OUTCOMES = [
+const TRY_OUTCOMES = [
   "answered",
   "invalid",
   "truncated",

@@ -192,7 +192,7 @@ async function judgedOf(
 ): Promise<Judged> {
   const key = source.key.map((column) => column.name);
   const facts = await lookAtTarget(client, relation, key);
-  const isSource = relation.oid === source.oid;
+  const isSource = source.isTarget ?? relation.oid === source.oid;
   return { config, facts, source, wanted: wantedColumns(config, answer), isSource };
 }
 
@@ -218,7 +218,7 @@ function changesOf(judged: Judged, previous: Wanted["previous"]): Changes {
       ...(addition === null ? [] : [addition]),
       ...widenings.flatMap((widening) => wideningStatements(facts.qualified, widening)),
     ],
-    // A table of Rowmill's alone, from which answers are delivered elsewhere, is nobody else's business.
+    // Only Rowmill uses the table from which answers are delivered elsewhere, so it does not ask.
     asks: config.elsewhere === null && (widenings.length > 0 || (addition !== null && !config.addColumns)),
     added: new Set(mayAdd ? wanted.map(({ name }) => name).filter((name) => !present.has(name)) : []),
     widened: new Set(widenings.map(({ constraint }) => constraint)),

@@ -15,36 +15,9 @@ import {
   type Queryable,
 } from "../../postgres/database.js";
 import { keyEquals } from "../../sources/table/inspection.js";
-import {
-  createTableTarget,
-  recordsetOf,
-  upsertStatement,
-  type TargetTable,
-  type WrittenResult,
-} from "./table-target.js";
-
-/** The table's columns include the fence. */
-export interface FencedTable {
-  readonly table: TargetTable;
-  readonly fence: string;
-}
-
-export interface FencedResult {
-  readonly key: string;
-  /** Decimal digits of a bigint. */
-  readonly fence: string;
-  readonly cells: WrittenResult["cells"];
-  /** Null: deleted. */
-  readonly model: string | null;
-}
-
-export interface FencedWrite {
-  /** The table holds these answers, also from an earlier write. */
-  readonly written: string[];
-  readonly stale: { readonly key: string; readonly fence: string }[];
-  readonly busy: string[];
-  readonly failed: { readonly key: string; readonly reason: string }[];
-}
+import { NOT_HELD, withFence, type FencedResult, type FencedTable, type FencedWrite } from "./fenced.js";
+import { createTableTarget, recordsetOf, upsertStatement } from "./table-target.js";
+import { writePartBack } from "./write-back.js";
 
 /** Each may last as long as a lock may. */
 const LOCK_WAITS_MAX = 10;
@@ -58,7 +31,7 @@ export async function writeFenced(
   fenced: FencedTable,
   results: readonly FencedResult[],
 ): Promise<FencedWrite> {
-  const found: FencedWrite = { written: [], stale: [], busy: [], failed: [] };
+  const found: FencedWrite = { written: [], stale: [], changed: [], busy: [], failed: [], rows: [] };
   // In one order, so that two workers with new keys wait for each other one way only.
   const sorted = results.toSorted((a, b) => (a.key < b.key ? -1 : 1));
   let waits = 0;
@@ -67,7 +40,8 @@ export async function writeFenced(
     sorted,
     async (part) => {
       if (waits >= LOCK_WAITS_MAX) found.busy.push(...part.map(({ key }) => key));
-      else await writePart(tx, fenced, part, found);
+      else if (fenced.content === null) await writePart(tx, fenced, part, found);
+      else await writePartBack(tx, { ...fenced, content: fenced.content }, part, found);
     },
     ({ key }, error) => {
       if (isLockTimeout(error)) found.busy.push(key);
@@ -125,12 +99,8 @@ async function writePart(
     const theirs = fences.get(key) ?? 0n;
     if (theirs === BigInt(ours)) found.written.push(key);
     else if (theirs > BigInt(ours)) found.stale.push({ key, fence: String(theirs) });
-    else found.failed.push({ key, reason: "a trigger or rule of the table did something else" });
+    else found.failed.push({ key, reason: NOT_HELD });
   }
-}
-
-function withFence(column: string): (result: FencedResult) => WrittenResult {
-  return ({ key, fence, cells, model }) => ({ key, model, version: null, cells: { ...cells, [column]: fence } });
 }
 
 /** What the rows hold tells more than what a statement returns: a trigger may write elsewhere. */

@@ -41,6 +41,8 @@ export interface AnsweredRows {
   /** Quoted and schema-qualified; of rows elsewhere, what a comment calls them. */
   readonly qualified: string;
   readonly key: readonly TableColumn[];
+  /** They are elsewhere, and answers are written back into them. */
+  readonly isTarget?: boolean;
 }
 
 /** Of a table that we make. Which version of the config asked is only known in the ledger's own database. */

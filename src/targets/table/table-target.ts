@@ -201,7 +201,7 @@ function assignments(table: TargetTable): { name: string; value: Sql }[] {
   return [...answerValues(table), ...table.stamps.map((name) => ({ name, value: STAMP_VALUES[name] }))];
 }
 
-function updateStatement(table: TargetTable, recordset: Sql): Sql {
+export function updateStatement(table: TargetTable, recordset: Sql): Sql {
   const set = join(assignments(table).map(({ name, value }) => sql`${identifier(name)} = ${value}`));
   return sql`
     update ${raw(table.from)} t

@@ -28,7 +28,7 @@ const ARRIVALS_MS_MAX = 60_000;
 const DELIVER_REST_MS = 200;
 const RESCUE_REST_MS = 1_000;
 const SYNC_REST_MS = 1_000;
-/** A person may want a pass sooner. */
+/** You may want a pass sooner. */
 const SYNC_LOOK_MS_MAX = 10_000;
 const SOURCE_CHECK_EVERY_MS = 30_000;
 const COMPARE_EVERY_MS = 3_600_000;

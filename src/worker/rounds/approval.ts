@@ -3,6 +3,7 @@ import type { Json } from "../../model/pipeline.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import * as counts from "../../store/requests/counts.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
+import * as syncs from "../../store/syncs/syncs.js";
 import * as sweeps from "../../store/requests/sweeps.js";
 import type { Pipeline, WorkerContext } from "../context.js";
 import { estimatePipeline, type Estimate } from "./estimate.js";
@@ -10,7 +11,7 @@ import { estimatePipeline, type Estimate } from "./estimate.js";
 export type Approval =
   /** This definition was approved before. */
   | { readonly kind: "approved" }
-  /** Nothing waits yet, or the first sweep is not done: decided when the first batch is due. */
+  /** Nothing waits yet, or not all rows were looked at once: decided when the first batch is due. */
   | { readonly kind: "nothing" }
   /** Cheap enough by `approveAboveUsd`: approved by this call. */
   | { readonly kind: "cheap"; readonly estimate: Estimate }
@@ -21,12 +22,13 @@ export type Approval =
 
 /**
  * Call it after the first sweep, and again when a first batch is due. It counts all rows that wait or have arrived:
- * during the sweep, perhaps in another process, a few cheap rows would approve the rest.
+ * during the sweep, or the first reading of a source elsewhere, a few cheap rows would approve the rest.
  */
 export async function approvalOf(context: WorkerContext, pipeline: Pipeline): Promise<Approval> {
   const row = await pipelines.byId(context.read, pipeline.id);
   if (row === null || row.approvedHash === pipeline.definitionHash) return { kind: "approved" };
   if (!(await sweeps.isSwept(context.read, pipeline.id, pipeline.definitionHash))) return { kind: "nothing" };
+  if (pipeline.config.source.replica?.sync && !(await syncs.isRead(context.read, row.name))) return { kind: "nothing" };
   // In this order, rows that are taken in between are counted twice rather than missed.
   const arrived = await arrivals.countArrivedKeys(context.read, pipeline.id);
   const waiting = await counts.countState(context.read, pipeline.id, "waiting");

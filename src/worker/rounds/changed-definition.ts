@@ -72,7 +72,7 @@ export interface AskedCase {
 }
 
 /** What becomes of one request under the present definition. Pure as far as the user's functions are. */
-export function judgeAsked(
+function judgeAsked(
   pipeline: Pick<Pipeline, "config" | "render" | "encode">,
   { asked, row, previousHash, decision }: AskedCase,
 ): Judged {

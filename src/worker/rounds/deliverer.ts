@@ -4,18 +4,21 @@
  * nothing at a target that compares them. No transaction is open while the target is written to.
  */
 import { createHash } from "node:crypto";
-import { ConnectorError, type Change, type TargetConnector, type Written } from "../../model/connector.js";
-import { foreignFences, outcomesOf, refusalsOf } from "../../model/delivery-outcomes.js";
+import { ConnectorError, type Change, type Written } from "../../model/connector.js";
+import { foreignFences, outcomesOf, refusalsOf, type Told as ToldChange } from "../../model/delivery-outcomes.js";
 import type { Alone, Halving } from "../../model/halving.js";
 import type { Json } from "../../model/pipeline.js";
+import { preparing } from "../../model/write-back.js";
 import type { Queryable } from "../../postgres/database.js";
 import * as deliverers from "../../store/deliveries/deliverers.js";
 import * as deliveries from "../../store/deliveries/deliveries.js";
+import * as writeBacks from "../../store/deliveries/write-backs.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import { callConnector, Stopped } from "../connector-call.js";
 import type { Delivery, Pipeline, WorkerContext } from "../context.js";
 import { guarded } from "../guard.js";
 import { judge, NOTHING_THROWN, takeGroup, type End, type Told } from "./delivery-group.js";
+import { askedWith, followWrites, readerBack, refuseSame, type AskedWith } from "./write-back.js";
 
 /** Of `prepare`, and of `write`. */
 const CALL_MS_MAX = 60_000;
@@ -73,8 +76,8 @@ interface Taken {
   readonly lease: deliverers.Lease;
   readonly lines: readonly deliveries.Line[];
   readonly changes: readonly Change[];
-  /** Lines whose answer is not in the table any more. */
-  readonly missing: readonly string[];
+  /** What is known of the other lines without a word to the target. */
+  readonly untold: Pick<Written, "changed" | "busy" | "failed">;
   /** Of which these lines are the first part. */
   readonly halving: Halving | null;
   readonly alone: Alone;
@@ -101,70 +104,120 @@ async function take(
     return null;
   }
   // After the lines: an answer is at least as new as its fence.
-  const written = lines.filter(({ deleted }) => !deleted).map(({ key }) => key);
-  const answers = written.length === 0 ? new Map<string, never>() : await delivery.read(tx, written);
-  const taken: { lines: deliveries.Line[]; changes: Change[]; missing: string[] } = {
-    lines: [],
-    changes: [],
-    missing: [],
-  };
+  const written = lines.filter(({ deleted }) => !deleted);
+  const answers =
+    written.length === 0
+      ? new Map<string, never>()
+      : await delivery.read(
+          tx,
+          written.map(({ key }) => key),
+        );
+  const rows = delivery.writesBack ? await askedWith(tx, pipeline, { lines: written, bytesMax: most.bytes }) : null;
+  return { lease, halving, alone: before.alone, ...fill(lines, { answers, rows, bytesMax: most.bytes }) };
+}
+
+type Answers = Awaited<ReturnType<Delivery["read"]>>;
+
+interface Filling {
+  readonly answers: Answers;
+  /** Null: the rows do not matter. */
+  readonly rows: ReadonlyMap<string, AskedWith> | null;
+  readonly bytesMax: number;
+}
+
+/** As many lines as one write takes. */
+function fill(
+  lines: readonly deliveries.Line[],
+  { answers, rows, bytesMax }: Filling,
+): Pick<Taken, "lines" | "changes" | "untold"> {
+  const taken: deliveries.Line[] = [];
+  const changes: Change[] = [];
+  const untold = { changed: [] as string[], busy: [] as string[], failed: [] as Written["failed"][number][] };
   let bytes = 0;
   for (const line of lines) {
-    const change = changeOf(line, answers.get(line.key));
-    bytes += change === null ? 0 : Buffer.byteLength(JSON.stringify(change));
-    if (bytes > most.bytes && taken.changes.length > 0) break;
-    taken.lines.push(line);
-    if (change === null) taken.missing.push(line.key);
-    else taken.changes.push(change);
+    const { key, deleted } = line;
+    const row = deleted ? undefined : rows?.get(key);
+    if (rows !== null && !deleted && row === undefined) continue;
+    if (row === "changed" || row === "busy") untold[row].push(key);
+    else {
+      const change = changeOf(line, answers.get(key), row);
+      bytes += change === null ? 0 : Buffer.byteLength(JSON.stringify(change));
+      if (bytes > bytesMax && changes.length > 0) break;
+      if (change === null) untold.failed.push({ key, reason: NO_ANSWER });
+      else changes.push(change);
+    }
+    taken.push(line);
   }
-  return { lease, halving, alone: before.alone, ...taken };
+  return { lines: taken, changes, untold };
 }
+
+const NO_ANSWER = "Its answer is no longer in Rowmill's table of answers.";
 
 /** Null: its answer is not there. */
 function changeOf(
   { key, fence, deleted }: deliveries.Line,
   answer: { readonly json: string; readonly model: string | null } | undefined,
+  row: Exclude<AskedWith, string> | undefined,
 ): Change | null {
   if (deleted) return { key, fence, deleted };
   if (answer === undefined) return null;
-  return { key, fence, cells: JSON.parse(answer.json) as Readonly<Record<string, Json>>, model: answer.model ?? "" };
+  const cells = JSON.parse(answer.json) as Readonly<Record<string, Json>>;
+  const change = { key, fence, cells, model: answer.model ?? "" };
+  return row === undefined ? change : { ...change, expect: row.cells };
 }
 
 /** An error of the target is a value: everything else that fails here is not its fault. */
 async function tell(
-  { memory }: WorkerContext,
-  { pipeline, delivery, taken: { changes, missing } }: Delivering & { readonly taken: Taken },
+  context: WorkerContext,
+  { pipeline, delivery, taken: { lines, changes, untold } }: Delivering & { readonly taken: Taken },
   signal: AbortSignal,
 ): Promise<Told> {
+  const { memory } = context;
   const { connector } = delivery;
-  const gone = missing.map((key) => ({ key, reason: "Its answer is no longer in Rowmill's table of answers." }));
-  if (changes.length === 0)
-    return { kind: "written", written: { written: [], stale: [], changed: [], busy: [], failed: gone } };
+  if (changes.length === 0) return { kind: "written", written: { written: [], stale: [], ...untold } };
   let isReady = memory.preparedTargets.has(pipeline);
+  const reader = delivery.writesBack ? readerBack(context, pipeline, { lines, changes }) : null;
   try {
-    if (!isReady) await prepare(connector, pipeline, signal);
+    if (!isReady) await prepare(delivery, pipeline, signal);
     isReady = true;
     memory.preparedTargets.add(pipeline);
-    const id = idOf(pipeline, changes);
-    const written = await within(
-      (left) => connector.write(changes, { pipeline: pipeline.config.name, id, signal: left }),
+    const options = { pipeline: pipeline.config.name, id: idOf(pipeline, changes) };
+    const { written, stale, changed, busy, failed } = await within(
+      (left) =>
+        connector.write(changes, {
+          ...options,
+          signal: left,
+          ...(reader === null ? {} : { readBack: reader.until(left) }),
+        }),
       `${connector.name} did not answer`,
       signal,
     );
-    return { kind: "written", written: { ...written, failed: [...written.failed, ...gone] } };
+    const all: Written = {
+      written,
+      stale,
+      changed: [...changed, ...untold.changed],
+      busy: [...busy, ...untold.busy],
+      failed: [...failed, ...untold.failed],
+    };
+    return { kind: "written", written: all };
   } catch (error) {
     memory.preparedTargets.delete(pipeline);
+    reader?.throwIfFailed();
     if (error instanceof Stopped) return { kind: "stopped" };
     return { kind: "thrown", error: asConnectorError(error), byWrite: isReady };
   }
 }
 
-async function prepare(connector: TargetConnector, { config, answer }: Pipeline, signal: AbortSignal): Promise<void> {
-  await within(
-    (left) => connector.prepare({ pipeline: config.name, fields: answer.columns, signal: left }),
-    `${connector.name} did not get ready`,
-    signal,
-  );
+async function prepare(
+  { connector, writesBack }: Delivery,
+  { config, answer }: Pipeline,
+  signal: AbortSignal,
+): Promise<void> {
+  const source = config.source.replica?.sync?.connector;
+  const late = `${connector.name} did not get ready`;
+  if (!writesBack && source !== undefined) await within((left) => refuseSame(source, connector, left), late, signal);
+  const of = preparing(config, answer.columns);
+  await within((left) => connector.prepare({ ...of, signal: left }), late, signal);
 }
 
 /** @throws Stopped */
@@ -214,7 +267,14 @@ async function settle(tx: Queryable, confirming: Confirming, end: End): Promise<
 
 async function confirm(tx: Queryable, { context, pipeline, taken }: Confirming, written: Written): Promise<void> {
   const { lines, lease } = taken;
-  const outcomes = outcomesOf(lines, written, context.random());
+  const writesBack = pipeline.delivery?.writesBack === true;
+  const outcomes = outcomesOf(writesBack ? withRows(taken) : lines, written, context.random());
+  if (writesBack) {
+    // First, since it takes more locks.
+    const delivered = lines.filter(({ deleted }, index) => !deleted && outcomes[index]?.state === "delivered");
+    await followWrites(tx, pipeline, delivered);
+    await writeBacks.forgetNotes(tx, pipeline.id, written.changed);
+  }
   const newest = await deliveries.newestFences(
     tx,
     pipeline.id,
@@ -237,6 +297,11 @@ async function confirm(tx: Queryable, { context, pipeline, taken }: Confirming, 
       `fence ${foreign.fence} is newer. Another Rowmill delivers to the same target, or this database is older than ` +
       `the target. If this one should win: rowmill deliver ${name} --replay. Then: rowmill resume ${name}`,
   });
+}
+
+function withRows({ lines, untold }: Taken): readonly (deliveries.Line & Pick<ToldChange, "row">)[] {
+  const changed = new Set(untold.changed);
+  return lines.map((line) => ({ ...line, row: changed.has(line.key) ? "changed" : "asAsked" }));
 }
 
 async function noteTrouble(

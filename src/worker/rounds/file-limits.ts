@@ -1,5 +1,5 @@
 /** What the input of one batch may hold: used when it is planned, and line by line when it is rendered. Pure. */
-import { dollars } from "../../model/provider/pricing.js";
+import { budgetWords, dollars } from "../../model/provider/pricing.js";
 import type { LineSize, PackingLimits } from "../../model/request/packing.js";
 import type { LearnedLimits } from "../../store/batches/money.js";
 import type { Pipeline } from "../context.js";
@@ -57,8 +57,5 @@ export function overWhole(pipeline: Pick<Pipeline, "config">, size: LineSize, li
     );
   }
   if (budget === null || size.nanoUsd <= budget.usd * 1e9) return null;
-  return (
-    `The request may cost ${dollars(size.nanoUsd)}, ` +
-    `more than the whole budget of $${budget.usd} per ${budget.per}.`
-  );
+  return `The request may cost ${dollars(size.nanoUsd)}, more than the whole budget of ${budgetWords(budget)}.`;
 }

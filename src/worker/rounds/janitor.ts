@@ -1,4 +1,7 @@
-/** Deletes files at the provider, spool files and ledger rows that are no longer needed. Repeatable. */
+/**
+ * Deletes files at the provider, spool files, ledger rows and pushed rows that are no longer needed. Repeatable: a
+ * crash leaves the rest to the next round.
+ */
 import { ProviderError } from "../../model/provider/provider.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import * as counts from "../../store/requests/counts.js";
@@ -7,11 +10,14 @@ import * as deployment from "../../store/ledger/deployment.js";
 import * as attempts from "../../store/requests/attempts.js";
 import * as leftBehind from "../../store/ledger/left-behind.js";
 import * as refusedKeys from "../../store/requests/refused-keys.js";
+import * as expiry from "../../store/replicas/expiry.js";
+import * as replicas from "../../store/replicas/replicas.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as tries from "../../store/tries/tries.js";
 import * as workers from "../../store/ledger/workers.js";
 import { lookOnce } from "./duplicates.js";
-import { expirePushedRows } from "./expiry.js";
-import type { WorkerContext } from "../context.js";
+import type { Pipeline, WorkerContext } from "../context.js";
+import { guarded, mayLook } from "../guard.js";
 import { listSpools, removeSpool } from "../spool.js";
 
 const BATCHES_MAX = 50;
@@ -19,6 +25,11 @@ const BATCHES_MAX = 50;
 const UNUSED_ANSWER_DAYS = 30;
 const ANSWERS_MAX = 1_000;
 const JOBS_MAX = 1_000;
+const PUSHED_ROWS_MAX = 1_000;
+/** Of a pipeline, in one round. */
+const CHUNKS_MAX = 20;
+/** Whoever pushes in a long transaction of their own is not waited for: pushes that come meanwhile would wait too. */
+const LOCK_MS_MAX = 1_000;
 
 export async function runJanitor(context: WorkerContext, signal: AbortSignal): Promise<void> {
   for (const batch of await forgettableHere(context)) {
@@ -58,6 +69,44 @@ async function forgettableHere(context: WorkerContext): Promise<leftBehind.Forge
   const ours = { pipelineIds: [...context.pipelines.keys()], accounts };
   const all = await leftBehind.forgettable(context.read, ours, BATCHES_MAX);
   return all.filter(({ pipelineId, account }) => context.pipelines.get(pipelineId)?.provider.account === account);
+}
+
+/** Deletes pushed rows when their time is over, `source.keep`, and keeps their answers. One transaction a chunk. */
+async function expirePushedRows(context: WorkerContext, signal: AbortSignal): Promise<void> {
+  for (const pipeline of context.pipelines.values()) {
+    const keepMs = pipeline.config.source.replica?.keepMs ?? null;
+    if (keepMs === null) continue;
+    for (let chunk = 0; chunk < CHUNKS_MAX; chunk++) {
+      signal.throwIfAborted();
+      if ((await guarded(context, pipeline, () => expireChunk(context, pipeline, keepMs))) !== "more") break;
+    }
+  }
+}
+
+async function expireChunk(context: WorkerContext, pipeline: Pipeline, keepMs: number): Promise<"more" | "done"> {
+  const { expiries } = context.memory;
+  const place = expiries.get(pipeline) ?? null;
+  const expired = await context.step("clean.pushed", () =>
+    context.database.transaction(
+      async (tx) => {
+        await replicas.lockAlone(tx, pipeline.config.name);
+        await pipelines.lockIntake(tx, pipeline.id);
+        if (!(await mayLook(tx, pipeline))) return null;
+        const replica = await replicas.replicaOf(tx, pipeline.config.name);
+        if (replica === null) return null;
+        const of = { pipelineId: pipeline.id, replica };
+        return expiry.expireRows(tx, of, { keepMs, place, max: PUSHED_ROWS_MAX });
+      },
+      { lockTimeoutMs: LOCK_MS_MAX },
+    ),
+  );
+  const next = expired?.place ?? null;
+  if (next === null) {
+    expiries.delete(pipeline);
+    return "done";
+  }
+  expiries.set(pipeline, next);
+  return "more";
 }
 
 async function cleanLedger(database: Database): Promise<void> {

@@ -10,6 +10,7 @@ import { contentsOf, READ_KEYS_MAX, type RowVersion } from "../../sources/source
 import * as arrivals from "../../store/requests/arrivals.js";
 import { bisect } from "../../postgres/bisect.js";
 import type { Queryable } from "../../postgres/database.js";
+import * as deliveries from "../../store/deliveries/deliveries.js";
 import * as refusedKeys from "../../store/requests/refused-keys.js";
 import * as requests from "../../store/requests/requests.js";
 import type { LedgerRow, NewRequest, RowMove } from "../../store/requests/requests.js";
@@ -79,6 +80,7 @@ async function lookAtChunk(
     readsNew ? look.added : await unreadRequests(tx, pipeline, look.unknown),
   );
   await requests.moveMany(tx, pipeline.id, [...look.moves, ...confirmed]);
+  await writeBackAgain(tx, pipeline, { known, moves: confirmed });
   const there = new Set(versions.map((row) => row.key));
   const back = known.filter(({ rowGone, key }) => rowGone && there.has(key));
   await requests.noteReturned(
@@ -183,6 +185,18 @@ async function confirmRestored(
     const stands = row?.hash === move.hash && row.fingerprint === request.answeredFingerprint;
     return stands ? move : { ...move, to: "waiting", fresh: true, forget: true };
   });
+}
+
+/** A row that comes back may have been deleted with the answer that was in it. */
+async function writeBackAgain(
+  tx: Queryable,
+  { id, delivery }: Pipeline,
+  { known, moves }: { readonly known: readonly LedgerRow[]; readonly moves: readonly RowMove[] },
+): Promise<void> {
+  if (delivery?.writesBack !== true) return;
+  const back = new Set(moves.filter(({ to }) => to === "succeeded").map((move) => move.id));
+  const keys = known.filter((request) => back.has(request.id)).map(({ key }) => key);
+  if (keys.length > 0) await deliveries.noteWritten(tx, id, keys);
 }
 
 /** That the row exists is enough: its content is read when it is rendered. */

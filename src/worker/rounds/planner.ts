@@ -3,7 +3,7 @@
  * money and tokens left. Batch, reservations and wake-up are one transaction: a crash leaves all of it or nothing.
  */
 import { randomUUID } from "node:crypto";
-import { dollars } from "../../model/provider/pricing.js";
+import { budgetWords, dollars } from "../../model/provider/pricing.js";
 import { reservation, roomFor, type NoRoom, type RoomFacts } from "../../model/batch/room.js";
 import { decidePlanning, isFilling } from "../../model/batch/schedule.js";
 import * as batches from "../../store/batches/batches.js";
@@ -260,7 +260,7 @@ async function pauseWhenSpent(
   await pipelines.pause(tx, pipeline.id, {
     kind: "budget",
     reason:
-      `The budget of $${budget.usd} per ${budget.per} is used up: ` +
+      `The budget of ${budgetWords(budget)} is used up: ` +
       `${dollars(spentNanoUsd)} spent, ${dollars(Math.max(0, left))} left, ` +
       `and ${leastText(pipeline, "one more request")} may cost ${dollars(need)}. ${resumesText(name)}`,
   });

@@ -7,11 +7,13 @@ import { ConnectorError, PAGE_MS_MAX, type Page } from "../../model/connector.js
 import { RowmillError } from "../../model/errors.js";
 import { backoffMs } from "../../model/batch/schedule.js";
 import type { PipelineConfig, SyncConfig } from "../../model/pipeline.js";
+import { writesBack } from "../../model/write-back.js";
 import { isRefused, rowText, type RefusedRow } from "../../model/request/sync-row.js";
 import { thrownMessage } from "../../model/words/thrown-message.js";
 import { DatabaseError, type Queryable } from "../../postgres/database.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as refusedPushes from "../../store/replicas/refused-pushes.js";
+import * as arrivals from "../../store/requests/arrivals.js";
 import * as syncs from "../../store/syncs/syncs.js";
 import { callConnector } from "../connector-call.js";
 import type { Pipeline, WorkerContext } from "../context.js";
@@ -30,7 +32,12 @@ const FAILED_MS_MAX = 600_000;
 const RETURN_MS_MAX = 3_000;
 
 /** Makes the pass that is due, if any. Returns the milliseconds until there may be something to do. */
-export async function syncPipeline(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal): Promise<number> {
+export async function syncPipeline(
+  context: WorkerContext,
+  pipeline: Pipeline,
+  signal: AbortSignal,
+  onRows: (rows: number) => void = () => undefined,
+): Promise<number> {
   const { name, source } = pipeline.config;
   const config = source.replica?.sync ?? null;
   if (config === null) return Infinity;
@@ -40,7 +47,7 @@ export async function syncPipeline(context: WorkerContext, pipeline: Pipeline, s
   );
   if ("waitMs" in turn) return turn.waitMs;
   try {
-    const deletes = turn.phase === "deleting" || (await readPass({ context, pipeline, config, turn }, signal));
+    const deletes = turn.phase === "deleting" || (await readPass({ context, pipeline, config, turn, onRows }, signal));
     if (deletes) await deleteGone(context, turn, signal);
   } catch (error) {
     // Of the ledger's own database; a connector throws its own errors.
@@ -66,6 +73,8 @@ interface Pass {
   readonly pipeline: Pipeline;
   readonly config: SyncConfig;
   readonly turn: syncs.Turn;
+  /** Called with the number of each page's rows. */
+  readonly onRows: (rows: number) => void;
 }
 
 /** True: rows that are gone there are to be deleted here. */
@@ -110,12 +119,17 @@ async function readPages(pass: Pass, signal: AbortSignal): Promise<boolean> {
   const beganAtMs = performance.now();
   const since = turn.isFull ? null : turn.mark;
   const pages = connector.rows({ since, place: turn.place, signal: either })[Symbol.asyncIterator]();
+  const mayBeOld = writesBack(pass.pipeline.config);
+  let keepsMark = false;
   try {
     for (;;) {
       signal.throwIfAborted();
+      const readAt = mayBeOld ? (await arrivals.presentMoment(context.read)).at : null;
       const next = await context.step("sync.read", () => nextPage(pages, signal));
       if (next.done === true) return true;
-      if (!(await writePage(pass, next.value))) return false;
+      const written = await writePage(pass, next.value, { readAt, keepsMark });
+      if (written === null) return false;
+      keepsMark ||= written.heldBack;
       if (performance.now() - beganAtMs >= turn.readMsMax) return false;
     }
   } finally {
@@ -135,29 +149,47 @@ function after(ms: number): Promise<void> {
   return new Promise((resolve) => void setTimeout(resolve, ms).unref());
 }
 
-/** Only its last rows carry the place, so that a crash before them reads the page again. False: the lease is lost. */
-async function writePage({ context, pipeline, turn }: Pass, page: Page): Promise<boolean> {
+interface Writing {
+  /** When the page's reading began, where answers are written into the rows meanwhile. Null: they are not. */
+  readonly readAt: string | null;
+  /** The next reading of changes begins where this one did. */
+  readonly keepsMark: boolean;
+}
+
+/**
+ * Only its last rows carry the place, so that a crash before them reads the page again. `heldBack`: some rows were not
+ * copied, and are to be read again. Null: the lease is lost.
+ */
+async function writePage(
+  { context, pipeline, turn, onRows }: Pass,
+  page: Page,
+  { readAt, keepsMark }: Writing,
+): Promise<{ readonly heldBack: boolean } | null> {
   const { rows, place = null, mark } = page;
   const { name, source } = pipeline.config;
   const { key } = source;
   const columns = [...new Set([...key, ...source.columns])];
   let at = 0;
+  let heldBack = false;
   do {
     const chunk = takeChunk(rows, { from: at, key, columns });
     at = chunk.end;
     const isLast = at >= rows.length;
     const written = await context.step("sync.write", () =>
       context.database.transaction(async (tx) => {
-        const done = await syncs.writeRows(tx, turn, chunk);
+        const done = await syncs.writeRows(tx, turn, { ...chunk, readAt });
         if (done === null) return null;
         await noteRefused(tx, name, [...chunk.refused, ...done.refused]);
-        if (isLast) await syncs.setPlace(tx, turn, { place, mark });
+        const isKept = keepsMark || heldBack || done.heldBack > 0;
+        if (isLast) await syncs.setPlace(tx, turn, { place, mark: isKept ? "keep" : { next: mark } });
         return done;
       }),
     );
-    if (written === null) return false;
+    if (written === null) return null;
+    heldBack ||= written.heldBack > 0;
   } while (at < rows.length);
-  return true;
+  onRows(rows.length);
+  return { heldBack };
 }
 
 interface Chunk {

@@ -4,7 +4,7 @@
  * the queue. Nothing is spent yet: after a crash the batch is rendered again.
  */
 import { addLine, NOTHING_PACKED, type LineSize, type PackedSoFar } from "../../model/request/packing.js";
-import { dollars } from "../../model/provider/pricing.js";
+import { budgetWords, dollars } from "../../model/provider/pricing.js";
 import { counted } from "../../model/words/counted.js";
 import * as batches from "../../store/batches/batches.js";
 import type { Queryable } from "../../postgres/database.js";
@@ -267,7 +267,7 @@ async function finish(
   const file = await spool.close(turn.lease);
   const ended = await inFlight.countEnded(turn.context.read, batch.no);
   const shared = sharing === 0 ? "" : ` for ${counted(packed.requests + sharing, "request")}`;
-  const moved = await move("rendered", `${counted(packed.requests, "line")}${shared}, ${file.bytes} bytes`, {
+  const moved = await move("rendered", `${counted(packed.requests, "line")}${shared}, ${counted(file.bytes, "byte")}`, {
     room: bounds.room,
     requests: packed.requests + sharing + ended,
     lines: packed.requests,
@@ -293,6 +293,6 @@ async function makeRoom(
   if (budget === null || progress.packed.requests > 0 || bounds.nanoUsdMost < overflow.nanoUsd) return;
   const reason =
     `The next request may cost ${dollars(overflow.nanoUsd)}, ` +
-    `more than is left of the budget of $${budget.usd} per ${budget.per}. ${resumesText(name)}`;
+    `more than is left of the budget of ${budgetWords(budget)}. ${resumesText(name)}`;
   await pause(turn, { kind: "budget", reason });
 }

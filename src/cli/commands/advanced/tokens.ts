@@ -85,7 +85,7 @@ async function list(terminal: Terminal, database: Database, options: TokensOptio
   return EXIT_STATUS.ok;
 }
 
-export function tokenTable(found: readonly ListedToken[], columns: number): string[] {
+function tokenTable(found: readonly ListedToken[], columns: number): string[] {
   const titles = ["token", "begins with", "scope", "pipeline", "created", "last used", "state", "note"];
   const header = titles.map((title, index) => ({ title, align: index === 0 ? "right" : "left" }) as const);
   const rows = found.map(({ id, prefix, scope, pipeline, note, createdAt, lastUsedAt, revokedAt }) => [

@@ -21,7 +21,7 @@ import {
   type Project,
 } from "../../project.js";
 import { retriedJson, retriedLines, type Left, type Retried } from "../../reports/retry-text.js";
-import { retryRows, type RetryOptions } from "../../retry/retry-rows.js";
+import { retryRows, type RetryOptions } from "./retry-rows.js";
 import { noTerminal } from "../../screen/ask.js";
 import { openLog } from "../../screen/command-log.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";

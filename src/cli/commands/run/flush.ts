@@ -1,4 +1,5 @@
 /** `rowmill flush`: marks waiting rows to be sent now; a worker sends them. */
+import { heldBackText } from "../../../app/story/held-back.js";
 import * as overview from "../../../store/ledger/overview.js";
 import * as pipelines from "../../../store/pipelines/pipelines.js";
 import type { Cli, ProjectOptions } from "../../cli.js";
@@ -13,7 +14,8 @@ export async function runFlush(cli: Cli, names: readonly string[], options: Proj
     const ids = new Set(wanted.map((row) => row.id));
     for (const pipeline of await overview.pipelineOverviews(database)) {
       if (!ids.has(pipeline.id)) continue;
-      const held = pausedText(pipeline, configOf(project, pipeline.name));
+      const paused = pausedText(pipeline, configOf(project, pipeline.name));
+      const held = paused ?? (await heldBackText(database, pipeline, project));
       const rows = counted(pipeline.waiting, "waiting row");
       if (held === null) cli.terminal.print(`✓ ${pipeline.name}: ${rows} will be sent now`);
       else cli.terminal.print(`! ${pipeline.name}: ${rows} will be sent once this is resolved: ${held}`);

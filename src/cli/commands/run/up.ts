@@ -16,12 +16,14 @@ import * as tokens from "../../../store/tokens/tokens.js";
 import type { ProjectConfig } from "../../../model/pipeline.js";
 import { thrownMessage } from "../../../model/words/thrown-message.js";
 import type { Reader } from "../../../postgres/database.js";
+import * as syncs from "../../../store/syncs/syncs.js";
 import * as sweeps from "../../../store/requests/sweeps.js";
 import { withdrawLocalApproval } from "../../../worker/rounds/approval.js";
 import type { Pipeline, WorkerContext } from "../../../worker/context.js";
 import { askAgainAfterDemo } from "../../../worker/rounds/demo-answers.js";
 import { forgetFiles } from "../../../worker/rounds/janitor.js";
 import { runIntake } from "../../../worker/rounds/intake.js";
+import { syncPipeline } from "../../../worker/rounds/sync.js";
 import { startWorker } from "../../../worker/process/worker.js";
 import { Approvals, askForChanges } from "../../screen/approvals.js";
 import { reaskAll, settleChanges } from "../../screen/changed-rows.js";
@@ -134,6 +136,7 @@ async function workWith(cli: Cli, context: WorkerContext, options: WorkOptions):
     if (options.yes) await patient(() => reaskAll(asking));
     await patient(() => lookFirst(cli, context, options));
     if (await patient(() => settleChanges(asking))) await patient(() => lookFirst(cli, context, options));
+    if (terminal.interactive && options.yes !== true) await patient(() => readSourcesFirst(cli, context, signal));
     await patient(() => approvals.settleAtStart(signal));
     signal.throwIfAborted();
     if (options.once) {
@@ -177,6 +180,22 @@ async function lookFirst({ terminal }: Cli, context: WorkerContext, { signal, on
         `${name}: ${counted(rows, "row")} had answers of the demo model, which is not a language model. ` +
           `They will be sent to ${pipeline.provider.accountText(pipeline.provider.account)}:`,
       );
+  }
+}
+
+/**
+ * Before the question what it costs: how many rows there are elsewhere. A source that cannot be read now, or that
+ * another worker reads, is left to the work that follows.
+ */
+async function readSourcesFirst({ terminal }: Cli, context: WorkerContext, signal: AbortSignal): Promise<void> {
+  for (const pipeline of context.pipelines.values()) {
+    const { name, source } = pipeline.config;
+    if (!source.replica?.sync || (await syncs.isRead(context.read, name))) continue;
+    const progress = new SweepProgress(terminal, "read from its source");
+    let rows = 0;
+    await syncPipeline(context, pipeline, signal, (more) => progress.onChunk(name, (rows += more)));
+    progress.end();
+    await runIntake(context, signal, { arrived: [pipeline.id] });
   }
 }
 

@@ -156,12 +156,15 @@ function failingText({ failing }: Pick<PipelineOverview, "failing">): string {
 /** One live line while a pipeline is swept, and one permanent line at its end. */
 export class SweepProgress {
   readonly #terminal: Terminal;
+  readonly #done: string;
   #pipeline: string | null = null;
   #rows = 0;
   readonly #startedAtMs = performance.now();
 
-  constructor(terminal: Terminal) {
+  /** `done`: to the rows. */
+  constructor(terminal: Terminal, done: "compared" | "read from its source" = "compared") {
     this.#terminal = terminal;
+    this.#done = done;
   }
 
   readonly onChunk = (pipeline: string, rows: number): void => {
@@ -170,13 +173,13 @@ export class SweepProgress {
     this.#rows = rows;
     if (!this.#terminal.drawsOver || this.#terminal.quiet) return;
     const elapsed = formatDuration(performance.now() - this.#startedAtMs);
-    this.#terminal.live([`${pipeline}: ${counted(rows, "row")} compared … ${elapsed}`]);
+    this.#terminal.live([`${pipeline}: ${counted(rows, "row")} ${this.#done} … ${elapsed}`]);
   };
 
   end(): void {
     if (this.#pipeline === null) return;
     this.#terminal.endLive();
-    if (!this.#terminal.quiet) this.#terminal.note(`✓ ${this.#pipeline}: ${counted(this.#rows, "row")} compared`);
+    if (!this.#terminal.quiet) this.#terminal.note(`✓ ${this.#pipeline}: ${counted(this.#rows, "row")} ${this.#done}`);
     this.#pipeline = null;
   }
 }

@@ -206,7 +206,7 @@ interface CallPlan {
 /** `run` hands its signal to the SDK, reads the whole reply, and runs once a try. @throws what `ErrorReader` makes */
 type Caller = <T>(plan: CallPlan, run: (signal: AbortSignal) => Promise<T>) => Promise<T>;
 
-export function caller(errors: ErrorReader, backoffMs: number): Caller {
+function caller(errors: ErrorReader, backoffMs: number): Caller {
   return async (plan, run) => {
     const triesMax = plan.unrepeatable === true ? 1 : 1 + RETRIES_MAX;
     for (let tries = 1; ; tries += 1) {

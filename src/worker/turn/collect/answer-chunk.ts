@@ -3,7 +3,7 @@
  * rows, reads the source, judges (`judgeChunk`), and writes target rows only for requests that the ledger moved.
  */
 import type { Refusal } from "../../../model/batch/failing.js";
-import { contentsOf, type SourceRow } from "../../../sources/source.js";
+import type { SourceRow } from "../../../sources/source.js";
 import { sql, type Queryable } from "../../../postgres/database.js";
 import * as attempts from "../../../store/requests/attempts.js";
 import * as inFlight from "../../../store/batches/in-flight.js";
@@ -12,7 +12,8 @@ import * as keptAnswers from "../../../store/batches/kept-answers.js";
 import * as requests from "../../../store/requests/requests.js";
 import * as results from "../../../store/requests/results.js";
 import type { Asked } from "./asked.js";
-import { currentFingerprint, type Pipeline } from "../../context.js";
+import type { Pipeline } from "../../context.js";
+import { followOwnWrite, type Place } from "../../own-write.js";
 import { judgeChunk, lineAbout, type ChunkCase, type JudgedChunk, type Outcomes } from "./judge-answer.js";
 import type { BatchIn, Turn } from "../turn.js";
 import { userCodeTimer } from "../../user-code.js";
@@ -25,12 +26,6 @@ export const WRITE_TIMEOUT_MS = 5_000;
 
 export interface Collecting extends Turn<BatchIn<"collecting">> {
   readonly asked: Asked;
-}
-
-/** How far a transaction got; tells who is responsible when it fails. */
-export interface Place {
-  /** The user's code runs now: the target's write, the reads after it, or the COMMIT; no statement over the ledger. */
-  atTarget: boolean;
 }
 
 /** What a transaction tries to write. */
@@ -169,26 +164,4 @@ export async function writeAccepted(
   }
   if (target.isSource) await followOwnWrite(tx, pipeline, { keys: trial.keys, again, trial });
   trial.atTarget = false;
-}
-
-/**
- * Our write into the source may change declared columns (a touch trigger, a generated column). The ledger follows, or
- * every sweep would ask again; the rows were locked before they were read, so these changes are ours. `again`: rows
- * that the present definition asks again keep the fingerprint of the one that asked.
- */
-export async function followOwnWrite(
-  tx: Queryable,
-  pipeline: Pipeline,
-  { keys, again, trial }: { keys: readonly string[]; again: ReadonlyMap<string, string>; trial: Place },
-): Promise<void> {
-  for await (const rows of contentsOf(pipeline.source, tx, keys)) {
-    const seen = rows.map(({ key, hash, cells }) => ({
-      key,
-      hash,
-      fingerprint: again.has(key) ? null : currentFingerprint(pipeline, cells),
-    }));
-    trial.atTarget = false;
-    await requests.followContent(tx, pipeline.id, seen);
-    trial.atTarget = true;
-  }
 }

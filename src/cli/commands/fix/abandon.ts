@@ -1,22 +1,23 @@
 /** `rowmill cancel --abandon`: gives up a batch that cannot be collected. Asks first: its cost is lost. */
-import { abandonBatch, refuseCollectable, type Abandoned } from "../../app/adopt/abandon-batch.js";
-import { accountWords, presentAccount } from "../../app/open/providers.js";
-import type { AccountWords } from "../../model/provider/account.js";
-import { RowmillError } from "../../model/errors.js";
-import { formatUsd } from "../../model/provider/pricing.js";
-import * as batches from "../../store/batches/batches.js";
-import type { Batch } from "../../store/batches/batches.js";
-import type { Database } from "../../postgres/database.js";
-import * as inFlight from "../../store/batches/in-flight.js";
-import * as money from "../../store/batches/money.js";
-import * as overview from "../../store/ledger/overview.js";
-import { askYesNo, noTerminal } from "../screen/ask.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { configOf, noteMissingWorker, requireKnownPlace, withProjectLedger } from "../project.js";
-import type { Terminal } from "../screen/terminal.js";
-import { counted } from "../screen/text.js";
-import { findBatch } from "../find-batch.js";
+import { abandonBatch, refuseCollectable, type Abandoned } from "../../../app/adopt/abandon-batch.js";
+import { accountWords, presentAccount } from "../../../app/open/providers.js";
+import type { AccountWords } from "../../../model/provider/account.js";
+import { RowmillError } from "../../../model/errors.js";
+import { formatUsd } from "../../../model/provider/pricing.js";
+import * as batches from "../../../store/batches/batches.js";
+import type { Batch } from "../../../store/batches/batches.js";
+import type { Database } from "../../../postgres/database.js";
+import * as inFlight from "../../../store/batches/in-flight.js";
+import * as money from "../../../store/batches/money.js";
+import * as overview from "../../../store/ledger/overview.js";
+import { askYesNo, noTerminal } from "../../screen/ask.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { configOf, noteMissingWorker, requireKnownPlace, withProjectLedger } from "../../project.js";
+import { STATE_WORDS } from "../../reports/batch-text.js";
+import type { Terminal } from "../../screen/terminal.js";
+import { counted } from "../../screen/text.js";
+import { findBatch } from "../../find-batch.js";
 
 export interface AbandonOptions extends ProjectOptions {
   readonly drop?: true;
@@ -66,7 +67,7 @@ async function refuseWorkedOn(database: Database, batch: Batch): Promise<void> {
 }
 
 function ended({ id, state }: Batch): RowmillError {
-  return new RowmillError("refused", `Batch ${id} has already ended: it is ${state}.`);
+  return new RowmillError("refused", `Batch ${id} has already ended: it is ${STATE_WORDS[state]}.`);
 }
 
 async function ask(

@@ -1,22 +1,22 @@
 /** `rowmill retry` of one pipeline: writes kept answers, then shows what sending other rows again costs, and asks. */
-import { askAgain, prepareAgain, type Again } from "../../app/story/ask-again.js";
-import type { ChosenRows } from "../../app/story/failed-pages.js";
-import { spelledKeys } from "../../app/story/row-key.js";
-import { writeKept, type KeptTally } from "../../app/story/write-kept.js";
-import { RowmillError } from "../../model/errors.js";
-import { DROPPED } from "../../model/words/failure-fixes.js";
-import type { PipelineConfig } from "../../model/pipeline.js";
-import type { Database } from "../../postgres/database.js";
-import * as failures from "../../store/requests/failures.js";
-import type { FailedRows } from "../../store/requests/failures.js";
-import * as pipelines from "../../store/pipelines/pipelines.js";
-import type { Pipeline, WorkerContext } from "../../worker/context.js";
-import type { Cli } from "../cli.js";
-import type { Left, Retried } from "../reports/retry-text.js";
-import { askYesNo } from "../screen/ask.js";
-import type { Terminal } from "../screen/terminal.js";
-import { counted, describeEstimate, formatCount, formatDuration, percentOf } from "../screen/text.js";
-import type { WhichRowsOptions } from "../which-rows.js";
+import { askAgain, prepareAgain, type Again } from "../../../app/story/ask-again.js";
+import type { ChosenRows } from "../../../app/story/failed-pages.js";
+import { spelledKeys } from "../../../app/story/row-key.js";
+import { writeKept, type KeptTally } from "../../../app/story/write-kept.js";
+import { RowmillError } from "../../../model/errors.js";
+import { DROPPED } from "../../../model/words/failure-fixes.js";
+import type { PipelineConfig } from "../../../model/pipeline.js";
+import type { Database } from "../../../postgres/database.js";
+import * as failures from "../../../store/requests/failures.js";
+import type { FailedRows } from "../../../store/requests/failures.js";
+import * as pipelines from "../../../store/pipelines/pipelines.js";
+import type { Pipeline, WorkerContext } from "../../../worker/context.js";
+import type { Cli } from "../../cli.js";
+import type { Left, Retried } from "../../reports/retry-text.js";
+import { askYesNo } from "../../screen/ask.js";
+import type { Terminal } from "../../screen/terminal.js";
+import { counted, describeEstimate, formatCount, formatDuration, percentOf } from "../../screen/text.js";
+import type { WhichRowsOptions } from "../../which-rows.js";
 
 export interface RetryOptions extends WhichRowsOptions {
   readonly yes?: true;

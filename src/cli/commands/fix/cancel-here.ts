@@ -2,17 +2,17 @@
  * Cancels without a worker: takes the turns of the batches itself, as a worker would. Where that is not possible, the
  * wish stays recorded, and the next worker does it.
  */
-import { configuredHash, openProject } from "../../app/open/open-project.js";
-import { RowmillError } from "../../model/errors.js";
-import { ProviderError } from "../../model/provider/provider.js";
-import type { Database } from "../../postgres/database.js";
-import * as pipelines from "../../store/pipelines/pipelines.js";
-import { advanceBatch } from "../../worker/turn/advance.js";
-import type { Cli, ProjectOptions } from "../cli.js";
-import { configOf, type Project } from "../project.js";
-import type { Wanted } from "../reports/cancel-text.js";
-import { openLog } from "../screen/command-log.js";
-import { interruptible } from "../screen/interruption.js";
+import { configuredHash, openProject } from "../../../app/open/open-project.js";
+import { RowmillError } from "../../../model/errors.js";
+import { ProviderError } from "../../../model/provider/provider.js";
+import type { Database } from "../../../postgres/database.js";
+import * as pipelines from "../../../store/pipelines/pipelines.js";
+import { advanceBatch } from "../../../worker/turn/advance.js";
+import type { Cli, ProjectOptions } from "../../cli.js";
+import { configOf, type Project } from "../../project.js";
+import type { Wanted } from "../../reports/cancel-text.js";
+import { openLog } from "../../screen/command-log.js";
+import { interruptible } from "../../screen/interruption.js";
 
 export interface CancelHere {
   readonly project: Project;

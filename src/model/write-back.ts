@@ -1,0 +1,16 @@
+/** Answers that go into the source's own rows, in a system elsewhere. Pure. */
+import type { AnswerColumn } from "./answer/answer-columns.js";
+import type { PrepareOptions } from "./connector.js";
+import type { PipelineConfig } from "./pipeline.js";
+
+/** Source and target say the same address. */
+export function writesBack({ source, target }: Pick<PipelineConfig, "source" | "target">): boolean {
+  const address = source.replica?.sync?.connector.address ?? null;
+  return address !== null && address === target.elsewhere?.address;
+}
+
+/** What a target is told of the pipeline whose answers it gets. */
+export function preparing(config: PipelineConfig, fields: readonly AnswerColumn[]): Omit<PrepareOptions, "signal"> {
+  const { key, columns } = config.source;
+  return { pipeline: config.name, fields, ...(writesBack(config) ? { source: { key, columns } } : {}) };
+}

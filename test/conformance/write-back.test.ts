@@ -1,0 +1,111 @@
+/** The suite for answers that are written back: into a table of another PostgreSQL, and into a system of one's own. */
+import { describe, expect, it } from "vitest";
+import { postgresTarget } from "../../src/connectors/postgres/target.js";
+import { defineTarget, type RowAfter } from "../../src/index.js";
+import { describeWriteBack } from "../../src/testing/testing.js";
+import { describeDatabases } from "../support/databases.js";
+import { openFilms } from "../support/films-elsewhere.js";
+
+describeDatabases(
+  "another PostgreSQL",
+  (kind) => {
+    describeWriteBack(
+      `PostgreSQL (${kind})`,
+      async () => {
+        const films = await openFilms(kind, "unused text");
+        await films.run("drop table films; create table films (id text primary key, text text, label text)");
+        return {
+          connect: () => postgresTarget({ url: films.url, table: "films", addColumns: true }),
+          put: (rows) =>
+            films.run(`insert into films (id, text)
+              select id, text from json_to_recordset('${JSON.stringify(rows)}') as x (id text, text text)
+              on conflict (id) do update set text = excluded.text`),
+          remove: (ids) => films.run(`delete from films where id in ('${ids.join("', '")}')`),
+          rows: async () => {
+            const rows = await films.rows<{ id: string; text: string | null; label: string | null }>(
+              "select id, text, label from films order by id",
+            );
+            return new Map(rows.map(({ id, ...rest }) => [id, rest]));
+          },
+          spoil: () =>
+            films.run(`
+              create function spoil() returns trigger language plpgsql as
+                'begin new.text := new.text || ''!''; return new; end';
+              create trigger spoil before update on films for each row execute function spoil()`),
+          close: films.close,
+        };
+      },
+      { describe, it, expect },
+    );
+  },
+  ["pg14", "pg18"],
+);
+
+interface Ticket {
+  text: string | null;
+  label: string | null;
+  readonly fences: Map<string, bigint>;
+}
+
+/** It can tell what a write leaves in a row only afterwards. */
+function ticketLabels(tickets: ReadonlyMap<string, Ticket>, onWrite: (ticket: Ticket) => void) {
+  return defineTarget<{ label: string }>({
+    name: "tickets",
+    promise: "onceInEffect",
+    address: "tickets",
+    write: async (changes, { pipeline, readBack }) => {
+      const stale: { key: string; fence: string }[] = [];
+      const changed: string[] = [];
+      const rows: RowAfter[] = [];
+      for (const change of changes) {
+        const { key, fence } = change;
+        const ticket = tickets.get(key);
+        const theirs = ticket?.fences.get(pipeline) ?? 0n;
+        if (theirs === BigInt(fence)) continue;
+        if (theirs > BigInt(fence)) stale.push({ key, fence: String(theirs) });
+        else if ("deleted" in change) {
+          if (ticket === undefined) continue;
+          ticket.label = null;
+          ticket.fences.set(pipeline, BigInt(fence));
+        } else if (ticket === undefined || ticket.text !== change.expect?.["text"]) changed.push(key);
+        else {
+          ticket.label = change.cells.label;
+          ticket.fences.set(pipeline, BigInt(fence));
+          onWrite(ticket);
+          rows.push({ key, row: { text: ticket.text } });
+        }
+      }
+      if (rows.length > 0) await readBack?.(rows);
+      return { stale, changed };
+    },
+  });
+}
+
+describeWriteBack(
+  "of one's own",
+  () => {
+    const tickets = new Map<string, Ticket>();
+    let onWrite: (ticket: Ticket) => void = () => undefined;
+    return Promise.resolve({
+      connect: () => ticketLabels(tickets, (ticket) => onWrite(ticket)),
+      put: async (rows) => {
+        for (const { id, text } of rows) {
+          const ticket = tickets.get(id) ?? { text, label: null, fences: new Map() };
+          ticket.text = text;
+          tickets.set(id, ticket);
+        }
+      },
+      remove: async (ids) => {
+        for (const id of ids) tickets.delete(id);
+      },
+      rows: () => Promise.resolve(tickets),
+      spoil: async () => {
+        onWrite = (ticket) => {
+          ticket.text = `${ticket.text ?? ""}!`;
+        };
+      },
+      close: () => Promise.resolve(),
+    });
+  },
+  { describe, it, expect },
+);
