@@ -21,7 +21,7 @@ export interface PassFacts {
 export type NextPass = "goOn" | "full" | "changes";
 
 /** For how long what was found gone is deleted without another look. */
-export const GONE_MS_MAX = 3_600_000;
+const GONE_MS_MAX = 3_600_000;
 
 export function nextPass(facts: PassFacts, fullEveryMs: number): NextPass {
   const { phase, hasMark, isSame, fullMs, fullWanted, goneMs } = facts;
