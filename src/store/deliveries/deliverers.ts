@@ -147,7 +147,7 @@ export async function standing(client: Reader, pipelineId: number): Promise<Stan
 export interface RowDelivery {
   /** Where to. */
   readonly target: string;
-  readonly state: "waiting" | "delivered" | "stale" | "failed";
+  readonly state: "waiting" | "delivered" | "stale" | "failed" | "dropped";
   /** It is told that the row has no answer any more. */
   readonly deleted: boolean;
   readonly fence: string;
