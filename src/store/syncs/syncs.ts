@@ -182,7 +182,11 @@ export interface PassEnd {
 }
 
 /** The pass is complete. Null: the lease is lost. */
-export async function endPass(tx: Queryable, turn: Turn, everyMs: number): Promise<PassEnd | null> {
+export async function endPass(
+  tx: Queryable,
+  turn: Turn,
+  { everyMs, goneAtOnce }: { readonly everyMs: number; readonly goneAtOnce: boolean },
+): Promise<PassEnd | null> {
   if (!(await holds(tx, turn))) return null;
   const { pipeline, isFull } = turn;
   const replica = await replicaOf(tx, pipeline);
@@ -201,14 +205,15 @@ export async function endPass(tx: Queryable, turn: Turn, everyMs: number): Promi
     from rowmill.syncs
     where pipeline = ${pipeline}`);
   if (before === null) return null;
-  const { beganAt, firstBeganAt, hour } = before;
-  const { gone, present } = await seenRows.compare(tx, replica, { beganAt, firstBeganAt });
-  const byHour = goneWith(before.byHour, { hour, rows: gone });
-  const held = gone > 0 && needsPerson(byHour, present + gone);
+  const { beganAt, hour } = before;
+  const missedSince = goneAtOnce ? beganAt : before.firstBeganAt;
+  const { gone, present } = await seenRows.compare(tx, replica, { beganAt, missedSince, goneAtOnce });
+  const byHour = goneWith(before.byHour, { hour, rows: goneAtOnce ? 0 : gone });
+  const held = !goneAtOnce && gone > 0 && needsPerson(byHour, present + gone);
   await tx.run(sql`
     update rowmill.syncs
     set phase = ${gone > 0 && !held ? "deleting" : "idle"}, held = ${held}, gone = ${gone},
-      gone_before = ${firstBeganAt}::timestamptz,
+      gone_before = ${missedSince}::timestamptz,
       gone_by_hour = ${JSON.stringify(held ? before.byHour : byHour)}::jsonb,
       mark = coalesce(next_mark, mark), full_began_at = began_at, full_ended_at = clock_timestamp(),
       full_rows = ${rows}, ended_at = clock_timestamp(), ${rested(everyMs)}
@@ -288,6 +293,14 @@ export async function acceptDeletions(tx: Queryable, pipeline: string): Promise<
   if (gone !== null) return gone;
   const isHeld = await tx.value<boolean>(sql`select held from rowmill.syncs where pipeline = ${pipeline}`);
   return isHeld === true ? "reading" : 0;
+}
+
+/** For the only worker that there is: the one that had the lease is dead. */
+export async function breakLease(database: Database, pipeline: string): Promise<void> {
+  await database.run(sql`
+    update rowmill.syncs
+    set lease_token = null, lease_until = null, lease_worker = null
+    where pipeline = ${pipeline}`);
 }
 
 /** Of attempts in a row; then a source counts as one that cannot be read now. About half a minute. */

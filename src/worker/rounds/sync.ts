@@ -75,7 +75,7 @@ async function readPass(pass: Pass, signal: AbortSignal): Promise<boolean> {
   const end = await context.step("sync.end", () =>
     context.database.transaction(
       async (tx) => {
-        const ended = await syncs.endPass(tx, turn, config.everyMs);
+        const ended = await syncs.endPass(tx, turn, config);
         if (ended?.held === true)
           await pipelines.pause(tx, pipeline.id, { kind: "deletions", reason: heldText(name, ended) });
         // What vanished came back.
