@@ -1,0 +1,19 @@
+/** What became of rows, by their keys. Only reads. */
+import { sql, type Reader } from "../../postgres/database.js";
+import type { RequestState } from "../../model/request/request-transitions.js";
+
+const ERROR_CHARACTERS = 2_000;
+
+export interface RowEnding {
+  readonly key: string;
+  readonly state: RequestState;
+  /** For display; null: it did not fail. */
+  readonly error: string | null;
+}
+
+export async function endingsOf(client: Reader, pipelineId: number, keys: readonly string[]): Promise<RowEnding[]> {
+  return client.rows<RowEnding>(sql`
+    select key, state, pg_catalog.left(error, ${ERROR_CHARACTERS}::int) as error
+    from rowmill.requests
+    where pipeline_id = ${pipelineId} and key = any(${[...keys]}::text[])`);
+}
