@@ -26,7 +26,7 @@ export function encodingOf(sample: Buffer, given?: FileEncoding): FoundEncoding 
 const ZERO_SHARE_MIN = 0.3;
 /** For other scripts, where line ends and separators have one. */
 const ZERO_SHARE_MIN_WITH_LINE_ENDS = 0.02;
-const ZERO_SIDES_RATIO = 20;
+const ZERO_SIDES_RATIO = 8;
 
 function encodingWithoutMark(sample: Buffer): FileEncoding {
   if (isUtf16(sample, 1)) return "utf-16le";

@@ -110,20 +110,16 @@ function encodingNotes({ encoding }: TextLook): string[] {
 
 function lookAtJsonl(text: TextLook, sample: Buffer, isWhole: boolean): FileLook {
   const cuts = recordsOf(sample, null, { isWhole, max: SAMPLE_RECORDS_MAX, hasQuotes: false });
-  const records = cuts.map(jsonlRecord).filter((record) => "cells" in record);
-  if (records.length === 0 && /^\s*\[/.test(sample.toString("utf8", 0, 1024))) {
-    throw badFile(
-      text.path,
-      "is one JSON list, not one object on each line.",
-      "Convert it: jq -c '.[]' FILE > FILE.jsonl",
-    );
+  const all = cuts.map(jsonlRecord);
+  const [first] = all;
+  if (first !== undefined && "problem" in first && /^\s*\[/.test(first.raw?.toString() ?? "")) {
+    const hint = "Convert it: jq -c '.[]' FILE > FILE.jsonl";
+    throw badFile(text.path, "is one JSON list, not one object on each line.", hint);
   }
-  if (records.length === 0 && cuts.length > 0) {
-    throw badFile(
-      text.path,
-      "has no line that is a JSON object.",
-      "JSONL has one object on each line: jq -c . FILE > FILE.jsonl",
-    );
+  const records = all.filter((record) => "cells" in record);
+  if (first !== undefined && records.length === 0) {
+    const hint = "JSONL has one object on each line: jq -c . FILE > FILE.jsonl";
+    throw badFile(text.path, "has no line that is a JSON object.", hint);
   }
   const columns = [...new Set(records.flatMap(({ cells }) => Object.keys(cells)))];
   const examples = records.slice(0, EXAMPLES_MAX).map(({ cells }) => columns.map((name) => cells[name] ?? null));

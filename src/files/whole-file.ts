@@ -4,6 +4,7 @@ import { constants } from "node:fs";
 import { type FileHandle, link, open, readdir, realpath, rename, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { badFile, writeFailure } from "./file-failure.js";
+import { isLeftover } from "./leftovers.js";
 import { exists, hasCode } from "../model/file-errors.js";
 import { syncFolder } from "../model/file-sync.js";
 
@@ -146,22 +147,10 @@ function temporaryName(target: string, pid: number): string {
   return join(dirname(target), `${temporaryStart(target)}${pid}`);
 }
 
-/** Of processes that were killed. One that still writes keeps its file. */
 async function removeLeftovers(target: string): Promise<void> {
   const start = temporaryStart(target);
   for (const name of await readdir(dirname(target))) {
-    const pid = name.startsWith(start) ? Number(name.slice(start.length)) : Number.NaN;
-    if (Number.isInteger(pid) && pid !== process.pid && !isAlive(pid)) {
-      await unlink(join(dirname(target), name)).catch(() => undefined);
-    }
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return !hasCode(error, "ESRCH");
+    const isOfTarget = name.startsWith(start) && !name.slice(start.length).includes(".");
+    if (isOfTarget && isLeftover(name)) await unlink(join(dirname(target), name)).catch(() => undefined);
   }
 }
