@@ -17,6 +17,8 @@ const below = {
   model: [],
   postgres: ["model/"],
   embedded: ["model/"],
+  // Formats of files; knows no database.
+  files: ["model/"],
   // Sockets and bodies, for every server; knows no route.
   http: ["model/json/json-values"],
   // What `up --http` serves. It needs no worker: the ledger is all that they share.
@@ -29,6 +31,7 @@ const below = {
   config: ["model/", "postgres/failure", "providers/adapters", "index"],
   connectors: [
     "model/",
+    "files/",
     "postgres/",
     "sources/table/columns",
     "sources/table/inspection",
@@ -47,6 +50,7 @@ const below = {
     "store/",
     "config/",
     "embedded/",
+    "files/",
     "sources/",
     "targets/",
     "providers/adapters",
@@ -58,6 +62,7 @@ const below = {
     "store/",
     "config/",
     "embedded/",
+    "files/",
     "providers/adapters",
     "worker/",
     "app/",
