@@ -54,6 +54,8 @@ const below = {
     "sources/",
     "targets/",
     "providers/adapters",
+    // `rowmill run` is this source with a question.
+    "connectors/files/",
     "worker/",
   ],
   cli: [

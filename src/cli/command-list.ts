@@ -45,7 +45,7 @@ function runCommand(cli: Cli): Command {
   const file = command(
     "run",
     "run films.csv",
-    `run films.csv --prompt 'Categorise: {{ Description }}' \\\n    --model MODEL --answer "categories:string[]" --out labelled.csv`,
+    `run films.csv --prompt 'Sum up: {{ Title }}' \\\n    --model MODEL --answer "summary:string" --out labelled.csv`,
     "run films.csv --retry",
   )
     .description("Ask about every line of a file, and write it with the answers as new columns.")

@@ -99,7 +99,7 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     expect(ended.stderr).toContain("6 lines, 4 answered, 2 failed");
     expect(ended.stderr).toContain("rowmill run films.csv --retry");
     const { header, rows } = await readOutput(project);
-    expect(header.at(-1)).toBe("rowmill_error");
+    expect(header.at(-1)).toBe("error");
     expect(rows.map((row) => row.at(-1) !== "")).toEqual([false, false, false, false, true, true]);
     const asked = await executed();
     expect((await run()).status).toBe(3);

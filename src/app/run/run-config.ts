@@ -15,6 +15,8 @@ import { answersOf, configFileOf, type RunRecord } from "./run-folder.js";
 const NAME_BYTES_MAX = 63;
 const WEEK_MS = 7 * 86_400_000;
 
+export type { RowShape };
+
 export interface RunFile {
   readonly look: FileLook;
   /** Changes when the file does. */
@@ -70,8 +72,8 @@ export function requireColumns(names: readonly string[], all: readonly string[],
   if (long === undefined) return names;
   throw new RowmillError(
     "usage",
-    `${option}: the column ${JSON.stringify(long)} cannot be used: its name has more than ${NAME_BYTES_MAX} bytes, or ` +
-      "begins with rowmill_.",
+    `${option}: the column ${JSON.stringify(long)} cannot be used: its name begins with rowmill_, or has more than ` +
+      `${NAME_BYTES_MAX} bytes.`,
     { hints: ["Give it another name in the file."] },
   );
 }

@@ -9,7 +9,8 @@ import { openWriter } from "../../files/open-writer.js";
 import { RowmillError } from "../../model/errors.js";
 import type { Json } from "../../model/pipeline.js";
 import type { Database, Queryable } from "../../postgres/database.js";
-import { endingsOf, type RowEnding } from "../../store/requests/row-endings.js";
+import * as rowEndings from "../../store/requests/row-endings.js";
+import type { RowEnding } from "../../store/requests/row-endings.js";
 import { readAnswers, type StoredAnswer } from "../../targets/table/read-answers.js";
 import type { Pipeline } from "../../worker/context.js";
 
@@ -41,6 +42,8 @@ export interface Written {
   /** The first ones. */
   readonly failures: readonly { readonly line: number; readonly error: string }[];
   readonly notes: readonly string[];
+  /** The column that has them all. Null: none failed, or none was wanted. */
+  readonly errorColumn: string | null;
 }
 
 const FAILURES_SHOWN = 5;
@@ -70,7 +73,12 @@ export async function writeAnswers(writing: Writing): Promise<Written> {
     await writer.discard();
     throw error;
   }
-  return { ...sum, open: sum.records - sum.answered - sum.failed, notes: writer.notes };
+  return {
+    ...sum,
+    open: sum.records - sum.answered - sum.failed,
+    notes: writer.notes,
+    errorColumn: writing.errors ? (writer.added.at(-1) ?? null) : null,
+  };
 }
 
 function changedMeanwhile(path: string, records: number): RowmillError {
@@ -105,7 +113,7 @@ async function readEndings(tx: Queryable, { pipeline }: Writing, keys: readonly 
   const { config, table, answer } = pipeline;
   const fields = answer.columns.map(({ field }) => ({ field, column: config.target.columns?.[field] ?? field }));
   const { table: target, trustOwner } = config.target;
-  const endings = new Map((await endingsOf(tx, pipeline.id, keys)).map((ending) => [ending.key, ending]));
+  const endings = new Map((await rowEndings.ofKeys(tx, pipeline.id, keys)).map((ending) => [ending.key, ending]));
   const answers = await readAnswers(tx, { table: target, trustOwner, source: table, fields }, keys);
   return (key) => ({ ending: endings.get(key), answer: answers.get(key) });
 }

@@ -14,7 +14,7 @@ import type { Database } from "../../postgres/database.js";
 import type { Cli } from "../cli.js";
 import { askYesNo, noTerminal } from "../screen/ask.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { counted, formatCount } from "../screen/text.js";
+import { counted, formatCount, formatTime } from "../screen/text.js";
 import type { RunOptions } from "./run-options.js";
 import { shownPath } from "./run-output.js";
 
@@ -60,7 +60,7 @@ function runLines(record: RunRecord, row: PipelineOverview | null): string[] {
   const label = record.label === null ? "" : ` (${record.label})`;
   return [
     `${shownPath(record.file)}${label}: ${formatCount(succeeded)} answered, ${formatCount(failed)} failed${open}`,
-    `  output ${record.out === "-" ? "stdout" : shownPath(record.out)}, last run ${record.at.slice(0, 16).replace("T", " ")} UTC`,
+    `  output ${record.out === "-" ? "stdout" : shownPath(record.out)}, last run at ${formatTime(new Date(record.at))}`,
   ];
 }
 
@@ -70,10 +70,11 @@ export async function forgetRuns(cli: Cli, file: string | undefined, options: Ru
   const folder = folderFor(path, options.global === true);
   const all = await listRecords(folder);
   const meant = all.filter((record) => path === null || record.file === path || basename(record.file) === file);
+  const isOne = file !== undefined;
   if (meant.length === 0)
     throw new RowmillError(
       "not_found",
-      `${file ?? "No file"} was ${file === undefined ? "" : "never "}run with the state in ${join(folder, ".rowmill")}.`,
+      `${file ?? "No file"} was ${isOne ? "never " : ""}run with the state in ${join(folder, ".rowmill")}.`,
       {
         hints: ["Files that were run here: rowmill run --list"],
       },

@@ -8,7 +8,7 @@ import { idleState } from "../../app/open/idle.js";
 import { FileReading } from "../../app/run/file-reading.js";
 import { readFile, settle } from "../../app/run/read-file.js";
 import type { RunRecord } from "../../app/run/run-folder.js";
-import type { RowShape } from "../../connectors/files/file-row.js";
+import type { RowShape } from "../../app/run/run-config.js";
 import * as overview from "../../store/ledger/overview.js";
 import type { PipelineOverview } from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";

@@ -3,9 +3,9 @@ import { realpath } from "node:fs/promises";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import { folderFor, lastRecord, makeState, pipelineNameOf, type RunRecord } from "../../app/run/run-folder.js";
 import { identityOf } from "../../app/run/run-config.js";
-import { spoolInput } from "../../app/run/spool-input.js";
 import { FILE_ENCODINGS, FILE_FORMATS, type FileFormat, type FileLook } from "../../files/file-types.js";
 import { lookAtFile } from "../../files/look-at-file.js";
+import { spoolPipe } from "../../files/spool-pipe.js";
 import { hasCode } from "../../model/file-errors.js";
 import { RowmillError } from "../../model/errors.js";
 import type { LogOptions } from "../cli.js";
@@ -56,7 +56,7 @@ export async function draftOf(given: string, options: RunOptions, signal: AbortS
   const asked = piped ? null : await pathOf(given);
   const folder = folderFor(asked, options.global === true);
   const state = await makeState(folder);
-  const file = asked ?? (await spoolInput(process.stdin, join(state, "piped"), signal));
+  const file = asked ?? (await pipedFile(join(state, "piped"), signal));
   const [key, label] = [options.key ?? null, options.name ?? null];
   const before = await lastRecord(folder, { file, label, key });
   const { delimiter, encoding } = { ...before, ...definedOf(options) };
@@ -75,6 +75,14 @@ export async function draftOf(given: string, options: RunOptions, signal: AbortS
     known: before !== null,
     piped,
   };
+}
+
+/** @throws RowmillError `usage` where nothing is piped */
+async function pipedFile(folder: string, signal: AbortSignal): Promise<string> {
+  if (!process.stdin.isTTY) return (await spoolPipe(process.stdin, folder, { signal })).path;
+  throw new RowmillError("usage", "- reads a file from a pipe, and there is none.", {
+    hints: ["For example: cat films.csv | rowmill run - --prompt …"],
+  });
 }
 
 /** A link is the file that it leads to. @throws RowmillError `usage` */

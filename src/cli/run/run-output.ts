@@ -5,7 +5,7 @@ import { basename, join, relative } from "node:path";
 import { pipeline as pipe } from "node:stream/promises";
 import type { RunRecord } from "../../app/run/run-folder.js";
 import { writeAnswers, type Writing, type Written } from "../../app/run/write-answers.js";
-import type { RowShape } from "../../connectors/files/file-row.js";
+import type { RowShape } from "../../app/run/run-config.js";
 import { RowmillError } from "../../model/errors.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
@@ -78,7 +78,7 @@ interface End {
 
 /** Returns the exit status. */
 export function sayEnd(terminal: Terminal, { record, written, options, nanoUsd, retriable }: End): number {
-  const { records, answered, failed, open, failures, notes } = written;
+  const { records, answered, failed, open, failures, notes, errorColumn } = written;
   const out = record.out === STDOUT ? "stdout" : shownPath(record.out);
   if (options.json) {
     const { file, out: path, name: pipeline } = record;
@@ -95,7 +95,7 @@ export function sayEnd(terminal: Terminal, { record, written, options, nanoUsd, 
   for (const { line, error } of failures) terminal.note(`  line ${line}: ${fit(error, ERROR_CHARACTERS)}`);
   if (failed === 0) return EXIT_STATUS.ok;
   if (failed > failures.length)
-    terminal.note(`  … and ${formatCount(failed - failures.length)} more, in the column rowmill_error`);
+    terminal.note(`  … and ${formatCount(failed - failures.length)} more, in the column ${errorColumn ?? "error"}`);
   if (retriable > 0) terminal.note(`  To ask failed lines again: rowmill run ${shownPath(record.file)} --retry`);
   return EXIT_STATUS.rowsFailed;
 }

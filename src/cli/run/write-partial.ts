@@ -1,4 +1,4 @@
-/** `rowmill run FILE --partial`: writes the answers that are there now, also while another process works. Sends nothing. */
+/** `rowmill run FILE --partial`: writes the answers that are there now, also beside a worker. Sends nothing. */
 import { examineSource } from "../../app/open/bind-pipeline.js";
 import { RowmillError } from "../../model/errors.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";

@@ -1,4 +1,4 @@
-/** Owns which row a record of a file is: its key, by which it is known again, and the cells that are asked about. Pure. */
+/** Owns which row a record is: its key, by which it is known again, and the cells that are asked about. Pure. */
 import { createHash } from "node:crypto";
 import type { FileRecord } from "../../files/file-types.js";
 import { isRefused, rowText } from "../../model/request/sync-row.js";

@@ -11,7 +11,7 @@ export interface RowEnding {
   readonly error: string | null;
 }
 
-export async function endingsOf(client: Reader, pipelineId: number, keys: readonly string[]): Promise<RowEnding[]> {
+export async function ofKeys(client: Reader, pipelineId: number, keys: readonly string[]): Promise<RowEnding[]> {
   return client.rows<RowEnding>(sql`
     select key, state, pg_catalog.left(error, ${ERROR_CHARACTERS}::int) as error
     from rowmill.requests

@@ -64,8 +64,8 @@ async function takeOff(
 
 /**
  * After a pass over all rows. Gone is what this pass and the one before did not meet, and no one wrote since the first
- * of the two began (`missedSince`; null: there was none); with `goneAtOnce`, what this one did not meet. Reads the whole
- * copy.
+ * of the two began (`missedSince`; null: there was none); with `goneAtOnce`, what this one did not meet. Reads the
+ * whole copy.
  */
 export async function compare(
   tx: Queryable,
