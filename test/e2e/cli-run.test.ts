@@ -1,9 +1,11 @@
 /** `rowmill run`: a file in, the same file with answers out. Each line is asked once, whatever happens in between. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { buildCli, runCli, startCliProject, type CliProject } from "../support/cli.js";
+import { buildCli, cliScript, runCli, startCliProject, type CliProject } from "../support/cli.js";
 import { filmLines, QUESTION, readOutput, writeFilms } from "../support/film-file.js";
 
 const LONG_MS = 300_000;
@@ -113,7 +115,12 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     await writeFilms(project, filmLines(10));
     expect((await project.run(...RUN)).status).toBe(0);
     const { text } = await readOutput(project);
-    const changed = await run("--prompt", "Sum up: {{ Title }}: {{ Description }}");
+    const wider = await run("--prompt", "Sum up: {{ Title }}: {{ Description }}");
+    expect(wider.status).toBe(4);
+    expect(wider.stderr).toContain(
+      "The prompt now reads Title too, so 10 answered lines of films.csv would be asked again.",
+    );
+    const changed = await run("--prompt", "Sum up: {{ Description }}");
     expect(changed.status).toBe(4);
     expect(changed.stderr).toContain("films.csv: the config changed. To ask its answered rows again: 10 rows");
     expect(await executed()).toBe(10);
@@ -121,6 +128,8 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     const agreed = await run("--yes");
     expect(agreed.status, agreed.stderr).toBe(0);
     expect(await executed()).toBe(20);
+    expect((await run("--prompt", "Sum up: {{ Title }}: {{ Description }}", "--yes")).status).toBe(0);
+    expect(await executed()).toBe(30);
     await project.check();
   });
 
@@ -156,18 +165,18 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
   it("takes a file from a pipe, gives its output to stdout, and knows the same bytes again", async () => {
     const { folder, env } = project;
     await writeFilms(project, filmLines(3));
-    const pipe = `cat films.csv | ${process.execPath} ${join(import.meta.dirname, "../../dist/cli/main.js")} run - "$@"`;
-    const { spawnSync } = await import("node:child_process");
-    const piped = () =>
-      spawnSync("sh", ["-c", pipe, "sh", ...QUESTION], {
-        cwd: folder,
-        env: { ...process.env, ...env },
-        encoding: "utf8",
-      });
-    const first = piped();
-    expect(first.status, first.stderr).toBe(0);
+    const pipe = `cat films.csv | ${process.execPath} ${cliScript} run - "$@"`;
+    const piped = async () => {
+      const child = spawn("sh", ["-c", pipe, "sh", ...QUESTION], { cwd: folder, env: { ...process.env, ...env } });
+      let stdout = "";
+      child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
+      const [status]: unknown[] = await once(child, "close");
+      return { status, stdout };
+    };
+    const first = await piped();
+    expect(first.status).toBe(0);
     expect(first.stdout.split("\n")).toHaveLength(5);
-    expect(piped().stdout).toBe(first.stdout);
+    expect((await piped()).stdout).toBe(first.stdout);
     expect(await executed()).toBe(3);
     expect(await readdir(folder)).not.toContain("-");
   });

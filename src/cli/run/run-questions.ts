@@ -24,6 +24,7 @@ export async function completed(terminal: Terminal, { record, look }: Draft): Pr
   const missing = (["prompt", "model", "answer"] as const).filter((name) => record[name] === null);
   if (missing.length === 0) return checked(record, look);
   if (!terminal.interactive) throw missingOptions(record, look, missing);
+  terminal.note(`Columns of ${basename(record.file)}, with an example of each:`);
   for (const line of columnLines(look)) terminal.note(line);
   const prompt = record.prompt ?? (await askPrompt(look));
   const columns = record.columns ?? (hasColumns(prompt) ? null : await askColumns(look));
@@ -57,10 +58,9 @@ function missingOptions(
 
 /** Each column with its first cell. */
 function columnLines({ columns, examples }: FileLook): string[] {
-  const width = Math.min(NAME_CHARACTERS, Math.max(...columns.map((name) => name.length), 0));
   const shown = columns.slice(0, COLUMNS_SHOWN_MAX).map((name, at) => {
     const example = examples.map((cells) => cells[at] ?? "").find((cell) => cell.trim() !== "") ?? "";
-    return `  ${fit(name, NAME_CHARACTERS).padEnd(width)}  ${fit(example, EXAMPLE_CHARACTERS)}`;
+    return `  ${fit(name, NAME_CHARACTERS)}: ${fit(example, EXAMPLE_CHARACTERS)}`;
   });
   const more = columns.length - shown.length;
   return more > 0 ? [...shown, `  … and ${more} more`] : shown;
@@ -127,11 +127,10 @@ async function askModel(): Promise<string> {
   const options = priced
     .toSorted((a, b) => a.input + a.output - b.input - b.output)
     .map(({ model, input, output }) => {
-      const hint = `${perMillion(input)} per million tokens read, ${perMillion(output)} written`;
-      return { value: model, label: model, hint };
+      return { value: model, label: `${model} (${perMillion(input)} read, ${perMillion(output)} written)` };
     });
   const chosen = await choose(
-    "Which model? Prices are those of batches.",
+    "Which model? Prices are for a million tokens, in batches.",
     [...options, { value: OTHER, label: "another one" }],
     dialect.exampleModel,
   );

@@ -16,6 +16,7 @@ import type { PipelineConfig } from "../../../model/pipeline.js";
 import { ADAPTERS } from "../../../providers/adapters.js";
 import type { Cli } from "../../cli.js";
 import { hideVariables, unknownPipeline, type Project } from "../../project.js";
+import { settleNewColumns } from "../../run/new-columns.js";
 import { forgetRuns, listRuns } from "../../run/kept-runs.js";
 import { runFile, type FileRun } from "../../run/run-file.js";
 import { draftOf, type Draft, type RunOptions } from "../../run/run-options.js";
@@ -104,6 +105,7 @@ async function runLocked(cli: Cli, prepared: PreparedRun): Promise<number> {
     );
     try {
       signal.throwIfAborted();
+      await settleNewColumns(prepared, opened.database);
       await writeRecord(draft.folder, record);
       const log = openLog(terminal, options.logLevel);
       const context = await openProject({ ...project, providers, database: opened.database, log });
