@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import type { FileRow, RowShape } from "../../connectors/files/file-row.js";
 import type { FileRecord } from "../../files/file-types.js";
 import { ConnectorError } from "../../model/connector.js";
-import { KnownKeys } from "./known-keys.js";
+import { KnownKeys } from "../../connectors/files/known-keys.js";
 
 const PROBLEMS_SHOWN = 3;
 

@@ -8,6 +8,7 @@ import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as syncs from "../../store/syncs/syncs.js";
 import type { Pipeline, WorkerContext } from "../../worker/context.js";
 import { runIntake } from "../../worker/rounds/intake.js";
+import { runRescuer } from "../../worker/rounds/rescuer.js";
 import { syncPipeline } from "../../worker/rounds/sync.js";
 
 /** A pass that another transaction was in the way of, or that has rows left to delete. */
@@ -17,7 +18,8 @@ const TURNS_MAX = 100;
 export async function readFile(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal): Promise<void> {
   const { database } = context;
   const { name } = pipeline.config;
-  // Of a worker that died, and of a reading that failed.
+  await runRescuer(context, { alone: true });
+  // Of a run that was killed while it read, and of a reading that failed.
   await syncs.breakLease(database, name);
   await pipelines.resume(database, pipeline.id, "source");
   await syncs.want(database, name, { full: true });
