@@ -63,13 +63,13 @@ interface RecordPlace {
   readonly line: number;
   /** Its bytes in UTF-8 without line end. Null for Parquet, and for a record above RECORD_BYTES_MAX. */
   readonly raw: Buffer | null;
+  /** Parquet: the values as stored, in the order of the columns, for a writer of Parquet. */
+  readonly value?: readonly unknown[];
 }
 
 export interface GoodRecord extends RecordPlace {
   /** Text, whatever it looks like. JSONL: numbers as written, objects and lists as JSON; `null` and absent: null. */
   readonly cells: Readonly<Record<string, string | null>>;
-  /** Parquet: the values as stored, for a writer of Parquet. */
-  readonly value?: readonly unknown[];
 }
 
 /** A record that cannot be read; those after it can. */

@@ -6,6 +6,7 @@ import { DELIMITER_WORDS, delimiterOf, recordsOf } from "./delimiter.js";
 import { encodingOf } from "./encodings.js";
 import type { FileFormat, FileLook, LookOptions } from "./file-types.js";
 import { jsonlRecord } from "./jsonl-record.js";
+import { lookAtParquet } from "./parquet/read-parquet.js";
 import { storedBytes, textBytes, unpacked, type TextLook } from "./read-bytes.js";
 import { csvRecords } from "./read-pages.js";
 
@@ -31,6 +32,11 @@ async function looked(path: string, options: LookOptions): Promise<FileLook> {
   const stored = await firstBytes(storedBytes(path, { from: 0, to: bytes, signal }));
   const gzip = isGzip(stored);
   const head = gzip ? await firstBytes(unpacked(storedBytes(path, { from: 0, to: bytes, signal }))) : stored;
+  if (isParquet(head)) {
+    const found = await lookAtParquet({ path, bytes, gzip }, options);
+    const text = { encoding: "utf-8", bom: false, delimiter: null, lineEnd: "\n", head: "" } as const;
+    return { path, bytes, gzip, format: "parquet", ...text, ...found, body: { at: 0, line: 1 } };
+  }
   refuseOthers(path, head);
   const { encoding, bom } = encodingOf(head, options.encoding);
   const text: TextLook = { path, bytes, gzip, encoding, bom };
@@ -41,6 +47,11 @@ const GZIP = Buffer.from([0x1f, 0x8b]);
 
 function isGzip(bytes: Buffer): boolean {
   return bytes.subarray(0, GZIP.length).equals(GZIP);
+}
+
+/** What follows is binary; a header may begin so too. */
+function isParquet(bytes: Buffer): boolean {
+  return /^PAR1[^\t\n\r -~]/.test(bytes.toString("latin1", 0, 5));
 }
 
 /** At most SAMPLE_BYTES. */
@@ -80,6 +91,7 @@ async function lookAtText(text: TextLook, options: LookOptions): Promise<FileLoo
   const isWhole = sample.length < SAMPLE_BYTES;
   if (/^\s*$/.test(sample.toString("latin1"))) throw badFile(text.path, "is empty: it has no header and no rows.");
   const format = options.format ?? formatByName(text.path) ?? formatByContent(sample, isWhole);
+  if (format === "parquet") throw badFile(text.path, "is no Parquet file: it does not begin with PAR1.");
   return format === "jsonl"
     ? lookAtJsonl(text, sample, isWhole)
     : lookAtCsv(text, { ...options, format }, sample, isWhole);

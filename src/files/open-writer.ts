@@ -6,6 +6,8 @@ import type { Encoder, EncoderOptions } from "./encoder.js";
 import { writeFailure } from "./file-failure.js";
 import type { AnsweredRecord, FileFormat, FileLook, RecordWriter, WriterOptions } from "./file-types.js";
 import { formatByName } from "./look-at-file.js";
+import type { OpenOptions } from "./parquet/open-parquet.js";
+import { parquetEncoder } from "./parquet/write-parquet.js";
 import { WholeFile } from "./whole-file.js";
 import { CsvEncoder } from "./write-csv.js";
 import { JsonlEncoder } from "./write-jsonl.js";
@@ -22,7 +24,8 @@ export async function openWriter(out: string, look: FileLook, options: WriterOpt
     const names = options.errors ? [...added.answers, added.error] : added.answers;
     const { answer, errors, escapeFormulas } = options;
     const encoderOptions = { format, answer, errors, escapeFormulas, added: names, lineEnd: look.lineEnd };
-    const encoder = await encoderOf(look, columns, encoderOptions);
+    const { scratch, signal } = options;
+    const encoder = await encoderOf(look, columns, { ...encoderOptions, scratch, signal });
     const sink = gzip ? new GzipSink(file, out) : file;
     await sink.write(encoder.head());
     const about = { format, added: names, notes: [...added.notes, ...encoder.notes] };
@@ -33,7 +36,12 @@ export async function openWriter(out: string, look: FileLook, options: WriterOpt
   }
 }
 
-async function encoderOf(look: FileLook, columns: readonly string[], options: EncoderOptions): Promise<Encoder> {
+async function encoderOf(
+  look: FileLook,
+  columns: readonly string[],
+  options: EncoderOptions & OpenOptions,
+): Promise<Encoder> {
+  if (options.format === "parquet") return parquetEncoder(look, columns, options);
   if (options.format === "jsonl") return new JsonlEncoder(look, columns, options);
   return new CsvEncoder(look, columns, options);
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -85,7 +86,7 @@ test("any table of texts survives the way into each format and back, with its an
     fc.asyncProperty(
       table,
       style,
-      fc.constantFrom("csv", "tsv", "jsonl"),
+      fc.constantFrom("csv", "tsv", "jsonl", "parquet"),
       fc.boolean(),
       async (rows, how, format, gzip) => {
         await writeFile(path, asCsv(rows, how));
@@ -97,7 +98,7 @@ test("any table of texts survives the way into each format and back, with its an
         // JSONL has no header, so a table without rows is an empty file.
         if (format === "jsonl" && rows.length === 1) return;
         const delimiter = format === "csv" ? how.delimiter : "\t";
-        const read = await lookAtFile(out, { format, ...(format === "jsonl" ? {} : { delimiter }) });
+        const read = await lookAtFile(out, { format, ...(format === "csv" || format === "tsv" ? { delimiter } : {}) });
         expect(read.columns).toHaveLength(look.columns.length + 1);
         expect(cellsOf(read, await recordsIn(read))).toEqual(
           rows.slice(1).map((row, index) => [...row, answers[index]]),
@@ -188,7 +189,13 @@ test("what csv-parse can read is read as csv-parse reads it", () => {
   expect(compared).toBeGreaterThan(500);
 });
 
+const TABLES = join(import.meta.dirname, "../support/tables");
+const tables = ["duckdb.parquet", "polars.parquet", "arrow-brotli.parquet", "arrow-lz4-raw.parquet"].map((name) =>
+  readFileSync(join(TABLES, name)),
+);
+
 const noise = fc.oneof(
+  fc.constantFrom(...tables),
   fc.uint8Array({ maxLength: 400 }),
   fc.string({ unit: fc.constantFrom('"', ",", "{", "}", "[", ":", "1", "\n", "\r", "\\", "a", "\0", "\ufeff", "é") }),
   csvText.map((one) => Uint8Array.from(gzipSync(`a,b\n${one}`))),
