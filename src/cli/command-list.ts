@@ -24,7 +24,16 @@ export const COMMAND_GROUPS = [
   ["Run:", [upCommand, planCommand, tryCommand, approveCommand, flushCommand, sweepCommand, syncCommand]],
   [
     "Inspect:",
-    [statusCommand, showCommand, failuresCommand, batchesCommand, logCommand, costsCommand, versionsCommand],
+    [
+      statusCommand,
+      showCommand,
+      failuresCommand,
+      batchesCommand,
+      logCommand,
+      costsCommand,
+      versionsCommand,
+      exportCommand,
+    ],
   ],
   ["Fix:", [retryCommand, deliverCommand, cancelCommand, pauseCommand, resumeCommand]],
   ["Advanced:", [adoptCommand, deploymentCommand, tokensCommand, forgetCommand, gatewayCommand, uninstallCommand]],
@@ -303,6 +312,23 @@ function versionsCommand(cli: Cli): Command {
     .option(...JSON_OPTION)
     .action(run(cli, async () => (await import("./commands/inspect/versions.js")).runVersions));
   return withProject(versions);
+}
+
+function exportCommand(cli: Cli): Command {
+  const written = command(
+    "export",
+    "export movies --out movies.csv",
+    `export movies --out new.parquet --where "year > 2020"`,
+  )
+    .description("Write the answered rows of a pipeline into a file.")
+    .argument("<pipeline>")
+    .requiredOption("--out <file>", "the file: CSV, TSV, JSONL or Parquet, each also as .gz; replaced as a whole")
+    .option("--where <condition>", "only rows of the source that match this SQL condition")
+    .option("--format <format>", "csv, tsv, jsonl or parquet; default: by the name of the file")
+    .option("--no-escape", "write answers that begin with =, +, - or @ as they are")
+    .option(...JSON_OPTION)
+    .action(run(cli, async () => (await import("./commands/inspect/export.js")).runExport));
+  return withProject(written);
 }
 
 function retryCommand(cli: Cli): Command {

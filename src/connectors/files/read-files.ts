@@ -16,6 +16,9 @@ import { KnownKeys } from "./known-keys.js";
 /** Of the files that were read: path → size, time and hash. */
 type Mark = Record<string, [bytes: number, timeMs: number, hash: string]>;
 
+/** Of a key in a message. */
+const KEY_CHARACTERS = 60;
+
 export async function* readFiles(read: ReadFiles, { since, signal }: ReadOptions): AsyncGenerator<Page> {
   const before = markOf(since);
   const found = await findFiles(read.pattern);
@@ -83,7 +86,8 @@ function isNewest(
   if (earlier !== null)
     throw new ConnectorError(
       "stop",
-      `Lines ${earlier} and ${record.line} of ${basename(file.path)} have the same key, ${key.slice(0, 60)}, and differ.`,
+      `Lines ${earlier} and ${record.line} of ${basename(file.path)} have the same key, ` +
+        `${key.slice(0, KEY_CHARACTERS)}, and differ.`,
     );
   return keys.add(key, file.path, record.line) === null;
 }

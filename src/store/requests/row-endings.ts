@@ -17,3 +17,17 @@ export async function ofKeys(client: Reader, pipelineId: number, keys: readonly 
     from rowmill.requests
     where pipeline_id = ${pipelineId} and key = any(${[...keys]}::text[])`);
 }
+
+/** Answered rows in the order in which the ledger got them, from behind an id. */
+export async function answeredPage(
+  client: Reader,
+  pipelineId: number,
+  { after, max }: { readonly after: string; readonly max: number },
+): Promise<{ readonly id: string; readonly key: string }[]> {
+  return client.rows<{ id: string; key: string }>(sql`
+    select r.id::text as id, r.key
+    from rowmill.requests r
+    where r.pipeline_id = ${pipelineId} and r.state = 'succeeded' and r.id > ${after}::bigint
+    order by r.id
+    limit ${max}`);
+}
