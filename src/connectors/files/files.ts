@@ -34,7 +34,7 @@ export interface ReadFiles {
 
 /**
  * Rows of CSV, TSV, JSONL or Parquet files: `"inbox/*.csv"`, from the folder in which `rowmill up` runs. A file that is
- * new, or whose size, time and content differ, is read. Where two files have a row of one key, that of the newer counts.
+ * new, or whose size, time and content differ, is read. Where two files have a row of one key, the newer counts.
  */
 export function files<const Column extends string, const Key extends string>(
   pattern: string,
