@@ -4,6 +4,8 @@
  */
 import { sweepAll } from "../open/round.js";
 import { RowmillError } from "../../model/errors.js";
+import { replicaTable } from "../../model/replica-name.js";
+import { raw } from "../../postgres/database.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as syncs from "../../store/syncs/syncs.js";
 import type { Pipeline, WorkerContext } from "../../worker/context.js";
@@ -22,6 +24,9 @@ export async function readFile(context: WorkerContext, pipeline: Pipeline, signa
   // Of a run that was killed while it read, and of a reading that failed.
   await syncs.breakLease(database, name);
   await pipelines.resume(database, pipeline.id, "source");
+  const isNew = !(await syncs.list(database)).some((one) => one.pipeline === name);
+  // While there are no rows, which all arrive afterwards: otherwise it would compare each of them again.
+  if (isNew) await settle(context, signal);
   await syncs.want(database, name, { full: true });
   for (let turn = 1; ; turn++) {
     await syncPipeline(context, pipeline, signal);
@@ -31,6 +36,9 @@ export async function readFile(context: WorkerContext, pipeline: Pipeline, signa
     if (sync?.phase === "idle" && sync.nextMs > 0) break;
     if (turn === TURNS_MAX) throw new RowmillError("connector_failed", "The file could not be read to its end.");
   }
+  await takeAll(context, signal);
+  // No one else does so soon after so many writes, and without statistics a chunk of a sweep reads the whole copy.
+  await database.run(raw(`analyze ${replicaTable(name)}, rowmill.requests`));
   await settle(context, signal);
 }
 

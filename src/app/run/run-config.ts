@@ -3,7 +3,7 @@ import { stat } from "node:fs/promises";
 import { answerSchema } from "../init/answer-fields.js";
 import { templateText } from "../init/config-text.js";
 import { validateConfig } from "../../config/read/validate.js";
-import { contentKeyName, type RowShape } from "../../connectors/files/file-row.js";
+import { contentKeyName, promptNames, type RowShape } from "../../connectors/files/file-row.js";
 import { fileSource, type FileToRead } from "../../connectors/files/source.js";
 import type { FileLook } from "../../files/file-types.js";
 import { RowmillError } from "../../model/errors.js";
@@ -11,11 +11,9 @@ import type { PipelineConfig, ProjectConfig } from "../../model/pipeline.js";
 import { templateColumns, templateProblems } from "../../model/request/template.js";
 import { answersOf, configFileOf, type RunRecord } from "./run-folder.js";
 
-/** A column's name in PostgreSQL. */
-const NAME_BYTES_MAX = 63;
 const WEEK_MS = 7 * 86_400_000;
 
-export type { RowShape };
+export { promptNames, type RowShape };
 
 export interface RunFile {
   readonly look: FileLook;
@@ -34,59 +32,61 @@ export async function identityOf(path: string): Promise<string> {
 /** A prompt with columns is the whole message; any other says what to do with the columns. */
 export function messagesOf(
   { prompt, columns }: Pick<RunRecord, "prompt" | "columns">,
-  all: readonly string[],
+  names: ReadonlyMap<string, string>,
 ): { readonly system?: string; readonly user: string; readonly columns: readonly string[] } {
   const text = prompt ?? "";
+  const all = [...names.keys()];
   if (!/\{\{|\{%/.test(text)) {
-    const shown = columns ?? all;
-    return { system: text, user: templateText(shown), columns: requireColumns(shown, all, "--columns") };
+    const shown = columns === null ? all : columnsNamed(columns, names, "--columns");
+    return { system: text, user: templateText(shown), columns: shown };
   }
   const [problem] = templateProblems(text, all);
-  if (problem !== undefined) throw noColumn(problem, all);
+  if (problem !== undefined)
+    throw new RowmillError(
+      "usage",
+      `--prompt: ${problem.replace("which is not a declared column", "which the file does not have")}`,
+      { hints: [columnsText(names)] },
+    );
   const named = templateColumns(text) ?? all;
-  if (named.length === 0)
-    throw new RowmillError("usage", "--prompt names no column, so every line would be the same question.", {
-      hints: [`Name one, as in {{ ${all[0] ?? "column"} }}`],
-    });
-  return { user: text, columns: requireColumns(named, all, "--prompt") };
+  if (named.length > 0) return { user: text, columns: named };
+  throw new RowmillError("usage", "--prompt names no column, so every line would be the same question.", {
+    hints: [`Name one, as in {{ ${all[0] ?? "column"} }}`],
+  });
 }
 
-function noColumn(problem: string, all: readonly string[]): RowmillError {
-  return new RowmillError(
-    "usage",
-    `--prompt: ${problem.replace("which is not a declared column", "which the file does not have")}`,
-    {
-      hints: [`Its columns: ${all.join(", ")}`],
-    },
-  );
+/** As prompts call them. @throws RowmillError `usage` */
+function columnsNamed(given: readonly string[], names: ReadonlyMap<string, string>, option: string): readonly string[] {
+  return given.map((text) => {
+    const found = names.has(text) ? text : [...names].find(([, column]) => column === text)?.[0];
+    if (found !== undefined) return found;
+    throw new RowmillError("usage", `${option}: the file has no column ${JSON.stringify(text)}.`, {
+      hints: [columnsText(names)],
+    });
+  });
 }
 
-/** @throws RowmillError `usage` */
-export function requireColumns(names: readonly string[], all: readonly string[], option: string): readonly string[] {
-  const unknown = names.find((name) => !all.includes(name));
-  if (unknown !== undefined)
-    throw new RowmillError("usage", `${option}: the file has no column ${JSON.stringify(unknown)}.`, {
-      hints: [`Its columns: ${all.join(", ")}`],
-    });
-  const long = names.find((name) => Buffer.byteLength(name) > NAME_BYTES_MAX || name.startsWith("rowmill_"));
-  if (long === undefined) return names;
-  throw new RowmillError(
-    "usage",
-    `${option}: the column ${JSON.stringify(long)} cannot be used: its name begins with rowmill_, or has more than ` +
-      `${NAME_BYTES_MAX} bytes.`,
-    { hints: ["Give it another name in the file."] },
-  );
+const NAME_CHARACTERS = 40;
+
+function columnsText(names: ReadonlyMap<string, string>): string {
+  const shown = [...names].map(([name, column]) => shownName(name, column));
+  return `Its columns: ${shown.join(", ")}`;
+}
+
+/** `column_3 (How satisfied are you with …)` where it has another name in prompts than in the file. */
+export function shownName(name: string, column: string): string {
+  return name === column ? name : `${name} (${column.slice(0, NAME_CHARACTERS)}…)`;
 }
 
 /** @throws RowmillError `usage` for a column that the file does not have */
 export function shapeFor(record: RunRecord, { columns: all }: FileLook, theirs: PipelineConfig | null): RowShape {
-  const { key } = record;
-  if (key !== null) requireColumns([key], all, "--key");
+  const names = promptNames(all);
+  const [key = null] = record.key === null ? [] : columnsNamed([record.key], names, "--key");
   const columns =
     theirs === null
-      ? messagesOf(record, all).columns
-      : requireColumns(theirs.source.columns, all, `--pipeline ${theirs.name}`);
-  return { keyColumn: key, key: key ?? contentKeyName(all), columns };
+      ? messagesOf(record, names).columns
+      : columnsNamed(theirs.source.columns, names, `--pipeline ${theirs.name}`);
+  const keyColumn = key === null ? null : (names.get(key) ?? key);
+  return { keyColumn, key: key ?? contentKeyName(all), columns, names };
 }
 
 /** A project of one pipeline. `theirs`: of the config that has its request and answer. @throws RowmillError */
@@ -106,7 +106,7 @@ export function runConfig(
     readonly approveAboveUsd?: number;
   },
 ): { readonly config: ProjectConfig; readonly pipeline: PipelineConfig } {
-  const messages = theirs === null ? messagesOf(record, file.look.columns) : null;
+  const messages = theirs === null ? messagesOf(record, shape.names) : null;
   const { columns } = shape;
   const connector = fileSource({ path: record.file, shape, ...file, look: () => Promise.resolve(file.look) });
   const spec = {

@@ -51,6 +51,8 @@ export interface StatusFacts {
   readonly deliveries: readonly Standing[];
   readonly events: readonly EventOverview[];
   readonly workers: readonly LivingWorker[];
+  /** What makes the pipelines go on. Default: `rowmill up`. */
+  readonly startCommand?: string;
   readonly promises: readonly { readonly title: string; readonly short: string }[];
 }
 
@@ -71,7 +73,7 @@ export function renderStatus(facts: StatusFacts, style: Style): string[] {
     ...refusedPushLines(facts),
     ...eventLines(facts, style),
     "",
-    workerLine(facts.workers),
+    workerLine(facts),
     ...changedWorkers(facts).map((text) => proseLine(`! ${text}. Restart it to apply the change: rowmill up`)),
     ...facts.promises.map(({ title, short }) => style.dim(`After a lost reply at ${title}: ${short}.`)),
     style.dim(proseLine(`State: ${facts.place}`)),
@@ -237,8 +239,8 @@ function eventLines({ events }: StatusFacts, style: Style): string[] {
   return ["", style.bold("last events"), ...lines];
 }
 
-function workerLine(workers: readonly LivingWorker[]): string {
-  if (workers.length === 0) return "! No worker is running, so nothing moves. Start one: rowmill up";
+function workerLine({ workers, startCommand = "rowmill up" }: StatusFacts): string {
+  if (workers.length === 0) return `! No worker is running, so nothing moves. Start one: ${startCommand}`;
   const names = workers.map((worker) => `process ${worker.pid} on ${worker.host}`);
   return proseLine(`✓ ${counted(workers.length, "worker")}: ${names.join(", ")}`);
 }

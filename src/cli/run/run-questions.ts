@@ -1,7 +1,7 @@
 /** Asks at a terminal for what a run still lacks, with the file's columns in sight; elsewhere names the options. */
 import { basename } from "node:path";
 import { ANSWER_EXAMPLE, readAnswerFields } from "../../app/init/answer-fields.js";
-import { messagesOf } from "../../app/run/run-config.js";
+import { messagesOf, promptNames, shownName } from "../../app/run/run-config.js";
 import type { RunRecord } from "../../app/run/run-folder.js";
 import type { FileLook } from "../../files/file-types.js";
 import { dollars } from "../../model/provider/pricing.js";
@@ -13,7 +13,7 @@ import { fit } from "../screen/text.js";
 import type { Draft } from "./run-options.js";
 
 const EXAMPLE_CHARACTERS = 60;
-const NAME_CHARACTERS = 30;
+const NAME_CHARACTERS = 60;
 const COLUMNS_SHOWN_MAX = 30;
 const OTHER = "";
 const NANO_PER_PICO_MILLION = 1_000;
@@ -36,7 +36,7 @@ export async function completed(terminal: Terminal, { record, look }: Draft): Pr
 /** Before anything is opened or asked at the provider. @throws RowmillError `usage` */
 function checked(record: RunRecord, look: FileLook): RunRecord {
   readAnswerFields(record.answer ?? "");
-  messagesOf(record, look.columns);
+  messagesOf(record, promptNames(look.columns));
   return record;
 }
 
@@ -58,9 +58,9 @@ function missingOptions(
 
 /** Each column with its first cell. */
 function columnLines({ columns, examples }: FileLook): string[] {
-  const shown = columns.slice(0, COLUMNS_SHOWN_MAX).map((name, at) => {
+  const shown = [...promptNames(columns)].slice(0, COLUMNS_SHOWN_MAX).map(([name, column], at) => {
     const example = examples.map((cells) => cells[at] ?? "").find((cell) => cell.trim() !== "") ?? "";
-    return `  ${fit(name, NAME_CHARACTERS)}: ${fit(example, EXAMPLE_CHARACTERS)}`;
+    return `  ${fit(shownName(name, column), NAME_CHARACTERS)}: ${fit(example, EXAMPLE_CHARACTERS)}`;
   });
   const more = columns.length - shown.length;
   return more > 0 ? [...shown, `  … and ${more} more`] : shown;
@@ -69,7 +69,7 @@ function columnLines({ columns, examples }: FileLook): string[] {
 /** Columns by the length of their examples: a text is what a model reads. */
 function longest({ columns, examples }: FileLook): string[] {
   const size = (at: number) => examples.reduce((sum, cells) => sum + (cells[at]?.length ?? 0), 0);
-  return columns
+  return [...promptNames(columns).keys()]
     .map((name, at) => ({ name, size: size(at) }))
     .toSorted((a, b) => b.size - a.size)
     .map(({ name }) => name);
@@ -82,7 +82,8 @@ function hasColumns(prompt: string): boolean {
 function askPrompt(look: FileLook): Promise<string> {
   const [column = "column"] = longest(look);
   return askText(`What should the model do with each line? You may insert columns: {{ ${column} }}`, {
-    check: (text) => problemOf(text === "" ? null : () => messagesOf({ prompt: text, columns: null }, look.columns)),
+    check: (text) =>
+      problemOf(text === "" ? null : () => messagesOf({ prompt: text, columns: null }, promptNames(look.columns))),
   });
 }
 
@@ -100,8 +101,12 @@ function problemOf(work: (() => unknown) | null): string | null {
 
 function askColumns(look: FileLook): Promise<string[]> {
   const [first = ""] = longest(look);
-  const options = look.columns.map((name, at) => {
-    return { value: name, label: name, hint: fit(look.examples[0]?.[at] ?? "", EXAMPLE_CHARACTERS) };
+  const options = [...promptNames(look.columns)].map(([name, column], at) => {
+    return {
+      value: name,
+      label: fit(shownName(name, column), NAME_CHARACTERS),
+      hint: fit(look.examples[0]?.[at] ?? "", EXAMPLE_CHARACTERS),
+    };
   });
   return chooseSome("Which columns should the model see?", options, [first]);
 }
