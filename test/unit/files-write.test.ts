@@ -107,6 +107,32 @@ test("lines that failed are written so that all others stay readable, with their
   );
 });
 
+test("1,000 films survive the way into each format, packed or not, and their bytes stand in the CSV", async ({
+  skip,
+}) => {
+  const films = process.env["ROWMILL_TEST_FILMS"];
+  if (films === undefined) return skip("ROWMILL_TEST_FILMS names no file of real films");
+  const { look, records } = await readFileOf(films);
+  expect(records).toHaveLength(1000);
+  const rows = shown({ look, records });
+  const folder = await scratchFolder();
+  for (const name of ["out.csv", "out.tsv.gz", "out.jsonl", "out.jsonl.gz", "out.parquet", "out.parquet.gz"]) {
+    const out = join(folder, name);
+    await writeAnswers(look, out);
+    const read = await readFileOf(out);
+    expect(read.look.columns.slice(0, -1).slice(1)).toEqual(look.columns.slice(1));
+    expect(shown(read)).toEqual(rows.map((row, index) => [...(row as readonly unknown[]), `answer ${index}`]));
+  }
+  const output = await readFile(join(folder, "out.csv"), "utf8");
+  const given = await readFile(films, "utf8");
+  expect(
+    output
+      .replaceAll(/,answer \d+\r\n/g, "\r\n")
+      .replace(",label\r\n", "\r\n")
+      .trim(),
+  ).toBe(given.trim());
+});
+
 test("an output ending in .gz is packed, and the same rows give the same bytes", async () => {
   const path = await written("a,b\n1,2\n");
   const look = await lookAtFile(path);

@@ -100,8 +100,8 @@ async function readColumns(
 const STORED_PARSERS = {
   timestampFromNanoseconds: (nanos: bigint) => nanos,
   // Not TextDecoder, which drops a byte order mark.
-  stringFromBytes: (bytes: Uint8Array | null | undefined) => {
-    if (bytes === null || bytes === undefined) return bytes;
+  stringFromBytes: (bytes: unknown) => {
+    if (!(bytes instanceof Uint8Array)) return bytes;
     return isUtf8(bytes) ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString() : new BadText(bytes);
   },
 };
