@@ -1,4 +1,4 @@
-/** One pass over a file, in a process of its own: `bare FILE`, `read FILE`, or `label FILE OUT`. */
+/** One pass over a file, in a process of its own: `bare FILE`, `read FILE`, `convert FILE OUT` or `label FILE OUT`. */
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { lookAtFile } from "../dist/files/look-at-file.js";
@@ -16,10 +16,13 @@ async function read() {
   for await (const { records } of readRecords(await lookAtFile(path))) if (records.length === 0) break;
 }
 
-async function label() {
+const convert = () => write([], false);
+const label = () => write(["category", "summary"], true);
+
+async function write(fields, errors) {
   const look = await lookAtFile(path);
-  const answer = ["category", "summary"].map((field) => ({ field, type: "text", nullable: true, check: null }));
-  const options = { answer, errors: true, escapeFormulas: true, overwrite: true };
+  const answer = fields.map((field) => ({ field, type: "text", nullable: true, check: null }));
+  const options = { answer, errors, escapeFormulas: true, overwrite: true };
   const writer = await openWriter(out, look, options);
   for await (const { records } of readRecords(look)) {
     const cells = { category: "drama", summary: "Two people meet, and part." };
@@ -28,4 +31,4 @@ async function label() {
   await writer.commit();
 }
 
-await { bare, read, label }[pass]();
+await { bare, read, convert, label }[pass]();

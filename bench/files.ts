@@ -31,7 +31,7 @@ export async function runFiles(options: BenchOptions): Promise<void> {
     const bare = await pass("bare", csv);
     for (const format of ["csv", "jsonl", "parquet"]) {
       const path = join(folder, `rows.${format}`);
-      if (format !== "csv") await pass("label", csv, path);
+      if (format !== "csv") await pass("convert", csv, path);
       const [read, label] = [await pass("read", path), await pass("label", path, join(folder, `out.${format}`))];
       measured.push({ format, bytes: (await stat(path)).size, bare, read, label });
       await rm(join(folder, `out.${format}`));
