@@ -130,7 +130,7 @@ async function refuse(path: string, target: string, { overwrite, input }: WholeF
 }
 
 function alreadyThere(path: string): Error {
-  return badFile(path, "already exists.", "Replace it with --overwrite, or name another file: --out");
+  return badFile(path, "already exists.", "Replace it with --force, or name another file: --out");
 }
 
 const NAME_BYTES_MAX = 200;

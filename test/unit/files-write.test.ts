@@ -182,7 +182,7 @@ test("an output that is there is replaced only if you say so, and keeps its mode
   const look = await lookAtFile(path);
   await expect(openWriter(out, look, WRITER)).rejects.toMatchObject({
     message: `${out} already exists.`,
-    hints: ["Replace it with --overwrite, or name another file: --out"],
+    hints: ["Replace it with --force, or name another file: --out"],
   });
   await writeAnswers(look, out, { overwrite: true });
   expect(await readFile(out, "utf8")).toContain("answer 0");
