@@ -8,11 +8,16 @@ const AGREEING_SHARE_MIN = 0.3;
 
 export const DELIMITER_WORDS: Readonly<Record<string, string>> = { "\t": "tabs", ";": "semicolons", "|": "bars" };
 
-/** Null: a single column. `isWhole`: the text is not cut off at its end. */
+/**
+ * Null: a single column. One that breaks the header if no other fits, so that this is said. `isWhole`: the text is not
+ * cut off at its end.
+ */
 export function delimiterOf(sample: Buffer, isWhole: boolean): string | null {
   let best: { readonly delimiter: string; readonly share: number; readonly cells: number } | null = null;
+  let broken: string | null = null;
   for (const delimiter of CANDIDATES) {
     const [header, ...records] = recordsOf(sample, delimiter, { isWhole, max: RECORDS_MAX });
+    if (header?.problem !== null && header?.width === 0) broken ??= delimiter;
     const cells = header?.cells.length ?? 0;
     if (cells < 2) continue;
     const readable = records.filter(({ problem }) => problem === null);
@@ -21,7 +26,7 @@ export function delimiterOf(sample: Buffer, isWhole: boolean): string | null {
     const isBetter = best === null || share > best.share || (share === best.share && cells > best.cells);
     if (share >= AGREEING_SHARE_MIN && isBetter) best = { delimiter, share, cells };
   }
-  return best?.delimiter ?? null;
+  return best?.delimiter ?? broken;
 }
 
 export interface SampleOptions {

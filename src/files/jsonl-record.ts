@@ -14,34 +14,51 @@ export function jsonlRecord({ line, raw, problem }: Pick<CutRecord, "line" | "ra
   return { line, raw, cells };
 }
 
-function cellsOf(text: string): Readonly<Record<string, string | null>> | string {
+type Cells = Readonly<Record<string, string | null>>;
+
+/** In one pass, because a second one would take as long as all else. Returns the problem in words. */
+function cellsOf(text: string): Cells | string {
   const opened = skipSpace(text, 0);
   if (text[opened] !== "{") return NOT_AN_OBJECT;
-  const end = endOfValue(text, opened, DEPTH_MAX);
-  if (end < 0) return `It is not valid JSON: that shows at character ${-end + 1}.`;
-  if (skipSpace(text, end) !== text.length) return "Text follows the JSON object. Write one object on each line.";
   const entries: [string, string | null][] = [];
-  for (let at = skipSpace(text, opened + 1); text[at] !== "}";) {
-    const key = endOfString(text, at);
-    const from = skipSpace(text, skipSpace(text, key) + 1);
+  let at = skipSpace(text, opened + 1);
+  while (text[at] !== "}" || entries.length > 0) {
+    const key = text[at] === '"' ? endOfString(text, at) : -at;
+    if (key < 0) return invalidAt(-key);
+    const colon = skipSpace(text, key);
+    if (text[colon] !== ":") return invalidAt(colon);
+    const from = skipSpace(text, colon + 1);
     const to = endOfMember(text, from);
+    if (to < 0) return invalidAt(-to);
     entries.push([stringOf(text.slice(at, key)), cellOf(text.slice(from, to))]);
     at = skipSpace(text, to);
-    if (text[at] === ",") at = skipSpace(text, at + 1);
+    if (text[at] === "}") break;
+    if (text[at] !== ",") return invalidAt(at);
+    at = skipSpace(text, at + 1);
   }
-  const cells = Object.fromEntries(entries);
-  // PostgreSQL stores neither, and both may be hidden in an escape.
-  if (!text.includes("\\u")) return cells;
+  if (skipSpace(text, at + 1) !== text.length) return "Text follows the JSON object. Write one object on each line.";
+  return (text.includes("\\u") ? escapeProblem(entries) : null) ?? Object.fromEntries(entries);
+}
+
+function invalidAt(at: number): string {
+  return `It is not valid JSON: that shows at character ${at + 1}.`;
+}
+
+/** PostgreSQL stores neither of these, and both may be hidden in an escape. */
+function escapeProblem(entries: readonly (readonly [string, string | null])[]): string | null {
   const texts = entries.flat().filter((one) => one !== null);
   if (texts.some((one) => one.includes("\u0000") || one.includes("\\u0000"))) {
     return "It holds the character U+0000, which a table cannot store. Remove it.";
   }
-  return texts.every((one) => one.isWellFormed()) ? cells : "It holds half of a surrogate pair, which is no character.";
+  return texts.every((one) => one.isWellFormed()) ? null : "It holds half of a surrogate pair, which is no character.";
 }
 
+/** Negative: it is none, which shows there. */
 function endOfMember(text: string, at: number): number {
-  if (text[at] === "{" || text[at] === "[") return endOfValue(text, at);
-  return text[at] === '"' ? endOfString(text, at) : skip(SCALAR, text, at);
+  if (text[at] === "{" || text[at] === "[") return endOfValue(text, at, DEPTH_MAX);
+  if (text[at] === '"') return endOfString(text, at);
+  const end = skip(SCALAR, text, at);
+  return end > at ? end : -at;
 }
 
 function stringOf(json: string): string {

@@ -26,7 +26,8 @@ export async function lookAtFile(path: string, options: LookOptions = {}): Promi
 
 async function looked(path: string, options: LookOptions): Promise<FileLook> {
   const found = await stat(path);
-  if (!found.isFile()) throw badFile(path, found.isDirectory() ? "is a folder, not a file." : "is not a regular file.");
+  if (found.isDirectory()) throw badFile(path, "is a folder, not a file.");
+  if (!found.isFile()) throw badFile(path, "is not a regular file.", "Read a pipe with - as the name of the file.");
   const bytes = found.size;
   const { signal } = options;
   const stored = await firstBytes(storedBytes(path, { from: 0, to: bytes, signal }));
@@ -154,7 +155,7 @@ function lookAtCsv(text: TextLook, options: CsvOptions, sample: Buffer, isWhole:
   if (delimiter !== null && !/^[^"\r\n\u0080-\uffff]$/.test(delimiter)) {
     throw badFile(
       text.path,
-      `cannot be read with the separator ${JSON.stringify(delimiter)}: it must be one character.`,
+      `cannot be read with the separator ${JSON.stringify(delimiter)}: it must be one ASCII character.`,
     );
   }
   const place = { at: start, line: start === 0 ? 1 : 2 };

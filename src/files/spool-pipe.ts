@@ -1,13 +1,13 @@
 /** Keeps what comes through a pipe as a file named by its content, so that the same bytes are the same file. */
-import { createHash, randomUUID } from "node:crypto";
+import { createHash } from "node:crypto";
 import { mkdir, open, readdir, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { exists } from "../model/file-errors.js";
 import { syncFolder } from "../model/file-sync.js";
 import { badFile, writeFailure } from "./file-failure.js";
-import { isLeftover } from "./leftovers.js";
+import { isLeftover, temporarySuffix } from "./leftovers.js";
 
-const UNFINISHED = ".stdin-";
+const UNFINISHED = ".stdin";
 const NAME_CHARACTERS = 32;
 
 export interface SpooledPipe {
@@ -23,7 +23,7 @@ export async function spoolPipe(
   folder: string,
   { signal }: { signal?: AbortSignal | undefined } = {},
 ): Promise<SpooledPipe> {
-  const unfinished = join(folder, `${UNFINISHED}${randomUUID()}.rowmill-${process.pid}`);
+  const unfinished = join(folder, UNFINISHED + temporarySuffix());
   try {
     await mkdir(folder, { recursive: true });
     await removeLeftovers(folder);
@@ -64,6 +64,6 @@ async function copied(
 
 async function removeLeftovers(folder: string): Promise<void> {
   for (const name of await readdir(folder)) {
-    if (name.startsWith(UNFINISHED) && isLeftover(name)) await unlink(join(folder, name)).catch(() => undefined);
+    if (isLeftover(name, UNFINISHED)) await unlink(join(folder, name)).catch(() => undefined);
   }
 }

@@ -1,10 +1,9 @@
 /** Writes a file that appears as a whole, or not at all: under a temporary name beside it, which a crash may leave. */
 import { createHash } from "node:crypto";
-import { constants } from "node:fs";
 import { type FileHandle, link, open, readdir, realpath, rename, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { badFile, writeFailure } from "./file-failure.js";
-import { isLeftover } from "./leftovers.js";
+import { isLeftover, temporarySuffix } from "./leftovers.js";
 import { exists, hasCode } from "../model/file-errors.js";
 import { syncFolder } from "../model/file-sync.js";
 
@@ -44,10 +43,9 @@ export class WholeFile {
       });
       await refuse(path, target, { overwrite, input });
       await removeLeftovers(target);
-      const temporary = temporaryName(target, process.pid);
-      const flags = constants.O_CREAT | constants.O_TRUNC | constants.O_WRONLY;
+      const temporary = join(dirname(target), temporaryStart(target) + temporarySuffix());
       const mode = (await exists(target)) ? (await stat(target)).mode & 0o777 : 0o666;
-      return new WholeFile(path, target, overwrite, temporary, await open(temporary, flags, mode));
+      return new WholeFile(path, target, overwrite, temporary, await open(temporary, "wx", mode));
     } catch (error) {
       throw writeFailure(path, error);
     }
@@ -132,25 +130,21 @@ async function refuse(path: string, target: string, { overwrite, input }: WholeF
 }
 
 function alreadyThere(path: string): Error {
-  return badFile(path, "already exists.", "Replace it with --overwrite, or name another file: --out");
+  return badFile(path, "already exists.", "Replace it with --force, or name another file: --out");
 }
 
 const NAME_BYTES_MAX = 200;
 
+/** Of the names of its temporary files. */
 function temporaryStart(target: string): string {
   const name = basename(target);
-  if (Buffer.byteLength(name) <= NAME_BYTES_MAX) return `.${name}.rowmill-`;
-  return `.${createHash("sha256").update(name).digest("hex").slice(0, 32)}.rowmill-`;
-}
-
-function temporaryName(target: string, pid: number): string {
-  return join(dirname(target), `${temporaryStart(target)}${pid}`);
+  if (Buffer.byteLength(name) <= NAME_BYTES_MAX) return `.${name}`;
+  return `.${createHash("sha256").update(name).digest("hex").slice(0, 32)}`;
 }
 
 async function removeLeftovers(target: string): Promise<void> {
-  const start = temporaryStart(target);
-  for (const name of await readdir(dirname(target))) {
-    const isOfTarget = name.startsWith(start) && !name.slice(start.length).includes(".");
-    if (isOfTarget && isLeftover(name)) await unlink(join(dirname(target), name)).catch(() => undefined);
+  const folder = dirname(target);
+  for (const name of await readdir(folder)) {
+    if (isLeftover(name, temporaryStart(target))) await unlink(join(folder, name)).catch(() => undefined);
   }
 }

@@ -6,6 +6,7 @@ import { parse } from "csv-parse/sync";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { FileLook, FileRecord } from "../../src/files/file-types.js";
+import { jsonlRecord } from "../../src/files/jsonl-record.js";
 import { lookAtFile } from "../../src/files/look-at-file.js";
 import { RecordCutter } from "../../src/files/record-cutter.js";
 import { RowmillError } from "../../src/model/errors.js";
@@ -187,6 +188,49 @@ test("what csv-parse can read is read as csv-parse reads it", () => {
     { numRuns: 5000 },
   );
   expect(compared).toBeGreaterThan(500);
+});
+
+const jsonPiece = fc.constantFrom(..."{}[]:, 1".split(""), '"a"', '"b"', "-0.5e3", "01", "null", '"', "\\u0041", ".");
+const jsonLine = fc.oneof(
+  fc.array(jsonPiece, { maxLength: 9 }).map((pieces) => pieces.join("")),
+  fc
+    .tuple(fc.dictionary(fc.string(), fc.jsonValue()), fc.nat(), jsonPiece, fc.nat(1))
+    .map(([object, place, piece, removed]) => {
+      const line = JSON.stringify(object);
+      const at = place % line.length;
+      return line.slice(0, at) + piece + line.slice(at + removed);
+    }),
+  fc.dictionary(fc.string(), fc.jsonValue()).map((object) => JSON.stringify(object)),
+);
+
+function parsedObject(line: string): Readonly<Record<string, unknown>> | null {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : null;
+  } catch {
+    return null;
+  }
+}
+
+test("a line of JSONL is read as JSON.parse reads it, and refused where it is", () => {
+  fc.assert(
+    fc.property(jsonLine, (line) => {
+      fc.pre(!line.includes("\\u0000") && !line.includes("\\ud"));
+      const record = jsonlRecord({ line: 1, raw: Buffer.from(line), problem: null });
+      const object = parsedObject(line);
+      if (object === null) {
+        expect(record).toHaveProperty("problem");
+        return;
+      }
+      const cells = "cells" in record ? Object.entries(record.cells) : [];
+      const values = cells.map(([name, cell]) => {
+        const isText = cell === null || typeof object[name] === "string";
+        return [name, isText ? cell : (JSON.parse(cell) as unknown)];
+      });
+      expect(values).toEqual(Object.entries(object));
+    }),
+    { numRuns: 5000 },
+  );
 });
 
 const TABLES = join(import.meta.dirname, "../support/tables");

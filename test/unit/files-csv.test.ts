@@ -60,7 +60,7 @@ test("a single column has no separator, also when its cells hold commas", async 
 test("a separator that you name is used, and one of several characters is refused", async () => {
   const path = await written("a^b\n1^2\n");
   expect((await lookAtFile(path, { delimiter: "^" })).columns).toEqual(["a", "b"]);
-  await expect(lookAtFile(path, { delimiter: "::" })).rejects.toThrow("it must be one character");
+  await expect(lookAtFile(path, { delimiter: "::" })).rejects.toThrow("it must be one ASCII character");
 });
 
 test("the line sep=; of Excel names the separator", async () => {
@@ -242,6 +242,11 @@ test("2,000 columns are read", async () => {
   expect(read.look.columns).toHaveLength(2000);
   expect(read.look.columns[1999]).toBe("column_2000");
   expect(shown(read)).toEqual([line.split(";"), line.split(";")]);
+});
+
+test("a header longer than 1 MiB, and one with a broken quote, are refused", async () => {
+  await expect(readTable(`${"a,".repeat(MIB)}b\n1\n`)).rejects.toThrow("has a header longer than 1 MiB");
+  await expect(readTable('a,"b\n1,2\n')).rejects.toThrow("has a broken header, line 1. A quote that is opened");
 });
 
 test("reading continues from the place of an earlier page", async () => {

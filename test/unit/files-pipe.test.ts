@@ -56,7 +56,7 @@ test("what a killed process left of a pipe is removed", async () => {
   const folder = await scratchFolder();
   const child = spawn(process.execPath, ["-e", ""]);
   await once(child, "exit");
-  await writeFile(join(folder, `.stdin-1.rowmill-${child.pid}`), "half");
+  await writeFile(join(folder, `.stdin.rowmill-${child.pid}-0123abcd-1`), "half");
   const { path } = await spoolPipe(piped("a\n1\n"), folder);
   expect(await readdir(folder)).toEqual([basename(path)]);
   expect(await readFile(path, "utf8")).toBe("a\n1\n");

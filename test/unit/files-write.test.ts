@@ -2,6 +2,7 @@ import { link, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/prom
 import { dirname, join } from "node:path";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { text } from "node:stream/consumers";
 import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { writeFailure } from "../../src/files/file-failure.js";
@@ -106,6 +107,32 @@ test("lines that failed are written so that all others stay readable, with their
   );
 });
 
+test("1,000 films survive the way into each format, packed or not, and their bytes stand in the CSV", async ({
+  skip,
+}) => {
+  const films = process.env["ROWMILL_TEST_FILMS"];
+  if (films === undefined) return skip("ROWMILL_TEST_FILMS names no file of real films");
+  const { look, records } = await readFileOf(films);
+  expect(records).toHaveLength(1000);
+  const rows = shown({ look, records });
+  const folder = await scratchFolder();
+  for (const name of ["out.csv", "out.tsv.gz", "out.jsonl", "out.jsonl.gz", "out.parquet", "out.parquet.gz"]) {
+    const out = join(folder, name);
+    await writeAnswers(look, out);
+    const read = await readFileOf(out);
+    expect(read.look.columns.slice(0, -1).slice(1)).toEqual(look.columns.slice(1));
+    expect(shown(read)).toEqual(rows.map((row, index) => [...(row as readonly unknown[]), `answer ${index}`]));
+  }
+  const output = await readFile(join(folder, "out.csv"), "utf8");
+  const given = await readFile(films, "utf8");
+  expect(
+    output
+      .replaceAll(/,answer \d+\r\n/g, "\r\n")
+      .replace(",label\r\n", "\r\n")
+      .trim(),
+  ).toBe(given.trim());
+});
+
 test("an output ending in .gz is packed, and the same rows give the same bytes", async () => {
   const path = await written("a,b\n1,2\n");
   const look = await lookAtFile(path);
@@ -121,7 +148,13 @@ test("the output appears at commit and not before, and discarding leaves nothing
   const folder = dirname(path);
   const look = await lookAtFile(path);
   const writer = await openWriter(join(folder, "out.csv"), look, WRITER);
-  expect(await readdir(folder)).toEqual([`.out.csv.rowmill-${process.pid}`, "rows.csv"]);
+  const other = await openWriter(join(folder, "out.csv"), look, WRITER);
+  expect(await readdir(folder)).toEqual([
+    expect.stringMatching(/^\.out\.csv\.rowmill-/),
+    expect.stringMatching(/^\.out\.csv\.rowmill-/),
+    "rows.csv",
+  ]);
+  await other.discard();
   await writer.discard();
   expect(await readdir(folder)).toEqual(["rows.csv"]);
   const second = await openWriter(join(folder, "out.csv"), look, WRITER);
@@ -130,15 +163,16 @@ test("the output appears at commit and not before, and discarding leaves nothing
   expect(await readdir(folder)).toEqual(["out.csv", "rows.csv"]);
 });
 
-test("what a killed process left is removed, and what a living one writes is kept", async () => {
+test("what a killed process left is removed, also one of the same number, and what a living one writes is kept", async () => {
   const path = await written("a,b\n1,2\n");
   const folder = dirname(path);
   const child = spawn(process.execPath, ["-e", ""]);
   await once(child, "exit");
-  await writeFile(join(folder, `.out.csv.rowmill-${child.pid}`), "half");
-  await writeFile(join(folder, `.out.csv.rowmill-${process.ppid}`), "of another");
+  const ofOthers = [`.out.csv.rowmill-${process.ppid}-0123abcd-1`, `.out.csv.gz.rowmill-${child.pid}-0123abcd-1`];
+  const left = [`.out.csv.rowmill-${child.pid}-0123abcd-1`, `.out.csv.rowmill-${process.pid}-00000000-1`];
+  for (const name of [...ofOthers, ...left]) await writeFile(join(folder, name), "half");
   await writeAnswers(await lookAtFile(path), join(folder, "out.csv"));
-  expect(await readdir(folder)).toEqual([`.out.csv.rowmill-${process.ppid}`, "out.csv", "rows.csv"]);
+  expect(await readdir(folder)).toEqual([...ofOthers, "out.csv", "rows.csv"].sort());
 });
 
 test("an output that is there is replaced only if you say so, and keeps its mode", async () => {
@@ -148,7 +182,7 @@ test("an output that is there is replaced only if you say so, and keeps its mode
   const look = await lookAtFile(path);
   await expect(openWriter(out, look, WRITER)).rejects.toMatchObject({
     message: `${out} already exists.`,
-    hints: ["Replace it with --overwrite, or name another file: --out"],
+    hints: ["Replace it with --force, or name another file: --out"],
   });
   await writeAnswers(look, out, { overwrite: true });
   expect(await readFile(out, "utf8")).toContain("answer 0");
@@ -189,6 +223,24 @@ test("a full disk is said", async () => {
   expect(writeFailure("out.csv", full)).toMatchObject({
     message: "out.csv cannot be written: there is no space left (ENOSPC). Nothing of it was kept.",
   });
+});
+
+test("a limit on the size of files is said while an output or a pipe is written, and nothing is left", async () => {
+  const path = await written(`a,b\n${"1,2\n".repeat(300_000)}`);
+  const folder = dirname(path);
+  const script = join(import.meta.dirname, "../support/write-until-full.mjs");
+  const limited = `ulimit -f 100; exec "$0" "$@"`;
+  const child = spawn("/bin/sh", ["-c", limited, process.execPath, script, path, folder]);
+  const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  expect(errors).toBe("");
+  const space = "there is no space left (EFBIG). Nothing of it was kept.";
+  expect(output.split("\n")).toEqual([
+    `${join(folder, "out.csv")} cannot be written: ${space}`,
+    `${join(folder, "out.csv.gz")} cannot be written: ${space}`,
+    `${folder} cannot be written: ${space}`,
+    "",
+  ]);
+  expect(await readdir(folder)).toEqual(["rows.csv"]);
 });
 
 test("a link to an output is followed", async () => {

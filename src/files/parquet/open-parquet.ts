@@ -1,12 +1,11 @@
 /** Opens a Parquet file for reading at any place; one that is packed with gzip is unpacked into a temporary file. */
 import { isUtf8 } from "node:buffer";
-import { randomUUID } from "node:crypto";
 import { type FileHandle, open, readdir, unlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AsyncBuffer, Compressors, FileMetaData, ParquetScan } from "hyparquet";
 import { badFile, readFailure, writeFailure } from "../file-failure.js";
-import { isLeftover } from "../leftovers.js";
+import { isLeftover, temporarySuffix } from "../leftovers.js";
 import { storedBytes, unpacked } from "../read-bytes.js";
 import { asStored, storedColumns, type StoredColumn } from "./stored-schema.js";
 import { BadText } from "./stored-text.js";
@@ -101,8 +100,8 @@ async function readColumns(
 const STORED_PARSERS = {
   timestampFromNanoseconds: (nanos: bigint) => nanos,
   // Not TextDecoder, which drops a byte order mark.
-  stringFromBytes: (bytes: Uint8Array | null | undefined) => {
-    if (bytes === null || bytes === undefined) return bytes;
+  stringFromBytes: (bytes: unknown) => {
+    if (!(bytes instanceof Uint8Array)) return bytes;
     return isUtf8(bytes) ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString() : new BadText(bytes);
   },
 };
@@ -130,12 +129,12 @@ function parquetFailure(path: string, error: unknown): unknown {
   return badFile(path, `is no Parquet file that can be read: ${error.message}.`, undefined, error);
 }
 
-const UNPACKED = ".unpacked-";
+const UNPACKED = ".unpacked";
 
 async function unpack(file: ParquetFile, { scratch = tmpdir(), signal }: OpenOptions): Promise<string> {
-  const path = join(scratch, `${UNPACKED}${randomUUID()}.rowmill-${process.pid}`);
+  const path = join(scratch, UNPACKED + temporarySuffix());
   for (const name of await readdir(scratch)) {
-    if (name.startsWith(UNPACKED) && isLeftover(name)) await unlink(join(scratch, name)).catch(() => undefined);
+    if (isLeftover(name, UNPACKED)) await unlink(join(scratch, name)).catch(() => undefined);
   }
   try {
     const out = await open(path, "wx", 0o600);

@@ -7,8 +7,10 @@ import { storedText } from "./stored-text.js";
 
 const PAGE_ROWS_MAX = 1000;
 const PAGE_CHARACTERS_MAX = 1024 * 1024;
-/** Of a row group, unpacked, that are in memory at once. */
+/** Of a row group, unpacked, that are in memory at once. A dictionary makes them look smaller than they become. */
 const PART_BYTES = 16 * 1024 * 1024;
+/** The row groups of DuckDB, which has pages as large as they are: each part would unpack the whole page. */
+const PART_ROWS_MAX = 122_880;
 const EXAMPLES_MAX = 5;
 
 type ParquetLook = Pick<FileLook, "columns" | "examples" | "notes" | "rows" | "kinds">;
@@ -85,7 +87,7 @@ function* partsOf({ metadata }: OpenParquet, range: RowRange): Generator<RowRang
   for (const group of metadata.row_groups) {
     const rows = Number(group.num_rows);
     const bytesPerRow = Number(group.total_byte_size) / Math.max(1, rows);
-    const step = Math.max(PAGE_ROWS_MAX, Math.floor(PART_BYTES / Math.max(1, bytesPerRow)));
+    const step = Math.min(PART_ROWS_MAX, Math.max(PAGE_ROWS_MAX, Math.floor(PART_BYTES / Math.max(1, bytesPerRow))));
     const to = Math.min(start + rows, range.to);
     for (let from = Math.max(start, range.from); from < to; from += step) {
       yield { from, to: Math.min(from + step, to) };

@@ -8,9 +8,9 @@ import type { AnsweredRecord, FileLook } from "../file-types.js";
 import { openParquet, type OpenOptions } from "./open-parquet.js";
 import { asStored, containerOf, type StoredColumn } from "./stored-schema.js";
 
-const GROUP_ROWS_MAX = 50_000;
+const GROUP_ROWS_MAX = 20_000;
 /** Characters of texts in one row group, roughly. */
-const GROUP_CHARACTERS_MAX = 16 * 1024 * 1024;
+const GROUP_CHARACTERS_MAX = 8 * 1024 * 1024;
 
 /** A column of the output, and its value for a record. */
 interface OutColumn {
