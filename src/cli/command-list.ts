@@ -64,6 +64,7 @@ function runCommand(cli: Cli): Command {
     .option("--model <name>", "the model, as the provider names it")
     .option("--answer <fields>", "the new columns, as in categories:string[],mood:sad|glad; or: text")
     .option("--out <file>", "the output; default: films.answers.csv for films.csv; - for stdout")
+    .option("--force", "overwrite a file that is no output of this run")
     .option("--pipeline <name>", "use request and answer of this pipeline of the config")
     .option("--key <column>", "the column that identifies a line; default: its content")
     .option("--name <name>", "keep this question apart from others about the same file")

@@ -150,7 +150,15 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     expect(onItself.stderr).toContain("--out names the file itself");
     expect((await run("--key", "nothing", ...QUESTION)).stderr).toContain('--key: the file has no column "nothing".');
     expect((await project.run("run", "absent.csv")).status).toBe(2);
+    const before = "someone's own";
+    await writeFile(join(project.folder, "labelled.csv"), before);
+    const refused = await project.run(...RUN);
+    expect(refused.status).toBe(4);
+    expect(refused.stderr).toContain("labelled.csv already exists, and is no output of this run.");
+    expect(await readFile(join(project.folder, "labelled.csv"), "utf8")).toBe(before);
     expect(await executed()).toBe(0);
+    expect((await project.run(...RUN, "--force")).status).toBe(0);
+    expect((await readOutput(project)).rows).toHaveLength(2);
   });
 
   it("asks only the first lines with --limit, and the others later", async () => {

@@ -33,6 +33,7 @@ export interface RunOptions extends LogOptions {
   readonly list?: true;
   readonly forget?: true;
   readonly escape?: boolean;
+  readonly force?: true;
   readonly json?: true;
   readonly quiet?: true;
 }
@@ -45,8 +46,8 @@ export interface Draft {
   readonly look: FileLook;
   readonly identity: string;
   readonly record: RunRecord;
-  /** The file was run before. */
-  readonly known: boolean;
+  /** Where its last run wrote to. Null: it was not run before. */
+  readonly outBefore: string | null;
   /** It came through a pipe. */
   readonly piped: boolean;
 }
@@ -72,7 +73,7 @@ export async function draftOf(given: string, options: RunOptions, signal: AbortS
     look,
     identity: await identityOf(file),
     record: recordOf(options, { file, before, piped }),
-    known: before !== null,
+    outBefore: before?.out ?? null,
     piped,
   };
 }

@@ -7,6 +7,7 @@ import type { RunRecord } from "../../app/run/run-folder.js";
 import { writeAnswers, type Writing, type Written } from "../../app/run/write-answers.js";
 import type { RowShape } from "../../app/run/run-config.js";
 import { RowmillError } from "../../model/errors.js";
+import { exists } from "../../model/file-errors.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import type { Terminal } from "../screen/terminal.js";
@@ -59,11 +60,15 @@ export async function writeOutput(parts: OutputParts, asked: Asked): Promise<Wri
   }
 }
 
-/** The file itself must stay as it is. @throws RowmillError `usage` */
-export function requireOtherOut({ file, out }: RunRecord): void {
-  if (out !== file) return;
-  throw new RowmillError("usage", "--out names the file itself, which stays as it is.", {
-    hints: ["Choose another name for the output."],
+/** Before anything is paid: no file is lost but an output of this run. @throws RowmillError `usage`, `refused` */
+export async function requireFreeOut({ outBefore }: Draft, { file, out }: RunRecord, force: boolean): Promise<void> {
+  if (out === file)
+    throw new RowmillError("usage", "--out names the file itself, which stays as it is.", {
+      hints: ["Choose another name for the output."],
+    });
+  if (force || out === STDOUT || out === outBefore || !(await exists(out))) return;
+  throw new RowmillError("refused", `${shownPath(out)} already exists, and is no output of this run.`, {
+    hints: ["Name another file with --out, or replace it: add --force"],
   });
 }
 

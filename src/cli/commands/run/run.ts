@@ -20,7 +20,7 @@ import { settleNewColumns } from "../../run/new-columns.js";
 import { forgetRuns, listRuns } from "../../run/kept-runs.js";
 import { runFile, type FileRun } from "../../run/run-file.js";
 import { draftOf, type Draft, type RunOptions } from "../../run/run-options.js";
-import { requireOtherOut } from "../../run/run-output.js";
+import { requireFreeOut } from "../../run/run-output.js";
 import { completed } from "../../run/run-questions.js";
 import { titled } from "../../run/run-screen.js";
 import { writePartial } from "../../run/write-partial.js";
@@ -60,7 +60,7 @@ async function prepare(
   { draft, options, signal }: { readonly draft: Draft; readonly options: RunOptions; readonly signal: AbortSignal },
 ): Promise<PreparedRun> {
   const record = await completed(cli.terminal, draft);
-  requireOtherOut(record);
+  await requireFreeOut(draft, record, options.force === true);
   const theirs = record.pipeline === null ? null : await pipelineOf(record.pipeline, options);
   const shape = shapeFor(record, draft.look, theirs);
   const reading = new FileReading(record.file, shape);
