@@ -217,7 +217,7 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     expect((await run("--forget", "--yes")).stdout).toContain("Forgot 1 run of films.csv.");
     expect((await project.run("run", "--list")).stdout).not.toContain("films.csv");
     await project.check();
-    expect((await project.run(...RUN)).status).toBe(0);
+    expect((await project.run(...RUN, "--force")).status).toBe(0);
     expect(await executed()).toBe(8);
     expect((await project.run("run", "others.csv")).status).toBe(0);
     expect(await executed()).toBe(8);
