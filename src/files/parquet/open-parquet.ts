@@ -123,7 +123,7 @@ function randomAccess(path: string, handle: FileHandle, byteLength: number): Asy
 }
 
 /** hyparquet throws errors of many kinds for a damaged file. */
-function parquetFailure(path: string, error: unknown): unknown {
+export function parquetFailure(path: string, error: unknown): unknown {
   const known = readFailure(path, error);
   if (known !== error || !(error instanceof Error) || error.name === "RowmillError") return known;
   return badFile(path, `is no Parquet file that can be read: ${error.message}.`, undefined, error);

@@ -1,7 +1,7 @@
 /** Reads the rows of Parquet by pages: parts of one row group at a time, so that a large group does not fill memory. */
 import type { FileLook, FileRecord, Place, RecordPage } from "../file-types.js";
 import { namedColumns } from "../column-names.js";
-import { openParquet, type OpenOptions, type OpenParquet, type ParquetFile } from "./open-parquet.js";
+import { openParquet, parquetFailure, type OpenOptions, type OpenParquet, type ParquetFile } from "./open-parquet.js";
 import { kindOf } from "./stored-schema.js";
 import { storedText } from "./stored-text.js";
 
@@ -25,6 +25,8 @@ export async function lookAtParquet(file: ParquetFile, options: OpenOptions): Pr
       if ("cells" in record) examples.push(names.map((name) => record.cells[name] ?? null));
     }
     return { columns: names, examples, notes, rows, kinds: opened.columns.map(kindOf) };
+  } catch (error) {
+    throw parquetFailure(file.path, error);
   } finally {
     await opened.close();
   }
@@ -52,6 +54,8 @@ export async function* readParquet(
       if (records.length >= PAGE_ROWS_MAX || characters >= PAGE_CHARACTERS_MAX) yield taken();
     }
     if (records.length > 0) yield taken();
+  } catch (error) {
+    throw options.signal?.aborted === true ? error : parquetFailure(look.path, error);
   } finally {
     await opened.close();
   }
