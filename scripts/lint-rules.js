@@ -17,6 +17,8 @@ const below = {
   model: [],
   postgres: ["model/"],
   embedded: ["model/"],
+  // Formats of files; knows no database.
+  files: ["model/"],
   // Sockets and bodies, for every server; knows no route.
   http: ["model/json/json-values"],
   // What `up --http` serves. It needs no worker: the ledger is all that they share.
@@ -29,6 +31,7 @@ const below = {
   config: ["model/", "postgres/failure", "providers/adapters", "index"],
   connectors: [
     "model/",
+    "files/",
     "postgres/",
     "sources/table/columns",
     "sources/table/inspection",
@@ -49,9 +52,12 @@ const below = {
     "store/",
     "config/",
     "embedded/",
+    "files/",
     "sources/",
     "targets/",
     "providers/adapters",
+    // `rowmill run` is this source with a question.
+    "connectors/files/",
     "worker/",
   ],
   cli: [
@@ -60,6 +66,7 @@ const below = {
     "store/",
     "config/",
     "embedded/",
+    "files/",
     "providers/adapters",
     "worker/",
     "app/",

@@ -20,11 +20,20 @@ const REQUESTS_SHOWN = 3;
 type Build = (cli: Cli) => Command;
 
 export const COMMAND_GROUPS = [
-  ["Get started:", [demoCommand, initCommand, doctorCommand]],
+  ["Get started:", [demoCommand, runCommand, initCommand, doctorCommand]],
   ["Run:", [upCommand, planCommand, tryCommand, approveCommand, flushCommand, sweepCommand, syncCommand]],
   [
     "Inspect:",
-    [statusCommand, showCommand, failuresCommand, batchesCommand, logCommand, costsCommand, versionsCommand],
+    [
+      statusCommand,
+      showCommand,
+      failuresCommand,
+      batchesCommand,
+      logCommand,
+      costsCommand,
+      versionsCommand,
+      exportCommand,
+    ],
   ],
   ["Fix:", [retryCommand, deliverCommand, cancelCommand, pauseCommand, resumeCommand]],
   ["Advanced:", [adoptCommand, deploymentCommand, tokensCommand, forgetCommand, gatewayCommand, uninstallCommand]],
@@ -39,6 +48,44 @@ function demoCommand(cli: Cli): Command {
     .option(...QUIET_OPTION)
     .action(run(cli, async () => (await import("./commands/start/demo.js")).runDemo));
   return withLogLevel(demo);
+}
+
+function runCommand(cli: Cli): Command {
+  const file = command(
+    "run",
+    "run films.csv",
+    `run films.csv --prompt 'Sum up: {{ Title }}' \\\n    --model MODEL --answer "summary:string" --out labelled.csv`,
+    "run films.csv --retry",
+  )
+    .description("Ask about every line of a file, and write it with the answers as new columns.")
+    .argument("[file]", "CSV, TSV, JSONL or Parquet, each also as .gz; - for a pipe")
+    .option("--prompt <text>", "what the model should do with each line, with columns as in {{ Title }}")
+    .option("--columns <columns>", "columns that the model sees, if the prompt names none; default: all")
+    .option("--model <name>", "the model, as the provider names it")
+    .option("--answer <fields>", "the new columns, as in categories:string[],mood:sad|glad; or: text")
+    .option("--out <file>", "the output; default: films.answers.csv for films.csv; - for stdout")
+    .option("--force", "overwrite a file that is no output of this run")
+    .option("--pipeline <name>", "use request and answer of this pipeline of the config")
+    .option("--key <column>", "the column that identifies a line; default: its content")
+    .option("--name <name>", "keep this question apart from others about the same file")
+    .option("--try <number>", "first show this many answers, asked live", parseNumber)
+    .option("--limit <number>", "only the first lines", parseNumber)
+    .option("--format <format>", "of the output: csv, tsv, jsonl, parquet; default: by its name, else as the file")
+    .option("--delimiter <character>", "what separates the cells; default: found out")
+    .option("--encoding <name>", "utf-8, utf-16le, utf-16be or latin1; default: found out")
+    .option("--no-escape", "write answers that begin with =, +, - or @ as they are")
+    .option("--detach", "send everything, and leave before the answers come")
+    .option("--partial", "write the answers that are there now; sends nothing")
+    .option("--retry", "ask failed lines again")
+    .option("--global", "keep the state in your own state folder instead of .rowmill next to the file")
+    .option("--list", "instead: list the files that were run")
+    .option("--forget", "instead: forget a file, or all, so that the next run asks and pays again")
+    .option(...YES_OPTION)
+    .option(...JSON_OPTION)
+    .option(...QUIET_OPTION)
+    .addOption(LOG_FORMAT)
+    .action(run(cli, async () => (await import("./commands/run/run.js")).runRun));
+  return withProject(file);
 }
 
 function initCommand(cli: Cli): Command {
@@ -268,6 +315,23 @@ function versionsCommand(cli: Cli): Command {
     .option(...JSON_OPTION)
     .action(run(cli, async () => (await import("./commands/inspect/versions.js")).runVersions));
   return withProject(versions);
+}
+
+function exportCommand(cli: Cli): Command {
+  const written = command(
+    "export",
+    "export movies --out movies.csv",
+    `export movies --out new.parquet --where "year > 2020"`,
+  )
+    .description("Write the answered rows of a pipeline into a file.")
+    .argument("<pipeline>")
+    .requiredOption("--out <file>", "the file: CSV, TSV, JSONL or Parquet, each also as .gz; replaced as a whole")
+    .option("--where <condition>", "only rows of the source that match this SQL condition")
+    .option("--format <format>", "csv, tsv, jsonl or parquet; default: by the name of the file")
+    .option("--no-escape", "write answers that begin with =, +, - or @ as they are")
+    .option(...JSON_OPTION)
+    .action(run(cli, async () => (await import("./commands/inspect/export.js")).runExport));
+  return withProject(written);
 }
 
 function retryCommand(cli: Cli): Command {

@@ -23,12 +23,25 @@ export interface Project {
 /** Reads the config and the variables, and hides their secrets from all later output. */
 export async function loadProject(terminal: Terminal, file: string | undefined): Promise<Project> {
   hideVariables(terminal);
-  const config = await loadConfig({ ...(file === undefined ? {} : { file }), cwd: process.cwd(), env: process.env });
+  const config = await configIn(process.cwd(), file);
   hideSecrets(terminal, config);
   const environment = readEnvironment(process.env, config);
   for (const { provider } of config.pipelines)
     for (const secret of provider.secrets(environment.provider)) terminal.hide(secret);
   return { config, environment, terminal };
+}
+
+/** Without a config, the files that were run in the folder. */
+async function configIn(cwd: string, file: string | undefined): Promise<ProjectConfig> {
+  try {
+    return await loadConfig({ ...(file === undefined ? {} : { file }), cwd, env: process.env });
+  } catch (error) {
+    if (file !== undefined || !(error instanceof RowmillError) || error.code !== "config_not_found") throw error;
+    const { runProject } = await import("../app/run/run-project.js");
+    const config = await runProject(cwd, process.env);
+    if (config === null) throw error;
+    return config;
+  }
 }
 
 export function hideSecrets(terminal: Terminal, config: ProjectConfig | null): void {

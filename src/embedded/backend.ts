@@ -7,8 +7,9 @@ import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { PGlite } from "@electric-sql/pglite";
-import { durable, SMALL_BUFFERS, syncFolder, syncTree } from "./durable-files.js";
+import { durable, SMALL_BUFFERS, syncTree } from "./durable-files.js";
 import { exists } from "../model/file-errors.js";
+import { syncFolder } from "../model/file-sync.js";
 import {
   dataRowCells,
   errorFields,

@@ -3,11 +3,11 @@
  * the file system, and turns PostgreSQL's settings for it on again.
  */
 import { fsyncSync } from "node:fs";
-import { open, readdir } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { PGlite, type PGliteOptions } from "@electric-sql/pglite";
 import { NodeFS } from "@electric-sql/pglite/nodefs";
-import { hasCode } from "../model/file-errors.js";
+import { syncEntry, syncFolder } from "../model/file-sync.js";
 
 type ModuleOptions = Parameters<NodeFS["init"]>[1];
 
@@ -57,24 +57,6 @@ export async function syncTree(folder: string): Promise<void> {
     else if (entry.isDirectory()) await syncFolder(path);
   }
   await syncFolder(folder);
-}
-
-/** Syncs the names in a folder, if the file system can. */
-export async function syncFolder(path: string): Promise<void> {
-  try {
-    await syncEntry(path);
-  } catch (error) {
-    if (!hasCode(error, "EBADF", "EINVAL")) throw error;
-  }
-}
-
-async function syncEntry(path: string): Promise<void> {
-  const opened = await open(path, "r");
-  try {
-    await opened.sync();
-  } finally {
-    await opened.close();
-  }
 }
 
 /** Emscripten calls `fsync` of a stream's operations if it exists; its file system for Node has none. */

@@ -36,6 +36,8 @@ export interface SyncConfig {
   readonly everyMs: number;
   /** Only a pass over all rows notices deleted ones. */
   readonly fullEveryMs: number;
+  /** One pass shows what is gone, and it goes at once, however much: otherwise two passes have to miss a row. */
+  readonly goneAtOnce: boolean;
 }
 
 export interface PipelineConfig {

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { ConnectorError, pipeline, z } from "../../src/index.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { syncPipeline } from "../../src/worker/rounds/sync.js";
+import * as syncOverview from "../../src/store/syncs/sync-overview.js";
 import * as syncs from "../../src/store/syncs/syncs.js";
 import { describeDatabases } from "../support/databases.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
@@ -35,7 +36,7 @@ describeDatabases("A source elsewhere", (kind) => {
     await syncs.want(worker.database, "films", { full });
     for (const one of worker.pipelines.values()) await syncPipeline(worker, one, signal);
   };
-  const standing = async (worker: WorkerContext) => (await syncs.list(worker.database))[0];
+  const standing = async (worker: WorkerContext) => (await syncOverview.list(worker.database))[0];
   const pauses = () =>
     project.rows<{ kind: string; reason: string }>(sql`
       select pause_kind as kind, pause_reason as reason from rowmill.pipelines where pause_kind is not null`);

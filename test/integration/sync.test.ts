@@ -6,6 +6,7 @@ import { idleState } from "../../src/app/open/idle.js";
 import { sql } from "../../src/postgres/database.js";
 import { ensureReplica } from "../../src/store/replicas/replicas.js";
 import * as pipelines from "../../src/store/pipelines/pipelines.js";
+import * as syncOverview from "../../src/store/syncs/sync-overview.js";
 import * as syncs from "../../src/store/syncs/syncs.js";
 import { sweepAll } from "../../src/app/open/round.js";
 import { approvalOf } from "../../src/worker/rounds/approval.js";
@@ -130,7 +131,7 @@ describeDatabases("Rows from elsewhere", (kind) => {
     await sync(worker, { full: true });
     await sync(worker, { full: true });
     expect(await pipelines.all(worker.database)).toMatchObject([{ pauseKind: "person" }]);
-    expect((await syncs.list(worker.database))[0]).toMatchObject({ held: true, gone: 120, phase: "idle" });
+    expect((await syncOverview.list(worker.database))[0]).toMatchObject({ held: true, gone: 120, phase: "idle" });
     await pipelines.resume(worker.database, one?.id ?? 0);
     await sync(worker);
     expect(await copied()).toHaveLength(500);
@@ -202,7 +203,7 @@ describeDatabases("Rows from elsewhere", (kind) => {
     const worker = await project.worker(films());
     shelf.onPage = () => syncs.want(worker.database, "films", { full: true });
     await sync(worker);
-    const [row] = await syncs.list(worker.database);
+    const [row] = await syncOverview.list(worker.database);
     expect(row?.nextMs).toBe(0);
   });
 
@@ -252,7 +253,7 @@ describeDatabases("Rows from elsewhere", (kind) => {
     await sync(worker);
     await sync(worker, { full: true });
     await ensureReplica(worker.database, "films", { ...REPLICA, synced: false });
-    expect(await syncs.list(worker.database)).toEqual([]);
+    expect(await syncOverview.list(worker.database)).toEqual([]);
     const besides = await project.rows(sql`
       select relname from pg_catalog.pg_class where relname in ('films seen', 'films missing', 'films gone')`);
     expect(besides).toEqual([]);
@@ -302,12 +303,12 @@ describeDatabases("Rows from elsewhere", (kind) => {
     shelf.fault = { page: 2, error: new ConnectorError("again", "The shelf is closed.") };
     await sync(worker);
     expect(await copied()).toHaveLength(20);
-    const [row] = await syncs.list(worker.database);
+    const [row] = await syncOverview.list(worker.database);
     expect(row).toMatchObject({ phase: "reading", trouble: "The shelf is closed.", failures: 1 });
     await sync(worker);
     expect(await copied()).toHaveLength(45);
     expect(shelf.readings).toEqual(["full"]);
-    expect((await syncs.list(worker.database))[0]).toMatchObject({ phase: "idle", trouble: null, failures: 0 });
+    expect((await syncOverview.list(worker.database))[0]).toMatchObject({ phase: "idle", trouble: null, failures: 0 });
   });
 
   it("are not sent before all were read once and their cost is known", async () => {
@@ -393,7 +394,7 @@ describeDatabases("Rows from elsewhere", (kind) => {
     frozen.stop();
     expect(await copied()).toHaveLength(25);
     expect(await pipelines.all(other.database)).toMatchObject([{ pauseKind: null }]);
-    expect((await syncs.list(other.database))[0]).toMatchObject({ phase: "idle", trouble: null, failures: 0 });
+    expect((await syncOverview.list(other.database))[0]).toMatchObject({ phase: "idle", trouble: null, failures: 0 });
   });
 
   it("are all read again after a column was added", async () => {

@@ -317,6 +317,7 @@ const PRICES: Readonly<Record<string, readonly [input: number, cached: number, o
 const plainDialect: Omit<Dialect, "limits" | "recovery"> = {
   name: "plain",
   title: "Plain",
+  suggestedModels: [],
   exampleModel: "plain-small",
   endpoint: ENDPOINT,
   frame: PLAIN_FRAME,

@@ -42,6 +42,7 @@ const otherDialect = {
   name: "other",
   title: "Other",
   exampleModel: "other-1",
+  suggestedModels: ["other-1"],
   endpoint: "/v9/ask",
   freeJsonWord: "YAML",
   rates: () => ({ price: null, batchFactor: 0.25 }),

@@ -28,6 +28,7 @@ const candidates = [
   "config/read/readers.js",
   "config/database/connection.js",
   "embedded/embedded.js",
+  "files/look-at-file.js",
   "worker/context.js",
   "worker/rounds/intake.js",
   "worker/turn/advance.js",
@@ -44,7 +45,12 @@ const postgres = [...model, "postgres/database.js", "postgres/failure.js"];
 const ledger = [...postgres, "store/requests/queue.js"];
 const config = ["config/load/load.js", "config/read/readers.js", "config/database/connection.js"];
 const worker = ["worker/context.js", "worker/rounds/intake.js", "worker/turn/advance.js", "worker/process/worker.js"];
-const elsewhere = [...postgres, "sources/table/inspection.js", "config/database/connection.js"];
+const elsewhere = [
+  ...postgres,
+  "files/look-at-file.js",
+  "sources/table/inspection.js",
+  "config/database/connection.js",
+];
 const stage = [...ledger, "sources/source.js", "sources/table/inspection.js", "targets/target.js", "version.js"];
 
 /** Who may import what beside its own files: one way, from the stable to the changing. */
@@ -54,6 +60,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   config: [...model, "postgres/failure.js", "index.js", "providers/adapters.js"],
   "config/read": [...model, "postgres/failure.js", "index.js", "providers/adapters.js", "config/read/readers.js"],
   embedded: model,
+  files: model,
+  "files/parquet": model,
   http: [],
   service: [...ledger, "http/serve.js", "version.js"],
   gateway: ["model/errors.js", "http/serve.js"],
@@ -78,6 +86,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "targets/table/table-target.js",
     "providers/adapters.js",
     "embedded/embedded.js",
+    "files/look-at-file.js",
     ...config,
     ...worker,
   ],
@@ -85,6 +94,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     ...ledger,
     "providers/adapters.js",
     "embedded/embedded.js",
+    "files/look-at-file.js",
     ...config,
     ...worker,
     "app/open/open-project.js",

@@ -1,4 +1,5 @@
 /** Reads `categories:string[],summary:string`: the fields of an answer as you type them. Pure. */
+import { z } from "zod";
 import { RowmillError } from "../../model/errors.js";
 import { nearMatch } from "../../model/words/near-match.js";
 
@@ -8,11 +9,16 @@ export interface AnswerFieldChoice {
   readonly zod: string;
 }
 
-const PLAIN: Readonly<Record<string, string>> = {
-  string: "z.string()",
-  integer: "z.int()",
-  number: "z.number()",
-  boolean: "z.boolean()",
+interface FieldType {
+  readonly zod: string;
+  readonly schema: z.ZodType;
+}
+
+const PLAIN: Readonly<Record<string, FieldType>> = {
+  string: { zod: "z.string()", schema: z.string() },
+  integer: { zod: "z.int()", schema: z.int() },
+  number: { zod: "z.number()", schema: z.number() },
+  boolean: { zod: "z.boolean()", schema: z.boolean() },
 };
 
 export const ANSWER_EXAMPLE = "categories:string[],summary:string";
@@ -23,6 +29,16 @@ export const ANSWER_EXAMPLE = "categories:string[],summary:string";
  * @throws RowmillError `usage`
  */
 export function readAnswerFields(text: string): readonly AnswerFieldChoice[] | null {
+  return readFields(text)?.map(({ name, zod }) => ({ name, zod })) ?? null;
+}
+
+/** The same as the schema itself; null: the text as it is. @throws RowmillError `usage` */
+export function answerSchema(text: string): z.ZodType | null {
+  const fields = readFields(text);
+  return fields === null ? null : z.object(Object.fromEntries(fields.map(({ name, schema }) => [name, schema])));
+}
+
+function readFields(text: string): readonly (FieldType & { readonly name: string })[] | null {
   if (text.trim() === "text") return null;
   const fields = text.split(",").map((part) => readField(part.trim()));
   const twice = fields.find((field, index) => fields.findIndex(({ name }) => name === field.name) < index);
@@ -30,22 +46,28 @@ export function readAnswerFields(text: string): readonly AnswerFieldChoice[] | n
   return fields;
 }
 
-function readField(part: string): AnswerFieldChoice {
-  const [, name, type = ""] = /^([A-Za-z_][A-Za-z0-9_]*)\s*:\s*(.+)$/.exec(part) ?? [];
+function readField(part: string): FieldType & { readonly name: string } {
+  const [, name, mark, type = ""] = /^([A-Za-z_][A-Za-z0-9_]*)(\?)?\s*:\s*(.+)$/.exec(part) ?? [];
   if (name === undefined) throw refused(`"${part}" is not a field: write it as name:type`);
   // In an object's text it is not a key.
   if (name === "__proto__") throw refused('a field cannot be named "__proto__"');
-  const nullable = type.endsWith("?");
-  const zod = readType(nullable ? type.slice(0, -1).trim() : type.trim());
-  return { name, zod: nullable ? `${zod}.nullable()` : zod };
+  const ends = type.endsWith("?");
+  const { zod, schema } = readType(ends ? type.slice(0, -1).trim() : type.trim());
+  return ends || mark !== undefined
+    ? { name, zod: `${zod}.nullable()`, schema: schema.nullable() }
+    : { name, zod, schema };
 }
 
-function readType(type: string): string {
+function readType(type: string): FieldType {
   const known = Object.hasOwn(PLAIN, type) ? PLAIN[type] : undefined;
   if (known !== undefined) return known;
-  if (type.endsWith("[]")) return `z.array(${readType(type.slice(0, -2).trim())})`;
+  if (type.endsWith("[]")) {
+    const { zod, schema } = readType(type.slice(0, -2).trim());
+    return { zod: `z.array(${zod})`, schema: z.array(schema) };
+  }
   const words = type.split("|").map((word) => word.trim());
-  if (words.length > 1 && !words.includes("")) return `z.enum(${JSON.stringify(words).replaceAll(",", ", ")})`;
+  if (words.length > 1 && !words.includes(""))
+    return { zod: `z.enum(${JSON.stringify(words).replaceAll(",", ", ")})`, schema: z.enum(words) };
   const near = nearMatch(type, Object.keys(PLAIN));
   const meant = near === null ? "" : `; did you mean "${near}"?`;
   throw refused(

@@ -86,7 +86,7 @@ function messages({ prompt, columns, asFunction }: Choices): string[] {
 /** What a template does not read as a column: its literals and operators, and the row as a whole. */
 const TEMPLATE_WORDS = new Set("empty nil null true false blank and or not contains row".split(" "));
 
-function templateText(columns: readonly string[]): string {
+export function templateText(columns: readonly string[]): string {
   const cell = (name: string) =>
     isWord(name) && !TEMPLATE_WORDS.has(name) ? `{{ ${name} }}` : `{{ row[${JSON.stringify(name)}] }}`;
   const [only] = columns;

@@ -15,8 +15,8 @@ import * as overview from "../../store/ledger/overview.js";
 import type { BatchOverview, LivingWorker, PipelineOverview } from "../../store/ledger/overview.js";
 import * as refusedPushes from "../../store/replicas/refused-pushes.js";
 import type { ListedRefusal } from "../../store/replicas/refused-pushes.js";
-import * as syncs from "../../store/syncs/syncs.js";
-import type { SyncOverview } from "../../store/syncs/syncs.js";
+import * as syncOverview from "../../store/syncs/sync-overview.js";
+import type { SyncOverview } from "../../store/syncs/sync-overview.js";
 import * as failures from "../../store/requests/failures.js";
 import type { FailureGroup } from "../../store/requests/failures.js";
 import { configOf, type Project } from "../project.js";
@@ -55,6 +55,11 @@ export async function readFrame(project: Project, opened: OpenedDatabase): Promi
   };
 }
 
+/** Its pipelines are files that were run, and no config has them. */
+function isOfRuns({ config: { pipelines } }: Project): boolean {
+  return pipelines.length > 0 && pipelines.every(({ source }) => source.replica?.sync?.goneAtOnce === true);
+}
+
 async function readCommon(
   project: Project,
   opened: OpenedDatabase,
@@ -79,10 +84,11 @@ async function readCommon(
     held: (await stuckBatches.held(database, { max: HELD_SHOWN })).map((batch) => heldWords(project, batch)),
     overdue: await stuckBatches.overdue(database, { max: OVERDUE_SHOWN }),
     refusedPushes: await refusedPushes.listRecent(database, REFUSED_PUSHES_SHOWN),
-    syncs: await syncs.list(database),
+    syncs: await syncOverview.list(database),
     deliveries: await deliverers.standings(database),
     events: await overview.lastEvents(database, EVENTS_SHOWN),
     workers: await overview.livingWorkers(database),
+    ...(isOfRuns(project) ? { startCommand: "rowmill run FILE" } : {}),
     promises: promisesOf(project),
   };
 }
@@ -126,7 +132,7 @@ export async function statusObject(project: Project, opened: OpenedDatabase | nu
     overdue: overdue.map(overdueObject),
     waits: (await money.accountWaits(opened.database, WAITS_SHOWN)).map(waitObject),
     refusedPushes: (await refusedPushes.listRecent(opened.database, overview.BATCHES_SHOWN_MAX)).map(refusalObject),
-    syncs: (await syncs.list(opened.database)).map(syncObject),
+    syncs: (await syncOverview.list(opened.database)).map(syncObject),
     providers: promisesOf(project).map(({ name, title, found, fenced, paidTwice }) => ({
       name,
       title,

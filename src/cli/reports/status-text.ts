@@ -12,7 +12,7 @@ import type {
   MoneyOverview,
   PipelineOverview,
 } from "../../store/ledger/overview.js";
-import type { SyncOverview } from "../../store/syncs/syncs.js";
+import type { SyncOverview } from "../../store/syncs/sync-overview.js";
 import type { Standing } from "../../store/deliveries/deliverers.js";
 import type { ListedRefusal } from "../../store/replicas/refused-pushes.js";
 import type { UnnamedRows } from "../../store/requests/refused-keys.js";
@@ -54,6 +54,8 @@ export interface StatusFacts {
   readonly deliveries: readonly Standing[];
   readonly events: readonly EventOverview[];
   readonly workers: readonly LivingWorker[];
+  /** What makes the pipelines go on. Default: `rowmill up`. */
+  readonly startCommand?: string;
   readonly promises: readonly { readonly title: string; readonly short: string }[];
 }
 
@@ -74,7 +76,7 @@ export function renderStatus(facts: StatusFacts, style: Style): string[] {
     ...refusedPushLines(facts),
     ...eventLines(facts, style),
     "",
-    workerLine(facts.workers),
+    workerLine(facts),
     ...changedWorkers(facts).map((text) => proseLine(`! ${text}. Restart it to apply the change: rowmill up`)),
     ...facts.promises.map(({ title, short }) => style.dim(`After a lost reply at ${title}: ${short}.`)),
     style.dim(proseLine(`State: ${facts.place}`)),
@@ -272,8 +274,8 @@ function eventLines({ events }: StatusFacts, style: Style): string[] {
   return ["", style.bold("last events"), ...lines];
 }
 
-function workerLine(workers: readonly LivingWorker[]): string {
-  if (workers.length === 0) return "! No worker is running, so nothing moves. Start one: rowmill up";
+function workerLine({ workers, startCommand = "rowmill up" }: StatusFacts): string {
+  if (workers.length === 0) return `! No worker is running, so nothing moves. Start one: ${startCommand}`;
   const names = workers.map((worker) => `process ${worker.pid} on ${worker.host}`);
   return proseLine(`✓ ${counted(workers.length, "worker")}: ${names.join(", ")}`);
 }

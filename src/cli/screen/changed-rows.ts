@@ -47,7 +47,7 @@ export async function settleChanges(asking: AskingUser): Promise<boolean> {
 }
 
 /** Answered rows that wait for a decision. */
-async function undecidedRows({ read }: Pick<WorkerContext, "read">, { id }: Pipeline): Promise<number> {
+export async function undecidedRows({ read }: Pick<WorkerContext, "read">, { id }: Pipeline): Promise<number> {
   const change = await changes.changeOf(read, id);
   return change?.decision === "undecided" ? (change.rows ?? 0) : 0;
 }

@@ -165,6 +165,7 @@ function readSynced(place: Place, name: string): PipelineConfig["source"] {
         connector,
         everyMs: optional(at.every, duration(EVERY_MS), EVERY_MS_DEFAULT),
         fullEveryMs: optional(at.fullEvery, duration(FULL_EVERY_MS), FULL_EVERY_MS_DEFAULT),
+        goneAtOnce: false,
       },
     },
   };

@@ -320,6 +320,8 @@ export interface Dialect {
   readonly title: string;
   /** A model for examples. */
   readonly exampleModel: string;
+  /** Models to choose from, for a table of prices. */
+  readonly suggestedModels: readonly string[];
   /** The path of the vendor's API for one request: part of every fingerprint. */
   readonly endpoint: string;
   readonly limits: ProviderLimits;

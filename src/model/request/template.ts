@@ -60,6 +60,12 @@ export function templateProblems(text: string, columns: readonly string[]): read
   return [...unknown].map((name) => unknownColumn(name, columns));
 }
 
+/** The columns that a template reads, each once; null: all of them, since it reads the row as a whole. */
+export function templateColumns(text: string): readonly string[] | null {
+  const named = references(engine().parse(text)).map(({ column }) => column);
+  return named.includes(null) ? null : [...new Set(named.filter((column) => column !== null))];
+}
+
 /** The problems of a parsed template's paths, by the columns' types as PostgreSQL names them. */
 export function pathProblems(text: string, types: ReadonlyMap<string, string>): readonly string[] {
   const wrong = references(engine().parse(text)).filter(

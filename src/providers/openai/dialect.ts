@@ -16,6 +16,7 @@ export const openaiDialect: Dialect = {
   name: "openai",
   title: "OpenAI",
   exampleModel: "gpt-4o-mini",
+  suggestedModels: ["gpt-5-nano", "gpt-4.1-nano", "gpt-4o-mini", "gpt-5-mini", "gpt-4.1-mini", "gpt-5", "gpt-4.1"],
   endpoint: CHAT_ENDPOINT,
   limits: {
     requestsMin: 1,

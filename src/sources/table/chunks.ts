@@ -37,7 +37,8 @@ function chunkOf(parts: TableParts, page: Page): Sql {
         select r.*
         from rowmill.requests r
         where r.pipeline_id operator(pg_catalog.=) ${parts.pipelineId}
-          and r.key operator(pg_catalog.=) s."rowmill key"
+          -- With the collation of a key column, such as that of Rowmill's copies, the index would not be used.
+          and r.key operator(pg_catalog.=) (s."rowmill key" collate pg_catalog."default")
         offset 0) r on true ${content})`;
 }
 

@@ -42,15 +42,15 @@ export interface Buried {
 
 /**
  * Frees the leases and jobs of dead workers; jobs would stay locked for four hours (`locked_by` is the *pool's* id).
- * A worker that was only frozen finds its leases lost, and writes nothing.
+ * A worker that was only frozen finds its leases lost, and writes nothing. `silenceMs`: after which one counts as dead.
  */
-export async function buryDead(tx: Queryable): Promise<Buried> {
+export async function buryDead(tx: Queryable, silenceMs = WORKER_SILENCE_MS): Promise<Buried> {
   const dead = await tx.rows<{ id: string; poolId: string | null }>(sql`
     delete from rowmill.workers
     where id in (
       select id
       from rowmill.workers
-      where seen_at < clock_timestamp() - make_interval(secs => ${WORKER_SILENCE_MS / 1000})
+      where seen_at < clock_timestamp() - make_interval(secs => ${silenceMs / 1000})
       for update skip locked)
     returning id, pool_id as "poolId"`);
   if (dead.length === 0) return { workers: 0, batchIds: [] };

@@ -40,7 +40,8 @@ export async function expireRows(
     select o.key, o.place, r.id::text as id
     from old o
     left join rowmill.requests r on r.pipeline_id = ${pipelineId}
-      and r.key = o.key
+      -- With the collation of the copy's key, the index would not be used.
+      and r.key = (o.key collate pg_catalog."default")
       and r.state = 'succeeded'
       and o.key not in (
         select k

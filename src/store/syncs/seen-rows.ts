@@ -64,18 +64,24 @@ async function takeOff(
 
 /**
  * After a pass over all rows. Gone is what this pass and the one before did not meet, and no one wrote since the first
- * of the two began (null: there was none). Reads the whole copy.
+ * of the two began (`missedSince`; null: there was none); with `goneAtOnce`, what this one did not meet. Reads the
+ * whole copy.
  */
 export async function compare(
   tx: Queryable,
   replica: Replica,
-  { beganAt, firstBeganAt }: { readonly beganAt: string; readonly firstBeganAt: string | null },
+  {
+    beganAt,
+    missedSince,
+    goneAtOnce,
+  }: { readonly beganAt: string; readonly missedSince: string | null; readonly goneAtOnce: boolean },
 ): Promise<{ gone: number; present: number }> {
   const table = (side: Side) => sideTable(replica.pipeline, side);
   const hasMissing = (await tx.value<boolean>(sql`select to_regclass(${table("missing")}) is not null`)) === true;
   await tx.run(raw(`drop table if exists ${table("gone")}`));
+  const missed = goneAtOnce ? sql`` : sql`join ${raw(table("missing"))} m on ${sameKey(replica, "r", "m")}`;
   let gone = 0;
-  if (hasMissing && firstBeganAt !== null) {
+  if (missedSince !== null && (hasMissing || goneAtOnce)) {
     await makeSide(
       tx,
       replica,
@@ -83,10 +89,10 @@ export async function compare(
       sql`
         select ${keysOf(replica)}
         from ${own(replica)} r
-        join ${raw(table("missing"))} m on ${sameKey(replica, "r", "m")}
+        ${missed}
         left join ${raw(table("seen"))} s on ${sameKey(replica, "r", "s")}
         where s.${identifier(replica.key[0] ?? "")} is null
-          and r.rowmill_pushed_at < ${firstBeganAt}::timestamptz`,
+          and r.rowmill_pushed_at < ${missedSince}::timestamptz`,
     );
     gone = await tx.number(sql`select count(*)::float8 from ${raw(table("gone"))}`);
   }

@@ -214,7 +214,11 @@ export interface PassEnd {
 }
 
 /** The pass is complete. Null: the lease is lost. */
-export async function endPass(tx: Queryable, turn: Turn, everyMs: number): Promise<PassEnd | null> {
+export async function endPass(
+  tx: Queryable,
+  turn: Turn,
+  { everyMs, goneAtOnce }: { readonly everyMs: number; readonly goneAtOnce: boolean },
+): Promise<PassEnd | null> {
   if (!(await holds(tx, turn))) return null;
   const { pipeline, isFull } = turn;
   const replica = await replicaOf(tx, pipeline);
@@ -234,16 +238,17 @@ export async function endPass(tx: Queryable, turn: Turn, everyMs: number): Promi
     from rowmill.syncs
     where pipeline = ${pipeline}`);
   if (before === null) return null;
-  const { beganAt, firstBeganAt, hour } = before;
-  const { gone, present } = await seenRows.compare(tx, replica, { beganAt, firstBeganAt });
-  const byHour = goneWith(before.byHour, { hour, rows: gone });
-  const held = gone > before.agreed && needsPerson(byHour, present + gone);
+  const { beganAt, hour } = before;
+  const missedSince = goneAtOnce ? beganAt : before.firstBeganAt;
+  const { gone, present } = await seenRows.compare(tx, replica, { beganAt, missedSince, goneAtOnce });
+  const byHour = goneWith(before.byHour, { hour, rows: goneAtOnce ? 0 : gone });
+  const held = !goneAtOnce && gone > before.agreed && needsPerson(byHour, present + gone);
   const deleting = gone > 0 && !held;
   await tx.run(sql`
     update rowmill.syncs
     set phase = ${deleting ? "deleting" : "idle"}, held = ${held}, gone = ${gone},
       agreed = case when ${deleting}::boolean then agreed else 0 end,
-      gone_before = ${firstBeganAt}::timestamptz,
+      gone_before = ${missedSince}::timestamptz,
       gone_by_hour = ${JSON.stringify(held ? before.byHour : byHour)}::jsonb,
       mark = coalesce(next_mark, mark), full_began_at = began_at, full_ended_at = clock_timestamp(),
       full_rows = ${rows}, ended_at = clock_timestamp(), ${rested(everyMs)}
@@ -341,6 +346,14 @@ export async function isRead(client: Reader, pipeline: string): Promise<boolean>
   return (await client.value<boolean>(read)) ?? false;
 }
 
+/** For the only worker that there is: the one that had the lease is dead. */
+export async function breakLease(database: Database, pipeline: string): Promise<void> {
+  await database.run(sql`
+    update rowmill.syncs
+    set lease_token = null, lease_until = null, lease_worker = null
+    where pipeline = ${pipeline}`);
+}
+
 /** Of attempts in a row; then a source counts as one that cannot be read now. About half a minute. */
 const FAILURES_TO_WAIT = 3;
 
@@ -361,33 +374,4 @@ export async function unread(client: Reader, pipeline: string, workerId: string)
     where pipeline = ${pipeline}`);
   const trouble = (seen?.failures ?? 0) >= FAILURES_TO_WAIT ? (seen?.trouble ?? null) : null;
   return { unread: seen?.isRead !== true && trouble === null, trouble };
-}
-
-export interface SyncOverview {
-  readonly pipeline: string;
-  readonly phase: "idle" | "reading" | "deleting";
-  readonly isFull: boolean;
-  /** Of the pass that is under way. */
-  readonly rows: number;
-  /** Of the last completed pass over all rows; null: there was none. */
-  readonly fullRows: number | null;
-  readonly endedAt: Date | null;
-  readonly fullEndedAt: Date | null;
-  readonly nextMs: number;
-  readonly gone: number;
-  readonly held: boolean;
-  readonly trouble: string | null;
-  readonly troubleMs: number | null;
-  readonly failures: number;
-}
-
-export async function list(client: Reader): Promise<SyncOverview[]> {
-  return client.rows<SyncOverview>(sql`
-    select pipeline, phase, is_full as "isFull", rows::float8 as rows, full_rows::float8 as "fullRows",
-      ended_at as "endedAt", full_ended_at as "fullEndedAt",
-      greatest(0, extract(epoch from next_at - clock_timestamp()) * 1000)::float8 as "nextMs",
-      gone::float8 as gone, held, trouble,
-      (extract(epoch from clock_timestamp() - trouble_since) * 1000)::float8 as "troubleMs", failures
-    from rowmill.syncs
-    order by pipeline`);
 }

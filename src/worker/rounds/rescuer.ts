@@ -8,21 +8,29 @@ import type { WorkerContext } from "../context.js";
 const LOCK_TIMEOUT_MS = 2_000;
 const BATCHES_MAX = 1_000;
 
-/** Returns how many workers were dead, and how many batches it woke. */
-export async function runRescuer(context: WorkerContext): Promise<{ workers: number; batches: number }> {
-  const buried = await bury(context);
+/**
+ * Returns how many workers were dead, and how many batches it woke. `alone`: no other worker can be alive, so none has
+ * to be silent for a while first.
+ */
+export async function runRescuer(
+  context: WorkerContext,
+  { alone = false } = {},
+): Promise<{ workers: number; batches: number }> {
+  const buried = await bury(context, alone);
   const orphans = await workers.batchesWithoutJob(context.read, BATCHES_MAX);
   const woken = new Set([...buried.batchIds, ...orphans]);
   for (const id of woken) await context.step("rescue.wake", () => wake.schedule(context.database, id, 0));
   const counts = { workers: buried.workers, batches: woken.size };
-  if (counts.workers > 0) context.log.warn(counts, "freed what dead workers held");
+  if (counts.workers > 0 && !alone) context.log.warn(counts, "freed what dead workers held");
   return counts;
 }
 
-async function bury(context: WorkerContext): Promise<workers.Buried> {
+async function bury(context: WorkerContext, alone: boolean): Promise<workers.Buried> {
   try {
     return await context.step("rescue.bury", () =>
-      context.database.transaction((tx) => workers.buryDead(tx), { lockTimeoutMs: LOCK_TIMEOUT_MS }),
+      context.database.transaction((tx) => (alone ? workers.buryDead(tx, 0) : workers.buryDead(tx)), {
+        lockTimeoutMs: LOCK_TIMEOUT_MS,
+      }),
     );
   } catch (error) {
     if (!isConflict(error)) throw error;

@@ -86,7 +86,7 @@ async function readPass(pass: Pass, signal: AbortSignal): Promise<boolean> {
     context.database.transaction(
       async (tx) => {
         const wasFailing = await syncs.isFailing(tx, name);
-        const ended = await syncs.endPass(tx, turn, config.everyMs);
+        const ended = await syncs.endPass(tx, turn, config);
         if (ended?.held === true)
           await pipelines.pause(tx, pipeline.id, { kind: "deletions", reason: heldText(name, ended) });
         // What vanished came back.

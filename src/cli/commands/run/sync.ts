@@ -1,6 +1,7 @@
 /** `rowmill sync`: wants a reading of a source elsewhere now, or lets what vanished there be deleted here. */
 import { RowmillError } from "../../../model/errors.js";
 import * as pipelines from "../../../store/pipelines/pipelines.js";
+import * as syncOverview from "../../../store/syncs/sync-overview.js";
 import * as syncs from "../../../store/syncs/syncs.js";
 import type { Cli, ProjectOptions } from "../../cli.js";
 import { noteMissingWorker, registeredPipelines, withProjectLedger } from "../../project.js";
@@ -14,7 +15,7 @@ interface SyncOptions extends ProjectOptions {
 
 export async function runSync(cli: Cli, names: readonly string[], options: SyncOptions): Promise<number> {
   return withProjectLedger(cli.terminal, options, async ({ database, project }) => {
-    const known = new Set((await syncs.list(database)).map(({ pipeline }) => pipeline));
+    const known = new Set((await syncOverview.list(database)).map(({ pipeline }) => pipeline));
     const wanted = await registeredPipelines(database, names);
     const [other] = wanted.filter(({ name }) => !known.has(name));
     if (names.length > 0 && other !== undefined) throw notSynced(other.name);

@@ -2,6 +2,7 @@
  * `rowmill up`: sets up the database and runs a worker. Owns the order in which things are opened, and closes them. A
  * kill loses nothing: the next worker continues from the database.
  */
+import { dirname } from "node:path";
 import type { Logger } from "pino";
 import * as pipelines from "../../../store/pipelines/pipelines.js";
 import { lockForWork, openProjectDatabase } from "../../../app/open/open-database.js";
@@ -9,6 +10,7 @@ import { watchConfig, type ConfigWatch, type ConfigWatchOptions } from "../../..
 import { openProject } from "../../../app/open/open-project.js";
 import { openProviders } from "../../../app/open/providers.js";
 import { runRound, sweepAll } from "../../../app/open/round.js";
+import { listRecords } from "../../../app/run/run-folder.js";
 import * as arrivals from "../../../store/requests/arrivals.js";
 import { isLoopback, type HttpAddress } from "../../../model/http-address.js";
 import { startService, type ListeningService } from "../../../service/listen.js";
@@ -280,7 +282,8 @@ function warnOf(terminal: Terminal): Pick<ConfigWatchOptions, "onChange" | "onEr
 
 /** Their triggers still record changes, which pile up because no worker reads them. */
 async function warnOfLeftovers(terminal: Terminal, context: WorkerContext, config: ProjectConfig): Promise<void> {
-  const known = new Set(config.pipelines.map(({ name }) => name));
+  const runs = config.database.kind === "embedded" ? await listRecords(dirname(config.file)) : [];
+  const known = new Set([...config.pipelines, ...runs].map(({ name }) => name));
   for (const row of await pipelines.all(context.database)) {
     if (row.uninstalledAt !== null || context.pipelines.has(row.id) || known.has(row.name)) continue;
     terminal.note(

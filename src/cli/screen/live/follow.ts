@@ -28,8 +28,8 @@ const IDLE_LOOK_MS = 5_000;
 
 export interface Following {
   readonly worker: Pick<Worker, "seen" | "onSeen">;
-  readonly approvals: Approvals;
-  readonly progress: WorkProgress;
+  readonly approvals: Pick<Approvals, "settleLater">;
+  readonly progress: Pick<WorkProgress, "update" | "moves">;
   /** Called at each round; errors of the database are waited out. */
   readonly report?: () => Promise<void>;
   readonly log: Logger;

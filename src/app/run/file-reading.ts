@@ -1,0 +1,50 @@
+/** What a reading of the file found: how many records, which cannot be asked, and keys that name two of them. */
+import { basename } from "node:path";
+import type { FileRow, RowShape } from "../../connectors/files/file-row.js";
+import type { FileRecord } from "../../files/file-types.js";
+import { ConnectorError } from "../../model/connector.js";
+import { KnownKeys } from "../../connectors/files/known-keys.js";
+
+const PROBLEMS_SHOWN = 3;
+
+export interface LineProblem {
+  readonly line: number;
+  readonly problem: string;
+}
+
+export class FileReading {
+  records = 0;
+  problems = 0;
+  /** The first ones. */
+  readonly examples: LineProblem[] = [];
+  /** Why the file as a whole cannot be asked. */
+  fault: ConnectorError | null = null;
+  readonly #file: string;
+  readonly #keyColumn: string | null;
+  readonly #keys: KnownKeys | null;
+
+  constructor(file: string, { keyColumn }: Pick<RowShape, "keyColumn">) {
+    this.#file = basename(file);
+    this.#keyColumn = keyColumn;
+    this.#keys = keyColumn === null ? null : new KnownKeys();
+  }
+
+  /** @throws ConnectorError where a key names two records that differ in what is asked */
+  readonly onRecord = (record: FileRecord, row: FileRow): void => {
+    this.records += 1;
+    if ("problem" in row) {
+      this.problems += 1;
+      if (this.examples.length < PROBLEMS_SHOWN) this.examples.push({ line: record.line, problem: row.problem });
+      return;
+    }
+    const earlier = this.#keys?.add(row.key, JSON.stringify(row.cells), record.line) ?? null;
+    if (earlier === null) return;
+    this.fault = new ConnectorError(
+      "stop",
+      `Lines ${earlier} and ${record.line} of ${this.#file} have the same ${this.#keyColumn ?? "key"}, ` +
+        `${JSON.stringify(row.key.slice(0, 60))}, and are not equal.`,
+      { hints: ["Name another column with --key, or leave it out: then a line's content names it."] },
+    );
+    throw this.fault;
+  };
+}

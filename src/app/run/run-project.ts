@@ -1,0 +1,37 @@
+/** The files that were run in a folder, as a project: other commands look at them and fix them as at any pipeline. */
+import { completeFromDotenv } from "../../config/load/dotenv.js";
+import { lookAtFile } from "../../files/look-at-file.js";
+import { RowmillError } from "../../model/errors.js";
+import type { PipelineConfig, ProjectConfig } from "../../model/pipeline.js";
+import { identityOf, runConfig, shapeFor } from "./run-config.js";
+import { configFileOf, listRecords, type RunRecord } from "./run-folder.js";
+
+/** Null: none was. A file that is gone, or whose question is in a config, is left out, but for its records. */
+export async function runProject(
+  folder: string,
+  variables: Record<string, string | undefined>,
+): Promise<ProjectConfig | null> {
+  const records = await listRecords(folder);
+  if (records.length === 0) return null;
+  await completeFromDotenv(variables, folder);
+  const pipelines: PipelineConfig[] = [];
+  for (const record of records) {
+    const pipeline = await pipelineOf(folder, record);
+    if (pipeline !== null) pipelines.push(pipeline);
+  }
+  return { file: configFileOf(folder), database: { kind: "embedded" }, http: null, pipelines };
+}
+
+async function pipelineOf(folder: string, record: RunRecord): Promise<PipelineConfig | null> {
+  if (record.pipeline !== null) return null;
+  try {
+    const { delimiter } = record;
+    const look = await lookAtFile(record.file, delimiter === null ? {} : { delimiter });
+    const shape = shapeFor(record, look, null);
+    const file = { look, identity: await identityOf(record.file), limit: null, onRecord: () => undefined };
+    return runConfig(folder, record, file, { theirs: null, shape }).pipeline;
+  } catch (error) {
+    if (error instanceof RowmillError) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,113 @@
+/** Writes the output of a run, and says how it ended. */
+import { createReadStream } from "node:fs";
+import { rm } from "node:fs/promises";
+import { basename, join, relative } from "node:path";
+import { pipeline as pipe } from "node:stream/promises";
+import type { RunRecord } from "../../app/run/run-folder.js";
+import { writeAnswers, type Writing, type Written } from "../../app/run/write-answers.js";
+import type { RowShape } from "../../app/run/run-config.js";
+import { RowmillError } from "../../model/errors.js";
+import { exists } from "../../model/file-errors.js";
+import { formatUsd } from "../../model/provider/pricing.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
+import type { Terminal } from "../screen/terminal.js";
+import { counted, fit, formatCount } from "../screen/text.js";
+import { formatOf, type Draft, type RunOptions } from "./run-options.js";
+
+const ERROR_CHARACTERS = 160;
+const STDOUT = "-";
+
+export interface OutputParts {
+  readonly terminal: Terminal;
+  readonly draft: Draft;
+  readonly record: RunRecord;
+  readonly shape: RowShape;
+  readonly options: RunOptions;
+  readonly signal: AbortSignal;
+}
+
+type Asked = Pick<Writing, "database" | "pipeline" | "errors" | "whole">;
+
+export async function writeOutput(parts: OutputParts, asked: Asked): Promise<Written> {
+  const { terminal, draft, record, shape, options, signal } = parts;
+  const isPiped = record.out === STDOUT;
+  const out = isPiped ? join(draft.state, `${record.name}.out`) : record.out;
+  const title = basename(out);
+  const total = draft.look.rows;
+  try {
+    const written = await writeAnswers({
+      ...asked,
+      look: draft.look,
+      shape,
+      limit: options.limit ?? null,
+      out,
+      format: formatOf(record) ?? (isPiped ? draft.look.format : undefined),
+      escapeFormulas: options.escape !== false,
+      scratch: draft.state,
+      signal,
+      onPage: (records) => {
+        const of = total === null ? "" : ` of ${formatCount(total)}`;
+        if (terminal.drawsOver && options.quiet !== true)
+          terminal.live([`Writing ${title}: ${formatCount(records)}${of} lines`]);
+      },
+    });
+    terminal.endLive();
+    if (isPiped) await pipe(createReadStream(out), process.stdout, { end: false });
+    return written;
+  } finally {
+    terminal.endLive();
+    if (isPiped) await rm(out, { force: true });
+  }
+}
+
+/** Before anything is paid: no file is lost but an output of this run. @throws RowmillError `usage`, `refused` */
+export async function requireFreeOut({ outBefore }: Draft, { file, out }: RunRecord, force: boolean): Promise<void> {
+  if (out === file)
+    throw new RowmillError("usage", "--out names the file itself, which stays as it is.", {
+      hints: ["Choose another name for the output."],
+    });
+  if (force || out === STDOUT || out === outBefore || !(await exists(out))) return;
+  throw new RowmillError("refused", `${shownPath(out)} already exists, and is no output of this run.`, {
+    hints: ["Name another file with --out, or replace it: add --force"],
+  });
+}
+
+interface End {
+  readonly record: RunRecord;
+  readonly written: Written;
+  readonly options: RunOptions;
+  readonly nanoUsd: number;
+  /** Failed lines that were asked: the others cannot be. */
+  readonly retriable: number;
+}
+
+/** Returns the exit status. */
+export function sayEnd(terminal: Terminal, { record, written, options, nanoUsd, retriable }: End): number {
+  const { records, answered, failed, open, failures, notes, errorColumn } = written;
+  const out = record.out === STDOUT ? "stdout" : shownPath(record.out);
+  if (options.json) {
+    const { file, out: path, name: pipeline } = record;
+    const known = { file, out: path, pipeline, lines: records, answered, failed, open, spentUsd: nanoUsd / 1e9 };
+    terminal.data(JSON.stringify({ ...known, failures }));
+  }
+  for (const note of notes) terminal.note(`! ${basename(record.out)}: ${note}`);
+  const missing = open === 0 ? "" : `, ${formatCount(open)} without an answer yet`;
+  const sign = failed > 0 ? "✗" : "✓";
+  terminal.note(
+    `${sign} Wrote ${out}: ${counted(records, "line")}, ${formatCount(answered)} answered, ` +
+      `${formatCount(failed)} failed${missing}; ${formatUsd(nanoUsd)} spent so far`,
+  );
+  for (const { line, error } of failures) terminal.note(`  line ${line}: ${fit(error, ERROR_CHARACTERS)}`);
+  if (failed === 0) return EXIT_STATUS.ok;
+  if (failed > failures.length)
+    terminal.note(`  … and ${formatCount(failed - failures.length)} more, in the column ${errorColumn ?? "error"}`);
+  if (retriable > 0) terminal.note(`  To ask failed lines again: rowmill run ${shownPath(record.file)} --retry`);
+  return EXIT_STATUS.rowsFailed;
+}
+
+/** As you would type it from here. */
+export function shownPath(path: string): string {
+  const near = relative(process.cwd(), path);
+  const shown = near.startsWith("..") || near === "" ? path : near;
+  return /^[\w@%+=:,./-]+$/.test(shown) ? shown : `'${shown.replaceAll("'", `'\\''`)}'`;
+}

@@ -1,0 +1,154 @@
+/** Opens a Parquet file for reading at any place; one that is packed with gzip is unpacked into a temporary file. */
+import { isUtf8 } from "node:buffer";
+import { type FileHandle, open, readdir, unlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { AsyncBuffer, Compressors, FileMetaData, ParquetScan } from "hyparquet";
+import { badFile, readFailure, writeFailure } from "../file-failure.js";
+import { isLeftover, temporarySuffix } from "../leftovers.js";
+import { storedBytes, unpacked } from "../read-bytes.js";
+import { asStored, storedColumns, type StoredColumn } from "./stored-schema.js";
+import { BadText } from "./stored-text.js";
+
+export interface ParquetFile {
+  readonly path: string;
+  readonly bytes: number;
+  readonly gzip: boolean;
+}
+
+export interface OpenOptions {
+  readonly scratch?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface OpenParquet {
+  /** As the file says. */
+  readonly metadata: FileMetaData;
+  readonly columns: readonly StoredColumn[];
+  /** Values of these rows as they are stored, one list for each column. */
+  rows(from: number, to: number): Promise<readonly ArrayLike<unknown>[]>;
+  close(): Promise<void>;
+}
+
+/** @throws RowmillError if it is no Parquet file, or is damaged */
+export async function openParquet(file: ParquetFile, options: OpenOptions): Promise<OpenParquet> {
+  const unpackedPath = file.gzip ? await unpack(file, options) : null;
+  const handle = await open(unpackedPath ?? file.path, "r");
+  const close = async (): Promise<void> => {
+    await handle.close();
+    if (unpackedPath !== null) await unlink(unpackedPath).catch(() => undefined);
+  };
+  try {
+    const bytes = unpackedPath === null ? file.bytes : (await handle.stat()).size;
+    return await opened(file.path, handle, bytes, close);
+  } catch (error) {
+    await close();
+    throw parquetFailure(file.path, error);
+  }
+}
+
+async function opened(
+  path: string,
+  handle: FileHandle,
+  bytes: number,
+  close: () => Promise<void>,
+): Promise<OpenParquet> {
+  const { parquetMetadataAsync, parquetScan } = await import("hyparquet");
+  const { compressors } = await import("hyparquet-compressors");
+  const file = randomAccess(path, handle, bytes);
+  const metadata = await parquetMetadataAsync(file, { geoparquet: false });
+  const stored = { ...metadata, schema: metadata.schema.map(asStored) };
+  const columns = storedColumns(metadata.schema);
+  const names = columns.map(({ element }) => element.name);
+  return {
+    metadata,
+    columns,
+    close,
+    async rows(from, to) {
+      // A new scan each time, because one keeps what it read.
+      const scan = await parquetScan({
+        file,
+        metadata: stored,
+        compressors: compressors as Compressors,
+        utf8: false,
+        parsers: STORED_PARSERS,
+      });
+      try {
+        return await readColumns(scan, names, from, to);
+      } catch (error) {
+        throw parquetFailure(path, error);
+      }
+    },
+  };
+}
+
+async function readColumns(
+  scan: ParquetScan,
+  names: readonly string[],
+  rowStart: number,
+  rowEnd: number,
+): Promise<readonly ArrayLike<unknown>[]> {
+  const columns: ArrayLike<unknown>[] = [];
+  for (const column of names) {
+    const values: ArrayLike<unknown> = await scan.readColumn({ column, rowStart, rowEnd });
+    if (values.length !== rowEnd - rowStart) throw new Error(`the column ${column} has too few values`);
+    columns.push(values);
+  }
+  return columns;
+}
+
+const STORED_PARSERS = {
+  timestampFromNanoseconds: (nanos: bigint) => nanos,
+  // Not TextDecoder, which drops a byte order mark.
+  stringFromBytes: (bytes: unknown) => {
+    if (!(bytes instanceof Uint8Array)) return bytes;
+    return isUtf8(bytes) ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString() : new BadText(bytes);
+  },
+};
+
+function randomAccess(path: string, handle: FileHandle, byteLength: number): AsyncBuffer {
+  return {
+    byteLength,
+    async slice(start, end = byteLength) {
+      if (start < 0 || end > byteLength || start > end) throw new Error("it points beyond its end");
+      const bytes = new Uint8Array(end - start);
+      for (let at = 0; at < bytes.length;) {
+        const { bytesRead } = await handle.read(bytes, at, bytes.length - at, start + at);
+        if (bytesRead === 0) throw badFile(path, "became shorter while it was read.", "Run the command again.");
+        at += bytesRead;
+      }
+      return bytes.buffer;
+    },
+  };
+}
+
+/** hyparquet throws errors of many kinds for a damaged file. */
+export function parquetFailure(path: string, error: unknown): unknown {
+  const known = readFailure(path, error);
+  if (known !== error || !(error instanceof Error) || error.name === "RowmillError") return known;
+  return badFile(path, `is no Parquet file that can be read: ${error.message}.`, undefined, error);
+}
+
+const UNPACKED = ".unpacked";
+
+async function unpack(file: ParquetFile, { scratch = tmpdir(), signal }: OpenOptions): Promise<string> {
+  const path = join(scratch, UNPACKED + temporarySuffix());
+  for (const name of await readdir(scratch)) {
+    if (isLeftover(name, UNPACKED)) await unlink(join(scratch, name)).catch(() => undefined);
+  }
+  try {
+    const out = await open(path, "wx", 0o600);
+    try {
+      const stored = storedBytes(file.path, { from: 0, to: file.bytes, signal });
+      for await (const chunk of unpacked(stored)) {
+        for (let at = 0; at < chunk.length;) at += (await out.write(chunk, at)).bytesWritten;
+      }
+    } finally {
+      await out.close();
+    }
+    return path;
+  } catch (error) {
+    await unlink(path).catch(() => undefined);
+    throw writeFailure(path, readFailure(file.path, error));
+  }
+}
