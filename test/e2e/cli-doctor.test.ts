@@ -374,6 +374,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor --audit${unlessServer
   holds        3. a succeeded request has exactly one accepted answer for its content
   holds        3. every answer to a pushed row is among the results, and every result is of a request
   holds        3. every answer of a pipeline whose target is elsewhere is to be delivered, or was
+  holds        3. a row as the write of its answer leaves it is kept until that is confirmed, and no longer
   holds        5. one provider batch belongs to one batch
   holds        5. no batch of ours is taken for a second one
   holds        6. an ended batch reserves nothing

@@ -244,7 +244,7 @@ function heldObject(project: Project, held: HeldBatch | undefined): object {
   if (held === undefined) return {};
   const { account, presentAccount } = held;
   const missing = accountWords(project, held.provider).accountVariables(account, presentAccount);
-  return { held: { account, missing, abandon: abandonCommand(held) } };
+  return { held: { account, presentAccount, missing, abandon: abandonCommand(held) } };
 }
 
 function heldWords(project: Project, held: HeldBatch): ReturnType<typeof heldText> {
