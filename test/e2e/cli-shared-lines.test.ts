@@ -51,7 +51,7 @@ describe.each(newestKinds.filter((kind) => databaseKinds.includes(kind)))(
       const [batch] = await project.database.rows<{ id: string }>(sql`select id from rowmill.batches`);
       const log = await project.run("log", batch?.id ?? "");
       expect(log.stdout).toMatch(/^ {2}shared {4}3 of 10 requests shared the line of an equal one, \$0\.0+\d+ saved$/m);
-      expect(log.stdout).toMatch(/planned → uploading: 7 lines for 10 requests, \d+ bytes$/m);
+      expect(log.stdout).toMatch(/planned → uploading: 7 lines for 10 requests, [\d,]+ bytes$/m);
       const object: unknown = JSON.parse((await project.run("log", batch?.id ?? "", "--json")).stdout);
       expect(object).toMatchObject({ requests: 10, lines: 7, sharedRequests: 3, sharingSavedUsd: due?.usd });
     });
