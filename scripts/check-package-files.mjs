@@ -6,8 +6,8 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 
-const bytesMax = 3_500_000;
-const filesMax = 700;
+const bytesMax = 4_000_000;
+const filesMax = 850;
 const needed = [
   "LICENSE",
   "README.md",
