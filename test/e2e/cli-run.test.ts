@@ -269,6 +269,21 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     expect((await run("--try", "2", "--yes")).status).toBe(0);
     expect(await executed()).toBe(4);
   });
+
+  it("takes the answers of a try before, and mixes nothing into an output on stdout", async () => {
+    await writeFilms(project, filmLines(6));
+    const mixed = await run(...QUESTION, "--out", "-", "--try", "2");
+    expect(mixed.status).toBe(2);
+    expect(mixed.stderr).toContain("--try prints to stdout, where the output goes.");
+    expect((await project.run(...RUN, "--try", "2")).status).toBe(0);
+    const ended = await run();
+    expect(ended.status, ended.stderr).toBe(0);
+    expect(ended.stderr).toContain("2 answers of the try before taken at no further cost");
+    expect(await executed()).toBe(4);
+    expect((await readOutput(project)).rows.every((row) => row[4] !== "")).toBe(true);
+    expect((await run("--columns", "Title")).stderr).toContain("--columns is for a prompt that names no columns");
+    await project.check();
+  });
 });
 
 describe("rowmill run, interrupted", { timeout: LONG_MS }, () => {

@@ -52,6 +52,17 @@ export interface Draft {
   readonly piped: boolean;
 }
 
+/** @throws RowmillError `usage` for options that do not go together */
+function requireFitting({ prompt, columns, ...options }: RunOptions, record: RunRecord): void {
+  if (columns !== undefined && /\{\{|\{%/.test(prompt ?? record.prompt ?? ""))
+    throw new RowmillError("usage", "--columns is for a prompt that names no columns: this one does.");
+  const [printing] = (["try", "json"] as const).filter((name) => options[name] !== undefined);
+  if (record.out === "-" && printing !== undefined)
+    throw new RowmillError("usage", `--${printing} prints to stdout, where the output goes.`, {
+      hints: ["Name a file for the output: --out"],
+    });
+}
+
 export async function draftOf(given: string, options: RunOptions, signal: AbortSignal): Promise<Draft> {
   const piped = given === "-";
   const asked = piped ? null : await pathOf(given);
@@ -67,12 +78,14 @@ export async function draftOf(given: string, options: RunOptions, signal: AbortS
     scratch: state,
     signal,
   });
+  const record = recordOf(options, { file, before, piped });
+  requireFitting(options, record);
   return {
     folder,
     state,
     look,
     identity: await identityOf(file),
-    record: recordOf(options, { file, before, piped }),
+    record,
     outBefore: before?.out ?? null,
     piped,
   };
