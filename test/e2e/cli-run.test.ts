@@ -173,6 +173,17 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     expect(await executed()).toBe(0);
   });
 
+  it("does not export over a file that was run", async () => {
+    await writeFilms(project, filmLines(2));
+    expect((await project.run(...RUN)).status).toBe(0);
+    const { runs } = JSON.parse((await project.run("run", "--list", "--json")).stdout) as { runs: { name: string }[] };
+    const before = await readFile(join(project.folder, "films.csv"), "utf8");
+    const over = await project.run("export", runs[0]?.name ?? "", "--out", "films.csv");
+    expect(over.stderr).toContain("films.csv is the input. The output must be another file.");
+    expect(await readFile(join(project.folder, "films.csv"), "utf8")).toBe(before);
+    expect((await project.run("export", runs[0]?.name ?? "", "--out", "exported.csv")).status).toBe(0);
+  });
+
   it("writes the format that the output's name says, and names an output by its format and question", async () => {
     await writeFilms(project, filmLines(2));
     expect((await run(...QUESTION, "--format", "jsonl")).status).toBe(0);
