@@ -1,6 +1,17 @@
 /** Writes a file that appears as a whole, or not at all: under a temporary name beside it, which a crash may leave. */
 import { createHash } from "node:crypto";
-import { type FileHandle, link, open, readdir, realpath, rename, stat, unlink } from "node:fs/promises";
+import {
+  access,
+  constants,
+  type FileHandle,
+  link,
+  open,
+  readdir,
+  realpath,
+  rename,
+  stat,
+  unlink,
+} from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { badFile, writeFailure } from "./file-failure.js";
 import { isLeftover, temporarySuffix } from "./leftovers.js";
@@ -37,10 +48,7 @@ export class WholeFile {
   /** @throws RowmillError if the output cannot be written there */
   static async open(path: string, { overwrite, input }: WholeFileOptions): Promise<WholeFile> {
     try {
-      const target = await realpath(path).catch((error: unknown) => {
-        if (hasCode(error, "ENOENT")) return path;
-        throw error;
-      });
+      const target = await targetOf(path);
       await refuse(path, target, { overwrite, input });
       await removeLeftovers(target);
       const temporary = join(dirname(target), temporaryStart(target) + temporarySuffix());
@@ -115,6 +123,25 @@ export class WholeFile {
     this.#file = null;
     await unlink(this.#temporary).catch(() => undefined);
   }
+}
+
+/** Before there is anything to write. @throws RowmillError if the output cannot be written there */
+export async function requireWritable(path: string, options: WholeFileOptions): Promise<void> {
+  try {
+    const target = await targetOf(path);
+    await refuse(path, target, options);
+    await access(dirname(target), constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw writeFailure(path, error);
+  }
+}
+
+/** With links followed. */
+function targetOf(path: string): Promise<string> {
+  return realpath(path).catch((error: unknown) => {
+    if (hasCode(error, "ENOENT")) return path;
+    throw error;
+  });
 }
 
 async function refuse(path: string, target: string, { overwrite, input }: WholeFileOptions): Promise<void> {

@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { buildCli, cliScript, runCli, startCliProject, type CliProject } from "../support/cli.js";
@@ -161,6 +161,54 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     expect((await readOutput(project)).rows).toHaveLength(2);
   });
 
+  it("finds out that the output cannot be written before anything is paid", async () => {
+    await writeFilms(project, filmLines(2));
+    const inNoFolder = await run(...QUESTION, "--out", "absent/labelled.csv");
+    expect(inNoFolder.status).toBe(4);
+    expect(inNoFolder.stderr).toContain("cannot be written: its folder does not exist.");
+    expect((await run(...QUESTION, "--out", ".", "--force")).stderr).toContain("is a folder. Name a file in it.");
+    await symlink("films.csv", join(project.folder, "link.csv"));
+    const linked = await run(...QUESTION, "--out", "link.csv", "--force");
+    expect(linked.stderr).toContain("is the input. The output must be another file.");
+    expect(await executed()).toBe(0);
+  });
+
+  it("does not export over a file that was run", async () => {
+    await writeFilms(project, filmLines(2));
+    expect((await project.run(...RUN)).status).toBe(0);
+    const { runs } = JSON.parse((await project.run("run", "--list", "--json")).stdout) as { runs: { name: string }[] };
+    const before = await readFile(join(project.folder, "films.csv"), "utf8");
+    const over = await project.run("export", runs[0]?.name ?? "", "--out", "films.csv");
+    expect(over.stderr).toContain("films.csv is the input. The output must be another file.");
+    expect(await readFile(join(project.folder, "films.csv"), "utf8")).toBe(before);
+    expect((await project.run("export", runs[0]?.name ?? "", "--out", "exported.csv")).status).toBe(0);
+  });
+
+  it("writes the format that the output's name says, and names an output by its format and question", async () => {
+    await writeFilms(project, filmLines(2));
+    expect((await run(...QUESTION, "--format", "jsonl")).status).toBe(0);
+    expect(await readFile(join(project.folder, "films.answers.jsonl"), "utf8")).toMatch(/^\{"column_1":"0",/);
+    expect((await run("--out", "labelled.csv")).status).toBe(0);
+    expect((await readOutput(project)).rows).toHaveLength(2);
+    expect((await run(...QUESTION, "--name", "second")).status).toBe(0);
+    expect((await readOutput(project, "films.second.answers.csv")).rows).toHaveLength(2);
+  });
+
+  it("forgets only the file that was named where two have one name", async () => {
+    const state = { XDG_STATE_HOME: join(project.folder, "state") };
+    const at = (args: readonly string[]) => runCli(args, { cwd: project.folder, env: { ...project.env, ...state } });
+    for (const folder of ["one", "two"]) {
+      await mkdir(join(project.folder, folder));
+      await writeFilms(project, filmLines(1), `${folder}/films.csv`);
+      expect((await at(["run", `${folder}/films.csv`, ...QUESTION, "--global"])).status).toBe(0);
+    }
+    expect((await at(["run", "films.csv", "--global", "--forget", "--yes"])).stderr).toContain(
+      "2 files are called films.csv: one/films.csv, two/films.csv.",
+    );
+    expect((await at(["run", "one/films.csv", "--global", "--forget", "--yes"])).status).toBe(0);
+    expect((await at(["run", "--list", "--global"])).stdout).toContain("two/films.csv: 1 answered");
+  });
+
   it("asks only the first lines with --limit, and the others later", async () => {
     await writeFilms(project, filmLines(10));
     expect((await project.run(...RUN, "--limit", "3")).status).toBe(0);
@@ -231,6 +279,21 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     expect(existsSync(join(project.folder, "labelled.csv"))).toBe(false);
     expect((await run("--try", "2", "--yes")).status).toBe(0);
     expect(await executed()).toBe(4);
+  });
+
+  it("takes the answers of a try before, and mixes nothing into an output on stdout", async () => {
+    await writeFilms(project, filmLines(6));
+    const mixed = await run(...QUESTION, "--out", "-", "--try", "2");
+    expect(mixed.status).toBe(2);
+    expect(mixed.stderr).toContain("--try prints to stdout, where the output goes.");
+    expect((await project.run(...RUN, "--try", "2")).status).toBe(0);
+    const ended = await run();
+    expect(ended.status, ended.stderr).toBe(0);
+    expect(ended.stderr).toContain("2 answers of the try before taken at no further cost");
+    expect(await executed()).toBe(4);
+    expect((await readOutput(project)).rows.every((row) => row[4] !== "")).toBe(true);
+    expect((await run("--columns", "Title")).stderr).toContain("--columns is for a prompt that names no columns");
+    await project.check();
   });
 });
 
@@ -304,6 +367,43 @@ describe("rowmill run, interrupted", { timeout: LONG_MS }, () => {
     expect(left.stderr).toContain("Everything is sent.");
     expect((await project.status()).pipelines[0]).toMatchObject({ batched: 200 });
     release();
+    await expectWhole();
+  });
+
+  it("gives no answer to a line that changed under its key while it was asked", async () => {
+    const lines = filmLines(3);
+    await writeFilms(project, lines);
+    const keyed = [...RUN, "--key", "column_1"];
+    const running = project.start(...keyed);
+    await running.says("1 running");
+    const [first = "", second = "", third = ""] = lines;
+    const swapped = [first, second.replace(/^\d+/, "2"), third.replace(/^\d+/, "1")];
+    await writeFilms(project, swapped);
+    const partial = await project.run(...keyed.slice(0, 2), "--key", "column_1", "--partial", "--out", "partial.csv");
+    expect(partial.stderr).toContain("3 lines, 0 answered, 0 failed, 3 without an answer yet");
+    release();
+    const { status, stderr } = await running.ended;
+    expect(status).toBe(4);
+    expect(stderr).toContain("changed while it was worked on: 2 lines have no answer yet.");
+    expect(existsSync(join(project.folder, "labelled.csv"))).toBe(false);
+    expect((await project.run(...keyed)).status).toBe(0);
+    const cells = async (of: readonly string[]) => {
+      await writeFilms(project, of, "alone.csv");
+      const alone = await project.run("run", "alone.csv", ...QUESTION, "--force", "--out", "alone.out.csv");
+      expect(alone.status, alone.stderr).toBe(0);
+      return (await readOutput(project, "alone.out.csv")).rows.map((row) => row.slice(2));
+    };
+    expect((await readOutput(project)).rows.map((row) => row.slice(2))).toEqual(await cells(swapped));
+  });
+
+  it("is not forgotten while it reads the file, before anything is in flight", async () => {
+    const running = project.start(...RUN);
+    await running.says("Column 1 has no name");
+    const forgotten = await project.run("run", "--forget", "--yes");
+    expect(forgotten.status).toBe(1);
+    expect(forgotten.stderr).toContain("Another run or worker is at work");
+    release();
+    expect((await running.ended).status).toBe(0);
     await expectWhole();
   });
 

@@ -2,13 +2,15 @@
  * Reads the file a second time, joins each record with its answer, and writes the output: as a whole, or not at all. A
  * crash leaves what stood there before. Only reads the ledger and the answers.
  */
-import { rowOf, type RowShape } from "../../connectors/files/file-row.js";
+import { rowOf, type FileRow, type RowShape } from "../../connectors/files/file-row.js";
 import { recordsOf } from "../../connectors/files/source.js";
 import type { AnsweredRecord, FileFormat, FileLook, FileRecord, RecordWriter } from "../../files/file-types.js";
 import { openWriter } from "../../files/open-writer.js";
 import { RowmillError } from "../../model/errors.js";
-import type { Json } from "../../model/pipeline.js";
+import type { Json, RowCells } from "../../model/pipeline.js";
 import type { Database, Queryable } from "../../postgres/database.js";
+import { contentsOf } from "../../sources/source.js";
+import { createTableSource } from "../../sources/table/table-source.js";
 import * as rowEndings from "../../store/requests/row-endings.js";
 import type { RowEnding } from "../../store/requests/row-endings.js";
 import { readAnswers, type StoredAnswer } from "../../targets/table/read-answers.js";
@@ -97,25 +99,53 @@ function openOutput({ out, look, pipeline, ...options }: Writing): Promise<Recor
 async function joinPage(writing: Writing, records: readonly FileRecord[]): Promise<AnsweredRecord[]> {
   const rows = records.map((record) => ({ record, row: rowOf(record, writing.shape) }));
   const keys = [...new Set(rows.flatMap(({ row }) => ("problem" in row ? [] : [row.key])))];
-  const known = await writing.database.transaction((tx) => readEndings(tx, writing, keys), { readOnly: true });
+  const known = await writing.database.transaction((tx) => readKnown(tx, writing, keys), { readOnly: true });
   return rows.map(({ record, row }) => {
     if ("problem" in row) return { record, answer: null, error: row.problem };
-    const { ending, answer } = known(row.key);
+    const { ending, answer } = known(row);
     if (ending?.state === "succeeded" && answer !== undefined) return { record, answer: cellsOf(answer), error: null };
     const isOver = ending?.state === "failed" || ending?.state === "cancelled";
     return { record, answer: null, error: isOver ? (ending.error ?? ending.state) : null };
   });
 }
 
-type Known = (key: string) => { readonly ending: RowEnding | undefined; readonly answer: StoredAnswer | undefined };
+type GoodRow = Exclude<FileRow, { readonly problem: string }>;
+/** Nothing is known of a row that is not as it was asked about. */
+type Known = (row: GoodRow) => { readonly ending?: RowEnding | undefined; readonly answer?: StoredAnswer | undefined };
 
-async function readEndings(tx: Queryable, { pipeline }: Writing, keys: readonly string[]): Promise<Known> {
-  const { config, table, answer } = pipeline;
+async function readKnown(tx: Queryable, writing: Writing, keys: readonly string[]): Promise<Known> {
+  const { config, table, answer, id } = writing.pipeline;
   const fields = answer.columns.map(({ field }) => ({ field, column: config.target.columns?.[field] ?? field }));
   const { table: target, trustOwner } = config.target;
-  const endings = new Map((await rowEndings.ofKeys(tx, pipeline.id, keys)).map((ending) => [ending.key, ending]));
+  const endings = new Map((await rowEndings.ofKeys(tx, id, keys)).map((ending) => [ending.key, ending]));
   const answers = await readAnswers(tx, { table: target, trustOwner, source: table, fields }, keys);
-  return (key) => ({ ending: endings.get(key), answer: answers.get(key) });
+  // Any other key is a hash of the whole record.
+  const asked = writing.shape.keyColumn === null ? null : await readAsked(tx, writing, keys);
+  return (row) => {
+    if (asked !== null && !isAsAsked(row, asked, writing.shape)) return {};
+    return { ending: endings.get(row.key), answer: answers.get(row.key) };
+  };
+}
+
+/** By key. Null: too large to be asked. */
+type Asked = ReadonlyMap<string, RowCells | null>;
+
+/** The cells as they were read for the questions: the file may have changed since. */
+async function readAsked(
+  tx: Queryable,
+  { pipeline: { id, config, table } }: Writing,
+  keys: readonly string[],
+): Promise<Asked> {
+  const source = createTableSource(table, { pipelineId: id, where: config.source.where, skipBefore: null });
+  const asked = new Map<string, RowCells | null>();
+  for await (const rows of contentsOf(source, tx, keys)) for (const { key, cells } of rows) asked.set(key, cells);
+  return asked;
+}
+
+function isAsAsked(row: GoodRow, asked: Asked, { columns }: RowShape): boolean {
+  const cells = asked.get(row.key);
+  if (cells == null) return cells === null;
+  return columns.every((name) => (cells[name] ?? null) === (row.cells[name] ?? null));
 }
 
 function cellsOf({ json }: StoredAnswer): Readonly<Record<string, Json>> {

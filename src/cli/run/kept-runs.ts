@@ -1,6 +1,6 @@
 /** `rowmill run --list` and `--forget`: which files were run with the state of a folder, and how their state goes. */
-import { rm } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { realpath, rm } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { hasDatabase, openProjectDatabase, stateFolder } from "../../app/open/open-database.js";
 import { forgetRun } from "../../app/run/forget-run.js";
 import { configFileOf, folderFor, listRecords, removeRecord, type RunRecord } from "../../app/run/run-folder.js";
@@ -15,6 +15,7 @@ import type { Cli } from "../cli.js";
 import { askYesNo, noTerminal } from "../screen/ask.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { counted, formatCount, formatTime } from "../screen/text.js";
+import { lockRuns } from "./run-lock.js";
 import type { RunOptions } from "./run-options.js";
 import { shownPath } from "./run-output.js";
 
@@ -66,10 +67,10 @@ function runLines(record: RunRecord, row: PipelineOverview | null): string[] {
 
 /** Without a file: of all files. */
 export async function forgetRuns(cli: Cli, file: string | undefined, options: RunOptions): Promise<number> {
-  const path = file === undefined ? null : resolve(file);
+  const path = file === undefined ? null : await realpath(file).catch(() => resolve(file));
   const folder = folderFor(path, options.global === true);
   const all = await listRecords(folder);
-  const meant = all.filter((record) => path === null || record.file === path || basename(record.file) === file);
+  const meant = path === null ? all : recordsOf(all, path, file ?? "");
   const isOne = file !== undefined;
   if (meant.length === 0)
     throw new RowmillError(
@@ -79,7 +80,24 @@ export async function forgetRuns(cli: Cli, file: string | undefined, options: Ru
         hints: ["Files that were run here: rowmill run --list"],
       },
     );
-  return forget(cli, { folder, all, meant, options });
+  const release = await lockRuns(projectIn(folder), folder, "rowmill run --forget");
+  try {
+    return await forget(cli, { folder, all, meant, options });
+  } finally {
+    release();
+  }
+}
+
+/** By its path; by its name alone only where one file has it. @throws RowmillError `usage` */
+function recordsOf(all: readonly RunRecord[], path: string, given: string): readonly RunRecord[] {
+  const exact = all.filter((record) => record.file === path);
+  if (exact.length > 0) return exact;
+  const named = all.filter((record) => basename(record.file) === given);
+  const files = [...new Set(named.map((record) => shownPath(record.file)))].toSorted();
+  if (files.length <= 1) return named;
+  throw new RowmillError("usage", `${files.length} files are called ${given}: ${files.join(", ")}.`, {
+    hints: ["Name one with its folder."],
+  });
 }
 
 interface Forgetting {
@@ -107,6 +125,7 @@ async function forget({ terminal }: Cli, { folder, all, meant, options }: Forget
       for (const name of names) await forgetRun(database, name, AbortSignal.timeout(FORGET_MS_MAX));
     });
   for (const name of names) await removeRecord(folder, name);
+  await removePiped(folder, meant);
   terminal.print(`✓ Forgot ${counted(meant.length, "run")} of ${files}.`);
   return EXIT_STATUS.ok;
 }
@@ -122,6 +141,13 @@ async function requireSettled(database: Database, names: readonly string[]): Pro
       hints: ["Fetch them first: run the file again, with the same command."],
     },
   );
+}
+
+/** Copies of what came through a pipe that no run needs any more. */
+async function removePiped(folder: string, forgotten: readonly RunRecord[]): Promise<void> {
+  const kept = new Set((await listRecords(folder)).map(({ file }) => file));
+  const piped = join(stateFolder(projectIn(folder)), "piped");
+  for (const { file } of forgotten) if (dirname(file) === piped && !kept.has(file)) await rm(file, { force: true });
 }
 
 /** Of a folder in which nothing else has the database. */

@@ -5,11 +5,13 @@
 import type { Logger } from "pino";
 import { basename } from "node:path";
 import { idleState } from "../../app/open/idle.js";
+import { acceptTry } from "../../app/try/accept-try.js";
 import { FileReading } from "../../app/run/file-reading.js";
 import { readFile, settle } from "../../app/run/read-file.js";
 import type { RunRecord } from "../../app/run/run-folder.js";
 import type { RowShape } from "../../app/run/run-config.js";
 import * as overview from "../../store/ledger/overview.js";
+import * as tries from "../../store/tries/tries.js";
 import type { PipelineOverview } from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { Pipeline, WorkerContext } from "../../worker/context.js";
@@ -62,7 +64,8 @@ export async function runFile(cli: Cli, run: FileRun): Promise<number> {
     await retryRows({ ...cli, terminal }, { logLevel: options.logLevel, yes: true }, { context, pipeline, signal });
   if (await settleChanges(asking)) await settle(context, signal);
   if ((await undecidedRows(context, pipeline)) > 0) return undecided(terminal);
-  if (options.try !== undefined && !(await tryFirst(run, options.try))) return EXIT_STATUS.ok;
+  if (options.try === undefined) await acceptEarlier(run);
+  else if (!(await tryFirst(run, options.try))) return EXIT_STATUS.ok;
   if (!(await agreed(run))) {
     terminal.note("! Nothing was sent. To send it without a question: add --yes");
     return EXIT_STATUS.blocked;
@@ -100,6 +103,18 @@ async function read({ context, pipeline, reading, record, terminal, draft, signa
   for (const { line, problem } of reading.examples) terminal.note(`! ${title}:${line}: ${problem}`);
   const more = reading.problems - reading.examples.length;
   if (more > 0) terminal.note(`! … and ${formatCount(more)} more lines that cannot be asked`);
+}
+
+/** Answers of an earlier `--try` of the same question are paid, so their lines are not asked again. */
+async function acceptEarlier({ context, pipeline, terminal, signal }: FileRun): Promise<void> {
+  const { database } = context;
+  const tried = await tries.last(database, pipeline.config.name);
+  const row = await pipelines.byId(database, pipeline.id);
+  if (tried === null || tried.definitionHash !== row?.definitionHash) return;
+  const answers = await tries.answersOf(database, tried.no);
+  const { accepted } = await acceptTry({ database, pipeline, tried, answers, signal });
+  if (accepted.length > 0)
+    terminal.note(`✓ ${counted(accepted.length, "answer")} of the try before taken at no further cost`);
 }
 
 /** False: you stop here. */

@@ -4,7 +4,7 @@ import { basename, dirname, extname, join, resolve } from "node:path";
 import { folderFor, lastRecord, makeState, pipelineNameOf, type RunRecord } from "../../app/run/run-folder.js";
 import { identityOf } from "../../app/run/run-config.js";
 import { FILE_ENCODINGS, FILE_FORMATS, type FileFormat, type FileLook } from "../../files/file-types.js";
-import { lookAtFile } from "../../files/look-at-file.js";
+import { formatByName, lookAtFile } from "../../files/look-at-file.js";
 import { spoolPipe } from "../../files/spool-pipe.js";
 import { hasCode } from "../../model/file-errors.js";
 import { RowmillError } from "../../model/errors.js";
@@ -52,6 +52,17 @@ export interface Draft {
   readonly piped: boolean;
 }
 
+/** @throws RowmillError `usage` for options that do not go together */
+function requireFitting({ prompt, columns, ...options }: RunOptions, record: RunRecord): void {
+  if (columns !== undefined && /\{\{|\{%/.test(prompt ?? record.prompt ?? ""))
+    throw new RowmillError("usage", "--columns is for a prompt that names no columns: this one does.");
+  const [printing] = (["try", "json"] as const).filter((name) => options[name] !== undefined);
+  if (record.out === "-" && printing !== undefined)
+    throw new RowmillError("usage", `--${printing} prints to stdout, where the output goes.`, {
+      hints: ["Name a file for the output: --out"],
+    });
+}
+
 export async function draftOf(given: string, options: RunOptions, signal: AbortSignal): Promise<Draft> {
   const piped = given === "-";
   const asked = piped ? null : await pathOf(given);
@@ -67,12 +78,14 @@ export async function draftOf(given: string, options: RunOptions, signal: AbortS
     scratch: state,
     signal,
   });
+  const record = recordOf(options, { file, before, piped });
+  requireFitting(options, record);
   return {
     folder,
     state,
     look,
     identity: await identityOf(file),
-    record: recordOf(options, { file, before, piped }),
+    record,
     outBefore: before?.out ?? null,
     piped,
   };
@@ -126,7 +139,7 @@ interface RecordParts {
 
 /** What an option leaves out is as at the last run. */
 function recordOf(options: RunOptions, { file, before, piped }: RecordParts): RunRecord {
-  const { key = before?.key ?? null, name: label = null, out, pipeline } = options;
+  const { key = before?.key ?? null, name: label = null, pipeline } = options;
   const ownsQuestion =
     pipeline === undefined && [options.prompt, options.model, options.answer].some((one) => one !== undefined);
   const theirs = pipeline ?? (ownsQuestion ? null : (before?.pipeline ?? null));
@@ -148,23 +161,35 @@ function recordOf(options: RunOptions, { file, before, piped }: RecordParts): Ru
     encoding: options.encoding ?? before?.encoding ?? null,
     pipeline: theirs,
     ...question,
-    out: outOf(out, { file, before, piped }),
-    format: options.format ?? before?.format ?? null,
+    ...outOf(options, { file, before, piped, label }),
     at: new Date().toISOString(),
   };
 }
 
-function outOf(out: string | undefined, { file, before, piped }: RecordParts): string {
-  if (out === "-") return out;
-  if (out !== undefined) return resolve(out);
-  return before?.out ?? (piped ? "-" : defaultOut(file));
+interface OutParts extends RecordParts {
+  readonly label: string | null;
 }
 
-/** `films.csv` → `films.answers.csv`, in the same folder. */
-function defaultOut(file: string): string {
+/** The format is as at the last run only where the output is too: its name says which one it has. */
+function outOf({ out, format }: RunOptions, parts: OutParts): Pick<RunRecord, "out" | "format"> {
+  const { before, piped } = parts;
+  if (out !== undefined) return { out: out === "-" ? out : resolve(out), format: format ?? null };
+  const isAsBefore = before !== null && (format === undefined || format === formatOfOutput(before));
+  if (isAsBefore || before?.out === "-") return { out: before.out, format: format ?? before.format };
+  return { out: piped ? "-" : defaultOut(parts, format), format: format ?? null };
+}
+
+function formatOfOutput({ out, format }: RunRecord): string | null {
+  return format ?? formatByName(out) ?? null;
+}
+
+/** `films.csv` → `films.answers.csv`, in the same folder; with `--name`: `films.NAME.answers.csv`. */
+function defaultOut({ file, label }: OutParts, format: string | undefined): string {
   const name = basename(file);
-  const zipped = name.endsWith(".gz") ? ".gz" : "";
+  const zipped = /\.gz$/i.exec(name)?.[0] ?? "";
   const plain = name.slice(0, name.length - zipped.length);
-  const ending = extname(plain);
-  return join(dirname(file), `${plain.slice(0, plain.length - ending.length)}.answers${ending}${zipped}`);
+  const own = extname(plain);
+  const ending = format === undefined || format === formatByName(plain) ? own : `.${format}`;
+  const named = label === null ? "" : `.${label.replaceAll(/[^\p{L}\p{N}_-]+/gu, "-")}`;
+  return join(dirname(file), `${plain.slice(0, plain.length - own.length)}${named}.answers${ending}${zipped}`);
 }

@@ -6,6 +6,7 @@ import { pipeline as pipe } from "node:stream/promises";
 import type { RunRecord } from "../../app/run/run-folder.js";
 import { writeAnswers, type Writing, type Written } from "../../app/run/write-answers.js";
 import type { RowShape } from "../../app/run/run-config.js";
+import { requireWritable } from "../../files/whole-file.js";
 import { RowmillError } from "../../model/errors.js";
 import { exists } from "../../model/file-errors.js";
 import { formatUsd } from "../../model/provider/pricing.js";
@@ -60,13 +61,18 @@ export async function writeOutput(parts: OutputParts, asked: Asked): Promise<Wri
   }
 }
 
-/** Before anything is paid: no file is lost but an output of this run. @throws RowmillError `usage`, `refused` */
+/**
+ * Before anything is paid: the output can be written, and no file is lost but an output of this run.
+ * @throws RowmillError `usage`, `refused`
+ */
 export async function requireFreeOut({ outBefore }: Draft, { file, out }: RunRecord, force: boolean): Promise<void> {
   if (out === file)
     throw new RowmillError("usage", "--out names the file itself, which stays as it is.", {
       hints: ["Choose another name for the output."],
     });
-  if (force || out === STDOUT || out === outBefore || !(await exists(out))) return;
+  if (out === STDOUT) return;
+  await requireWritable(out, { overwrite: true, input: file });
+  if (force || out === outBefore || !(await exists(out))) return;
   throw new RowmillError("refused", `${shownPath(out)} already exists, and is no output of this run.`, {
     hints: ["Name another file with --out, or replace it: add --force"],
   });

@@ -51,7 +51,7 @@ function missingOptions(
     lines: [`Columns of ${basename(file)}:`, ...columnLines(look)],
     hints: [
       `For example: rowmill run ${basename(file)} --prompt "Sum it up: {{ ${column} }}" ` +
-        `--model ${ADAPTERS[0].choice.dialect.exampleModel} --answer ${ANSWER_EXAMPLE}`,
+        `--model ${ADAPTERS[0].choice.dialect.exampleModel} --answer "${ANSWER_EXAMPLE}"`,
     ],
   });
 }

@@ -1,9 +1,12 @@
 /** `rowmill export`: the answered rows of a pipeline as a file. Needs no key, and only reads. */
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { examineSource } from "../../../app/open/bind-pipeline.js";
 import { stateFolder } from "../../../app/open/open-database.js";
 import { exportAnswers } from "../../../app/export/export-answers.js";
+import { listRecords } from "../../../app/run/run-folder.js";
 import { FILE_FORMATS } from "../../../files/file-types.js";
+import { requireWritable } from "../../../files/whole-file.js";
+import { exists } from "../../../model/file-errors.js";
 import type { Cli, ProjectOptions } from "../../cli.js";
 import { configOf, loadProject, notInConfig, registeredPipeline, withExistingLedger } from "../../project.js";
 import { oneOf } from "../../run/run-options.js";
@@ -29,6 +32,7 @@ export async function runExport({ terminal }: Cli, name: string, options: Export
       const config = configOf(project, name);
       if (config === undefined) throw notInConfig(project, name);
       const out = resolve(options.out);
+      await requireNoInput(out, dirname(project.config.file));
       const { rows, notes } = await exportAnswers({
         database,
         pipelineId: row.id,
@@ -49,4 +53,10 @@ export async function runExport({ terminal }: Cli, name: string, options: Export
       return EXIT_STATUS.ok;
     }),
   );
+}
+
+/** @throws RowmillError `refused` where the output would replace a file that was run */
+async function requireNoInput(out: string, folder: string): Promise<void> {
+  for (const { file } of await listRecords(folder))
+    if (await exists(file)) await requireWritable(out, { overwrite: true, input: file });
 }

@@ -2,7 +2,7 @@
  * `rowmill run`: a file in, the same file with new columns out. Owns the order in which things are opened, and closes
  * them. Nothing new works inside: the file is a source like any other, in an embedded database next to it.
  */
-import { lockForWork, openProjectDatabase } from "../../../app/open/open-database.js";
+import { openProjectDatabase } from "../../../app/open/open-database.js";
 import { openProject, type ProjectParts } from "../../../app/open/open-project.js";
 import { openProviders } from "../../../app/open/providers.js";
 import { FileReading } from "../../../app/run/file-reading.js";
@@ -11,7 +11,7 @@ import { writeRecord } from "../../../app/run/run-folder.js";
 import { completeFromDotenv } from "../../../config/load/dotenv.js";
 import { readEnvironment } from "../../../config/load/environment.js";
 import { loadConfig } from "../../../config/load/load.js";
-import { RowmillError, withHint } from "../../../model/errors.js";
+import { RowmillError } from "../../../model/errors.js";
 import type { PipelineConfig } from "../../../model/pipeline.js";
 import { ADAPTERS } from "../../../providers/adapters.js";
 import type { Cli } from "../../cli.js";
@@ -19,6 +19,7 @@ import { hideVariables, unknownPipeline, type Project } from "../../project.js";
 import { settleNewColumns } from "../../run/new-columns.js";
 import { forgetRuns, listRuns } from "../../run/kept-runs.js";
 import { runFile, type FileRun } from "../../run/run-file.js";
+import { lockRuns } from "../../run/run-lock.js";
 import { draftOf, type Draft, type RunOptions } from "../../run/run-options.js";
 import { requireFreeOut } from "../../run/run-output.js";
 import { completed } from "../../run/run-questions.js";
@@ -97,7 +98,7 @@ async function pipelineOf(name: string, { config: file }: RunOptions): Promise<P
 
 async function runLocked(cli: Cli, prepared: PreparedRun): Promise<number> {
   const { project, draft, record, options, providers, signal, terminal } = prepared;
-  const release = await lockHere(prepared);
+  const release = await lockRuns(project.config, draft.folder, "rowmill run");
   try {
     signal.throwIfAborted();
     const opened = await terminal.during("Opening the database", () =>
@@ -122,17 +123,5 @@ async function runLocked(cli: Cli, prepared: PreparedRun): Promise<number> {
     }
   } finally {
     release();
-  }
-}
-
-async function lockHere({ project, draft }: PreparedRun): Promise<() => void> {
-  try {
-    return await lockForWork(project.config, "rowmill run");
-  } catch (error) {
-    if (!(error instanceof RowmillError) || error.code !== "embedded_in_use") throw error;
-    throw withHint(
-      new RowmillError(error.code, `Another run or worker is at work in ${draft.folder}.`, { cause: error }),
-      "Wait until it ends, or look at it: rowmill status",
-    );
   }
 }
