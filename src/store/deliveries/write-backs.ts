@@ -44,7 +44,10 @@ function given(lines: readonly Fenced[]): Sql {
   return sql`${sideBySide([textArray(keys), int8Array(fences)])} as g (key, fence)`;
 }
 
-/** `row`: null where the write leaves it as it was asked. */
+/**
+ * `row`: null where the write leaves it as it was asked. Nothing is noted of a change that is confirmed: a worker that
+ * was frozen in its write wakes after another one did all of it.
+ */
 export async function noteRows(
   tx: Queryable,
   pipelineId: number,
@@ -54,7 +57,7 @@ export async function noteRows(
     update rowmill.deliveries d
     set read_back = case when g.row is not null then json_build_object('fence', g.fence, 'row', g.row) end
     from json_to_recordset(${JSON.stringify(rows)}::json) as g (key text, fence text, row json)
-    where d.pipeline_id = ${pipelineId} and d.key = g.key`);
+    where d.pipeline_id = ${pipelineId} and d.key = g.key and d.state = 'waiting'`);
 }
 
 /** Of these writes, the rows that were noted. */
