@@ -1,5 +1,7 @@
 /** Names temporary files, and tells those of processes that were killed by the process in their names. */
 import { randomBytes } from "node:crypto";
+import { readdir, unlink } from "node:fs/promises";
+import { join } from "node:path";
 import { hasCode } from "../model/file-errors.js";
 
 /** In a container, each process may have the same number. */
@@ -14,8 +16,18 @@ export function temporarySuffix(): string {
   return `.rowmill-${process.pid}-${PROCESS_TOKEN}-${made}`;
 }
 
+/** Of killed processes. One that cannot be removed stands in nobody's way, and is tried again by the next call. */
+export async function removeLeftovers(folder: string, start: string): Promise<void> {
+  for (const name of await readdir(folder)) if (isLeftover(name, start)) await dropTemporary(join(folder, name));
+}
+
+/** Where it fails, `removeLeftovers` of a later process removes the file. */
+export async function dropTemporary(path: string): Promise<void> {
+  await unlink(path).catch(() => undefined);
+}
+
 /** `name` begins like this, and was made by a process that is gone. One that still runs keeps its file. */
-export function isLeftover(name: string, start: string): boolean {
+function isLeftover(name: string, start: string): boolean {
   if (!name.startsWith(start)) return false;
   const [, pid, token] = SUFFIX.exec(name.slice(start.length)) ?? [];
   if (pid === undefined) return false;

@@ -1,11 +1,11 @@
 /** Keeps what comes through a pipe as a file named by its content, so that the same bytes are the same file. */
 import { createHash } from "node:crypto";
-import { mkdir, open, readdir, rename, unlink } from "node:fs/promises";
+import { mkdir, open, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { exists } from "../model/file-errors.js";
 import { syncFolder } from "../model/file-sync.js";
 import { badFile, writeFailure } from "./file-failure.js";
-import { isLeftover, temporarySuffix } from "./leftovers.js";
+import { dropTemporary, removeLeftovers, temporarySuffix } from "./leftovers.js";
 
 const UNFINISHED = ".stdin";
 const NAME_CHARACTERS = 32;
@@ -26,7 +26,7 @@ export async function spoolPipe(
   const unfinished = join(folder, UNFINISHED + temporarySuffix());
   try {
     await mkdir(folder, { recursive: true });
-    await removeLeftovers(folder);
+    await removeLeftovers(folder, UNFINISHED);
     const { hash, bytes } = await copied(input, unfinished, signal);
     if (bytes === 0) throw badFile("The input", "is empty: nothing came through the pipe.");
     const path = join(folder, `stdin-${hash.slice(0, NAME_CHARACTERS)}`);
@@ -35,7 +35,7 @@ export async function spoolPipe(
     await syncFolder(folder);
     return { path, hash, bytes };
   } catch (error) {
-    await unlink(unfinished).catch(() => undefined);
+    await dropTemporary(unfinished);
     throw writeFailure(folder, error);
   }
 }
@@ -60,10 +60,4 @@ async function copied(
     await file.close();
   }
   return { hash: hash.digest("hex"), bytes };
-}
-
-async function removeLeftovers(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) {
-    if (isLeftover(name, UNFINISHED)) await unlink(join(folder, name)).catch(() => undefined);
-  }
 }

@@ -1,20 +1,9 @@
 /** Writes a file that appears as a whole, or not at all: under a temporary name beside it, which a crash may leave. */
 import { createHash } from "node:crypto";
-import {
-  access,
-  constants,
-  type FileHandle,
-  link,
-  open,
-  readdir,
-  realpath,
-  rename,
-  stat,
-  unlink,
-} from "node:fs/promises";
+import { access, constants, type FileHandle, link, open, realpath, rename, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { badFile, writeFailure } from "./file-failure.js";
-import { isLeftover, temporarySuffix } from "./leftovers.js";
+import { dropTemporary, removeLeftovers, temporarySuffix } from "./leftovers.js";
 import { exists, hasCode } from "../model/file-errors.js";
 import { syncFolder } from "../model/file-sync.js";
 
@@ -50,7 +39,7 @@ export class WholeFile {
     try {
       const target = await targetOf(path);
       await refuse(path, target, { overwrite, input });
-      await removeLeftovers(target);
+      await removeLeftovers(dirname(target), temporaryStart(target));
       const temporary = join(dirname(target), temporaryStart(target) + temporarySuffix());
       const mode = (await exists(target)) ? (await stat(target)).mode & 0o777 : 0o666;
       return new WholeFile(path, target, overwrite, temporary, await open(temporary, "wx", mode));
@@ -121,7 +110,7 @@ export class WholeFile {
   async discard(): Promise<void> {
     await this.#file?.close().catch(() => undefined);
     this.#file = null;
-    await unlink(this.#temporary).catch(() => undefined);
+    await dropTemporary(this.#temporary);
   }
 }
 
@@ -167,11 +156,4 @@ function temporaryStart(target: string): string {
   const name = basename(target);
   if (Buffer.byteLength(name) <= NAME_BYTES_MAX) return `.${name}`;
   return `.${createHash("sha256").update(name).digest("hex").slice(0, 32)}`;
-}
-
-async function removeLeftovers(target: string): Promise<void> {
-  const folder = dirname(target);
-  for (const name of await readdir(folder)) {
-    if (isLeftover(name, temporaryStart(target))) await unlink(join(folder, name)).catch(() => undefined);
-  }
 }

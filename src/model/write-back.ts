@@ -9,7 +9,7 @@ export function writesBack({ source, target }: Pick<PipelineConfig, "source" | "
   return address !== null && address === target.elsewhere?.address;
 }
 
-/** What a target is told of the pipeline whose answers it gets. */
+/** What a target learns of the pipeline whose answers it gets. */
 export function preparing(config: PipelineConfig, fields: readonly AnswerColumn[]): Omit<PrepareOptions, "signal"> {
   const { key, columns } = config.source;
   return { pipeline: config.name, fields, ...(writesBack(config) ? { source: { key, columns } } : {}) };

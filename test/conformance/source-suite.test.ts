@@ -18,7 +18,7 @@ const MISTAKES = {
   "trims texts": ["gives texts as they are"],
   "takes its mark after the last row": ["gives what is put while all rows are read, then or since its mark"],
   "has no overlap": ["gives what commits later than its time says"],
-  "goes on after a time alone": ["gives 5500 changes of one time, each once, and continues within them"],
+  "continues after a time alone": ["gives 5500 changes of one time, each once, and continues within them"],
   "gives all rows each time": ["gives what has changed since a mark, and not all the rest"],
   "does not hear the signal": ["stops when its signal aborts"],
   "holds on to half of what it gave": ["gives 10000 long rows without holding on to them"],
@@ -97,7 +97,7 @@ class Shelf implements SourceUnderTest {
 
   #orderOf({ id, at }: StoredRow, since: unknown): string {
     if (since === null) return `${id} `;
-    return this.#mistake === "goes on after a time alone" ? `${at} ` : `${at} ${id} `;
+    return this.#mistake === "continues after a time alone" ? `${at} ` : `${at} ${id} `;
   }
 }
 

@@ -1,7 +1,9 @@
 /** `rowmill run`, killed at its steps: the same command writes the same output, and each line is asked once. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Call } from "../../src/gateway/engine/faults.js";
-import { buildCli, runCli, startCliProject, type CliProject } from "../support/cli.js";
+import { buildCli, runCli, startCliProject, until, type CliProject } from "../support/cli.js";
 import { filmLines, QUESTION, readOutput, writeFilms } from "../support/film-file.js";
 
 const RUN = ["run", "films.csv", ...QUESTION, "--out", "labelled.csv"] as const;
@@ -42,7 +44,8 @@ describe("rowmill run", { timeout: 300_000 }, () => {
     "killed by kill -9 when %s writes the same by the same command, and asks each line once",
     async (_, moment) => {
       const running = project.start(...RUN);
-      if (moment === null) await new Promise((resolve) => void setTimeout(resolve, 300));
+      const state = join(project.folder, ".rowmill");
+      if (moment === null) await until("the run makes its folder", async () => existsSync(state));
       else if (moment.includes("/")) killedAt = moment;
       else await running.says(moment);
       kill = () => running.child.kill("SIGKILL");

@@ -92,7 +92,7 @@ describeDatabases(
         "alter table public.films rename titel to title",
       ],
     ])(
-      "with a column that is %s pauses the pipeline with its name, and goes on once it is back",
+      "with a column that is %s pauses the pipeline with its name, and continues once it is back",
       async (_what, drift, fix) => {
         const worker = await project.worker(films());
         await turn(worker);

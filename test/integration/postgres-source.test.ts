@@ -239,7 +239,7 @@ describe.each(servers)("A table of another PostgreSQL on %s", (kind) => {
     expect(String(failure)).not.toContain("sec-ret-word");
   });
 
-  it("is left by a reading whose query waits for a lock, when it is told to stop", async () => {
+  it("is left by a reading whose query waits for a lock, when its signal aborts", async () => {
     await insert(3);
     const stop = new AbortController();
     const isWaiting = async () => {

@@ -44,7 +44,7 @@ describeDatabases("A source elsewhere", (kind) => {
     for (let n = 0; n < count; n++) shelf.put(String(n).padStart(5, "0"), `Film ${n}`);
   };
 
-  it("that hangs in a page is left when the worker ends: the lease is free, and the next one goes on", async () => {
+  it("that hangs in a page is left when the worker ends: the lease is free, and the next one continues", async () => {
     put(25);
     const worker = await project.worker(films());
     const stopping = new AbortController();

@@ -1,4 +1,4 @@
-/** What `rowmill run` is told: its options, and the record of the last run for what they leave out. */
+/** What `rowmill run` does: its options, and the record of the last run for what they leave out. */
 import { realpath } from "node:fs/promises";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import { folderFor, lastRecord, makeState, pipelineNameOf, type RunRecord } from "../../app/run/run-folder.js";

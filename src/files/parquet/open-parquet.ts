@@ -1,11 +1,11 @@
 /** Opens a Parquet file for reading at any place; one that is packed with gzip is unpacked into a temporary file. */
 import { isUtf8 } from "node:buffer";
-import { type FileHandle, open, readdir, unlink } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AsyncBuffer, Compressors, FileMetaData, ParquetScan } from "hyparquet";
 import { badFile, readFailure, writeFailure } from "../file-failure.js";
-import { isLeftover, temporarySuffix } from "../leftovers.js";
+import { dropTemporary, removeLeftovers, temporarySuffix } from "../leftovers.js";
 import { storedBytes, unpacked } from "../read-bytes.js";
 import { asStored, storedColumns, type StoredColumn } from "./stored-schema.js";
 import { BadText } from "./stored-text.js";
@@ -36,7 +36,7 @@ export async function openParquet(file: ParquetFile, options: OpenOptions): Prom
   const handle = await open(unpackedPath ?? file.path, "r");
   const close = async (): Promise<void> => {
     await handle.close();
-    if (unpackedPath !== null) await unlink(unpackedPath).catch(() => undefined);
+    if (unpackedPath !== null) await dropTemporary(unpackedPath);
   };
   try {
     const bytes = unpackedPath === null ? file.bytes : (await handle.stat()).size;
@@ -133,9 +133,7 @@ const UNPACKED = ".unpacked";
 
 async function unpack(file: ParquetFile, { scratch = tmpdir(), signal }: OpenOptions): Promise<string> {
   const path = join(scratch, UNPACKED + temporarySuffix());
-  for (const name of await readdir(scratch)) {
-    if (isLeftover(name, UNPACKED)) await unlink(join(scratch, name)).catch(() => undefined);
-  }
+  await removeLeftovers(scratch, UNPACKED);
   try {
     const out = await open(path, "wx", 0o600);
     try {
@@ -148,7 +146,7 @@ async function unpack(file: ParquetFile, { scratch = tmpdir(), signal }: OpenOpt
     }
     return path;
   } catch (error) {
-    await unlink(path).catch(() => undefined);
+    await dropTemporary(path);
     throw writeFailure(path, readFailure(file.path, error));
   }
 }
