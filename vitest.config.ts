@@ -1,4 +1,7 @@
 import { defineConfig } from "vitest/config";
+import { keepFilesInMemory } from "./test/support/memory-folder.js";
+
+keepFilesInMemory();
 
 export default defineConfig({
   test: {
@@ -6,7 +9,7 @@ export default defineConfig({
     globalSetup: ["test/support/global-setup.ts"],
     pool: "forks",
     // Many tests wait for a process, a poll or a back-off: more workers than cores of the smallest machine.
-    maxWorkers: 3,
+    maxWorkers: 4,
     // Modules are loaded once a worker, not once a file; no test may depend on fresh module state.
     isolate: false,
     testTimeout: 60_000,

@@ -133,7 +133,9 @@ describeDatabases("A source elsewhere", (kind) => {
     await sync(worker);
     expect(await pauses()).toEqual([]);
     expect(
-      await project.rows(sql`select event from rowmill.pipeline_events where event in ('paused', 'resumed')`),
+      await project.rows(
+        sql`select event from rowmill.pipeline_events where event in ('paused', 'resumed') order by id`,
+      ),
     ).toEqual([{ event: "paused" }, { event: "resumed" }]);
     expect(await copied()).toHaveLength(25);
   });
