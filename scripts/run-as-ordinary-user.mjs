@@ -3,8 +3,8 @@
  * COMMAND…`.
  *
  * FOLDER, which must not exist, becomes a copy of this checkout that belongs to the user `nobody` in full:
- * node_modules are copied along, not installed again, so that both runs test the same files. HOME, TMPDIR and npm's
- * cache lie inside of it; nothing of root's own environment but what is listed below reaches the command. It is
+ * node_modules are copied along, not installed again, so that both runs test the same files. HOME and npm's cache lie
+ * inside of it; nothing of root's own environment but what is listed below reaches the command. It is
  * `nobody`, because every Unix has it and initdb refuses a user without an entry in the password database; no user is
  * made.
  */
@@ -35,13 +35,11 @@ cpSync(checkout, copy, {
   filter: (path) => !leftOut.has(relative(checkout, path)),
 });
 const home = join(folder, "home");
-const temporary = join(folder, "tmp");
-for (const own of [home, temporary]) mkdirSync(own);
+mkdirSync(home);
 
 const env = {
   PATH: process.env.PATH,
   HOME: home,
-  TMPDIR: temporary,
   npm_config_cache: join(home, ".npm"),
   USER: "nobody",
   LOGNAME: "nobody",

@@ -5,7 +5,7 @@ import { ConnectorError, defineTarget, pipeline, push, z, type PipelineSpec } fr
 import * as deployment from "../../src/store/ledger/deployment.js";
 import { deliverDue } from "../../src/worker/rounds/deliverer.js";
 import type { WorkerContext } from "../../src/worker/context.js";
-import { describeDatabases, newestKinds } from "../support/databases.js";
+import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { openElsewhere, type Elsewhere } from "../support/elsewhere.js";
 import { quick } from "../support/movies.js";
 import { createNotes, plain } from "../support/notes.js";
@@ -264,5 +264,5 @@ describeDatabases(
       expect(await states()).toEqual([{ state: "waiting", lines: 1 }]);
     });
   },
-  newestKinds,
+  bookKeepers,
 );

@@ -1,7 +1,7 @@
 /** What `rowmill plan` finds in real databases: exact where it can be, and nothing is touched. */
 import { randomBytes } from "node:crypto";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { describeDatabases, newestKinds } from "../support/databases.js";
+import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { serverKind, unlessServer } from "../support/cli.js";
 import { pipeline, z } from "../../src/index.js";
 import * as planned from "../../src/store/requests/planned-rows.js";
@@ -254,7 +254,7 @@ describeDatabases(
       ).toBe(true);
     });
   },
-  newestKinds,
+  bookKeepers,
 );
 
 it.skipIf(serverKind === "embedded")(

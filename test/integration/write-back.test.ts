@@ -5,7 +5,7 @@ import { idleState } from "../../src/app/open/idle.js";
 import { defineSource, defineTarget, pipeline, z } from "../../src/index.js";
 import { deliverDue } from "../../src/worker/rounds/deliverer.js";
 import type { WorkerContext } from "../../src/worker/context.js";
-import { describeDatabases, newestKinds } from "../support/databases.js";
+import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { openFilms, readNow, type FilmsElsewhere } from "../support/films-elsewhere.js";
 import { quick } from "../support/movies.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
@@ -409,5 +409,5 @@ describeDatabases(
       await expect(worker({ source: { onGone: "keepAnswer" } })).rejects.toThrow(/onGone.*the target is the source/s);
     });
   },
-  newestKinds,
+  bookKeepers,
 );

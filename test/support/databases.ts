@@ -26,9 +26,9 @@ const versions = { pg14: "14", pg18: "18" } as const satisfies Record<string, Po
 const allKinds: readonly DatabaseKind[] = ["pg14", "pg18", "embedded"];
 
 /**
- * For tests in which the database only keeps the books (what a provider does, money, leases), and for long suites:
- * the newest server alone, since the third time tells nothing that the first did not. All three where
- * ROWMILL_TEST_DATABASES is "all", as one of CI's two runs has it.
+ * For tests in which the database only keeps the books (what a provider, a target or a caller does, money, leases),
+ * and for long suites: the newest server alone, since the third time tells nothing that the first did not. All three
+ * where ROWMILL_TEST_DATABASES is "all", as one of CI's two runs has it.
  */
 export const bookKeepers: readonly DatabaseKind[] = unlessAll(["pg18"]);
 

@@ -15,7 +15,7 @@ import { exists, hasCode } from "../../src/model/file-errors.js";
 
 /** A new folder in the folder of the run, for `openEmbedded`, with a cluster inside. */
 export async function embeddedDataDir(): Promise<string> {
-  const template = await madeTemplate();
+  const template = await clusterTemplate();
   const dataDir = await emptyDataDir();
   await cp(template, join(dataDir, "postgres"), { recursive: true });
   return dataDir;
@@ -26,7 +26,8 @@ export async function emptyDataDir(): Promise<string> {
   return mkdtemp(join(inject("runFolder"), EMBEDDED_PREFIX));
 }
 
-async function madeTemplate(): Promise<string> {
+/** The folder that is copied. */
+export async function clusterTemplate(): Promise<string> {
   const entry = createRequire(import.meta.url).resolve("@electric-sql/pglite");
   const packageDir = dirname(dirname(entry));
   const manifest: unknown = JSON.parse(await readFile(join(packageDir, "package.json"), "utf8"));

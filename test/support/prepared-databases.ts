@@ -4,7 +4,6 @@
  */
 import { createHash } from "node:crypto";
 import { cp, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inject } from "vitest";
 import { stopEmbedded, type EmbeddedDatabase } from "../../src/embedded/embedded.js";
@@ -12,7 +11,7 @@ import { openEmbedded } from "./built.js";
 import { exists, hasCode } from "../../src/model/file-errors.js";
 import { openDatabase, raw, sql } from "../../src/postgres/database.js";
 import { createDatabase, type DatabaseKind, type TestDatabase } from "./databases.js";
-import { embeddedDataDir } from "./embedded-template.js";
+import { clusterTemplate, embeddedDataDir } from "./embedded-template.js";
 import { EMBEDDED_PREFIX } from "./run-folder.js";
 import { PREPARED_DATABASE, prepare } from "./prepare-server.js";
 
@@ -77,9 +76,9 @@ async function emptied(url: string): Promise<void> {
   await database.close();
 }
 
-/** Made by the first user, under a name that holds the migrations' hash; it appears by one rename. */
+/** Beside the one without schemas, under a name that holds the migrations' hash; it appears by one rename. */
 async function preparedTemplate(): Promise<string> {
-  const template = join(tmpdir(), `rowmill-prepared-${process.getuid?.() ?? 0}-${await migrationsHash()}`);
+  const template = `${await clusterTemplate()}-${await migrationsHash()}`;
   if (await exists(template)) return template;
   const dataDir = await embeddedDataDir();
   const database = await openEmbedded({ dataDir });
