@@ -25,10 +25,15 @@ export async function sayHowItEnded(
   const state = await idleState(context);
   const money = new Map((await overview.moneyOverviews(database)).map((sum) => [sum.pipelineId, sum.spentNanoUsd]));
   for (const pipeline of await overview.pipelineOverviews(database)) {
-    if (!context.pipelines.has(pipeline.id)) continue;
+    const opened = context.pipelines.get(pipeline.id);
+    if (opened === undefined) continue;
     const sign = pipeline.failed > 0 ? "✗" : "✓";
     terminal.note(`${sign} ${countsOf(pipeline)}; ${formatUsd(money.get(pipeline.id) ?? 0)} spent so far`);
-    if (pipeline.succeeded > 0) terminal.note(`  Answers: ${selectText(pipeline.targetTable)}`);
+    if (pipeline.succeeded > 0) {
+      const target = opened.delivery?.connector.name;
+      const whose = target === undefined ? "" : `delivered to ${target}; Rowmill's own copy: `;
+      terminal.note(`  Answers: ${whose}${selectText(pipeline.targetTable)}`);
+    }
     if (pipeline.failed > 0) await sayFailures(terminal, context, pipeline);
   }
   for (const { pipeline, reason } of state.blocked) terminal.note(`! ${pipeline}: ${reason}`);

@@ -179,7 +179,9 @@ export class SweepProgress {
   end(): void {
     if (this.#pipeline === null) return;
     this.#terminal.endLive();
-    if (!this.#terminal.quiet) this.#terminal.note(`✓ ${this.#pipeline}: ${counted(this.#rows, "row")} ${this.#done}`);
+    // A source elsewhere has no copies before it was first read.
+    if (!this.#terminal.quiet && this.#rows > 0)
+      this.#terminal.note(`✓ ${this.#pipeline}: ${counted(this.#rows, "row")} ${this.#done}`);
     this.#pipeline = null;
   }
 }
