@@ -31,8 +31,8 @@ export async function sayHowItEnded(
     terminal.note(`${sign} ${countsOf(pipeline)}; ${formatUsd(money.get(pipeline.id) ?? 0)} spent so far`);
     if (pipeline.succeeded > 0) {
       const target = opened.delivery?.connector.name;
-      const whose = target === undefined ? "" : `delivered to ${target}; Rowmill's own copy: `;
-      terminal.note(`  Answers: ${whose}${selectText(pipeline.targetTable)}`);
+      const whose = target === undefined ? ":" : ` go to ${target}; Rowmill's own copy:`;
+      terminal.note(`  Answers${whose} ${selectText(pipeline.targetTable)}`);
     }
     if (pipeline.failed > 0) await sayFailures(terminal, context, pipeline);
   }

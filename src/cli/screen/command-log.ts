@@ -2,6 +2,7 @@
 import type { Logger } from "pino";
 import { commonjs } from "../../model/commonjs.js";
 import type { LogLevel } from "../cli.js";
+import { causesOf, stackOf } from "./report-error.js";
 import type { Terminal } from "./terminal.js";
 import { fit, indented } from "./text.js";
 
@@ -17,7 +18,7 @@ export function openLog(terminal: Terminal, level: LogLevel): Logger {
 
 function openLines(terminal: Terminal, level: LogLevel): Logger {
   return pino(
-    { level, base: null },
+    { level, base: null, serializers: { err: errorOf } },
     {
       write: (line: string) => {
         for (const text of describeRecord(parseRecord(line), terminal.debug)) terminal.note(text);
@@ -51,9 +52,10 @@ function describeRecord(record: Readonly<Record<string, unknown>>, withStack: bo
   const time = new Date(Number(record["time"])).toISOString();
   const level = pino.levels.labels[Number(record["level"])] ?? "log";
   const text = `${time} ${level}: ${String(record["msg"] ?? "")}${where}`;
-  const error = errorOf(record["err"]);
-  if (error === null) return [text];
-  return withStack ? [text, ...indented(error.stack)] : [`${text}: ${error.message}`];
+  const error = record["err"];
+  if (typeof error !== "object" || error === null) return [text];
+  const { message, stack } = { message: "", stack: "", ...error };
+  return withStack ? [text, ...indented(stack)] : [`${text}: ${message}`];
 }
 
 function parseRecord(line: string): Record<string, unknown> {
@@ -67,7 +69,14 @@ function shown(name: string, value: unknown): string {
 }
 
 function errorOf(error: unknown): { message: string; stack: string } | null {
-  if (typeof error !== "object" || error === null) return null;
-  const { message, stack } = { message: "", stack: "", ...error };
-  return { message: String(message), stack: String(stack) };
+  if (!(error instanceof Error)) return null;
+  return { message: withCauses(error), stack: stackOf(error) };
+}
+
+/** Many errors of ours repeat the message of their cause. */
+function withCauses(error: Error): string {
+  let text = error.message;
+  for (const cause of causesOf(error))
+    if (cause instanceof Error && !text.includes(cause.message)) text += `: ${cause.message}`;
+  return text;
 }

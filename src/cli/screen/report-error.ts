@@ -5,6 +5,8 @@ import { Interrupted } from "./interruption.js";
 import type { Terminal } from "./terminal.js";
 import { indented } from "./text.js";
 
+const CAUSES_MAX = 5;
+
 export function reportError(terminal: Terminal, error: unknown): void {
   terminal.endLive();
   if (error instanceof Interrupted) return terminal.note("Stopped.");
@@ -28,8 +30,17 @@ export function noteMessage(terminal: Terminal, error: RowmillError, mark = ""):
   for (const hint of error.hints) terminal.note(`  Hint: ${hint}`);
 }
 
-function stackOf(error: unknown): string {
-  if (!(error instanceof Error)) return thrownMessage(error);
-  const cause = error.cause === undefined ? "" : `\ncaused by ${stackOf(error.cause)}`;
-  return `${error.stack ?? error.message}${cause}`;
+/** With those of its causes. */
+export function stackOf(error: unknown): string {
+  return [error, ...causesOf(error)]
+    .map((one) => (one instanceof Error ? (one.stack ?? one.message) : thrownMessage(one)))
+    .join("\ncaused by ");
+}
+
+/** The outer ones first. They may go in a circle. */
+export function causesOf(error: unknown): readonly unknown[] {
+  const causes: unknown[] = [];
+  for (let one = error; one instanceof Error && one.cause !== undefined && causes.length < CAUSES_MAX; one = one.cause)
+    causes.push(one.cause);
+  return causes;
 }
