@@ -13,10 +13,19 @@ export type Cell = string | number | bigint | boolean | null | undefined | Date 
 export interface Page {
   /** All of a page is in memory at once: some thousand rows, and some MiB. */
   readonly rows: readonly { readonly [column: string]: Cell }[];
+  /** What is a row there and cannot be read. `rowmill status` counts them for a day, by reason. */
+  readonly refused?: readonly RefusedSourceRow[];
   /** Where this pass continues after a crash. Left out: it begins again. */
   readonly place?: Json;
   /** Where the next reading of changes begins. The pass's last one counts, when the pass is complete. */
   readonly mark?: Json;
+}
+
+export interface RefusedSourceRow {
+  /** One of a few texts, without values. */
+  readonly reason: string;
+  /** Where it is, or its key. */
+  readonly example: string | null;
 }
 
 export interface ReadOptions {

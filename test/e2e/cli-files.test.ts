@@ -68,6 +68,17 @@ describe("Files as a source", { timeout: 300_000 }, () => {
     expect(await executed()).toBe(2);
   });
 
+  it("leaves out a line that cannot be read, and says where it is", async () => {
+    const [first = "", second = ""] = filmLines(2);
+    await put("a.csv", [first, "99,a line of two cells", second]);
+    await up();
+    expect(await executed()).toBe(2);
+    expect((await project.run("status")).stdout).toContain(
+      'films: 1 row of its source refused, such as "a.csv, line 3: It has 2 cells, and the header has 3. ' +
+        'Add the missing separators.": a line cannot be read.',
+    );
+  });
+
   it("pauses where one file has two different lines of one key, with both numbers", async () => {
     const [first = ""] = filmLines(1);
     await put("a.csv", [first, first.replace(/.$/s, ' A heist."')]);

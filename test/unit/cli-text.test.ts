@@ -414,6 +414,7 @@ describe("The status", () => {
         reason: "503: The database does not answer now. Send the call again later.",
         pushes: 2,
         rows: 0,
+        isRead: false,
         example: null,
         lastAt: new Date("2026-11-27T09:00:00Z"),
       },

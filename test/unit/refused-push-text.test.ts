@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { refusedPushText } from "../../src/model/words/refused-push-text.js";
 
-const refusal = { pipeline: "movies", pushes: 1, rows: 0, example: null };
+const refusal = { pipeline: "movies", pushes: 1, rows: 0, example: null, isRead: false };
 
 describe("A refused push", () => {
   it("is described with its status, and with what its sender can do", () => {
@@ -16,6 +16,14 @@ describe("A refused push", () => {
     expect(refusedPushText(rows)).toEqual({
       wrong: '1,200 rows of 2 pushes refused, such as "a\\nb": its key is missing or null',
       fix: "Fix these rows at the sender, and send them again",
+    });
+  });
+
+  it("is no push where Rowmill reads the source itself", () => {
+    const lines = { ...refusal, rows: 2, example: "a.csv, line 4: 2 cells, not 3", isRead: true };
+    expect(refusedPushText({ ...lines, reason: "a line cannot be read" })).toEqual({
+      wrong: '2 rows of its source refused, such as "a.csv, line 4: 2 cells, not 3": a line cannot be read',
+      fix: "Fix these rows there; the next reading of them takes them in",
     });
   });
 

@@ -6,7 +6,7 @@ import { basename } from "node:path";
 import { lookAtFile } from "../../files/look-at-file.js";
 import { readRecords } from "../../files/read-records.js";
 import type { GoodRecord } from "../../files/file-types.js";
-import { ConnectorError, type Page, type ReadOptions } from "../../model/connector.js";
+import { ConnectorError, type Page, type ReadOptions, type RefusedSourceRow } from "../../model/connector.js";
 import { RowmillError } from "../../model/errors.js";
 import type { Json } from "../../model/pipeline.js";
 import type { ReadFiles } from "./files.js";
@@ -16,6 +16,7 @@ import { KnownKeys } from "./known-keys.js";
 /** Of the files that were read: path → size, time and hash. */
 type Mark = Record<string, [bytes: number, timeMs: number, hash: string]>;
 
+const UNREADABLE = "a line cannot be read";
 /** Of a key in a message. */
 const KEY_CHARACTERS = 60;
 
@@ -33,7 +34,7 @@ export async function* readFiles(read: ReadFiles, { since, signal }: ReadOptions
     const hash = await hashOf(file, signal);
     mark[file.path] = [file.bytes, file.timeMs, hash];
     if (known?.[2] === hash && known[0] === file.bytes) continue;
-    for await (const rows of rowsOf(read, { file, keys, signal })) yield { rows };
+    yield* rowsOf(read, { file, keys, signal });
   }
   yield { rows: [], mark };
 }
@@ -50,10 +51,7 @@ interface Reading {
   readonly signal: AbortSignal;
 }
 
-async function* rowsOf(
-  read: ReadFiles,
-  { file, keys, signal }: Reading,
-): AsyncGenerator<Record<string, string | null>[]> {
+async function* rowsOf(read: ReadFiles, { file, keys, signal }: Reading): AsyncGenerator<Page> {
   const look = await unlessBroken(() => lookAtFile(file.path, { ...read.look, signal }));
   const missing = read.key.find((name) => look.format !== "jsonl" && !look.columns.includes(name));
   if (missing !== undefined)
@@ -64,13 +62,14 @@ async function* rowsOf(
   const own = new KnownKeys();
   for await (const { records } of readRecords(look, { signal })) {
     const rows: Record<string, string | null>[] = [];
+    const refused: RefusedSourceRow[] = [];
     for (const record of records) {
-      // Without a key it counts as refused, and as no row.
-      if ("problem" in record) rows.push({});
+      if ("problem" in record)
+        refused.push({ reason: UNREADABLE, example: `${basename(file.path)}, line ${record.line}: ${record.problem}` });
       else if (isNewest(read, record, { file, keys, own }))
         rows.push(Object.fromEntries(columns.map((name) => [name, record.cells[name] ?? null])));
     }
-    yield rows;
+    yield { rows, refused };
   }
 }
 

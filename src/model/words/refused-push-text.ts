@@ -9,6 +9,8 @@ export interface RefusedPushFacts {
   readonly pushes: number;
   readonly rows: number;
   readonly example: string | null;
+  /** From a source that Rowmill reads: nobody pushed these rows. */
+  readonly isRead: boolean;
 }
 
 export interface RefusedPushText {
@@ -27,9 +29,11 @@ const FIXES: Readonly<Record<string, string>> = {
   "503": "Check the database with rowmill doctor, then send these rows again; rows that arrived count once",
 };
 const FIX_TOKEN = "Compare the sender's token with the valid ones: rowmill tokens";
+const FIX_SOURCE = "Fix these rows there; the next reading of them takes them in";
 const FIX_ROWS = "Fix these rows at the sender, and send them again";
 
-export function refusedPushText({ pipeline, reason, pushes, rows, example }: RefusedPushFacts): RefusedPushText {
+export function refusedPushText(refusal: RefusedPushFacts): RefusedPushText {
+  const { pipeline, reason, pushes, rows, example } = refusal;
   const [, status, answered] = /^([45]\d\d): (.*)$/s.exec(reason) ?? [];
   const why = (answered ?? reason).replace(/[.]$/, "");
   const what =
@@ -37,6 +41,7 @@ export function refusedPushText({ pipeline, reason, pushes, rows, example }: Ref
       ? `${counted(pushes, "push")} refused${status === undefined ? "" : ` with status ${status}`}`
       : `${counted(rows, "row")} of ${counted(pushes, "push")} refused`;
   const such = example === null ? "" : `, such as ${JSON.stringify(example)}`;
+  if (refusal.isRead) return { wrong: `${counted(rows, "row")} of its source refused${such}: ${why}`, fix: FIX_SOURCE };
   const otherwise = rows > 0 ? FIX_ROWS : pipeline === null ? FIX_TOKEN : "Send these rows again";
   return { wrong: `${what}${such}: ${why}`, fix: FIXES[status ?? ""] ?? otherwise };
 }

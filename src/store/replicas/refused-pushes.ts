@@ -1,4 +1,4 @@
-/** Pushes and rows that were refused, by reason, since their callers may not look at the reply. */
+/** Pushes and rows that were refused, and rows of sources that could not be read, by reason: nobody may look at a reply. */
 import { storableText } from "../../model/words/storable-text.js";
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
 
@@ -32,6 +32,8 @@ export async function record(client: Queryable, refused: readonly RefusedPush[])
 }
 
 export interface ListedRefusal extends RefusedPush {
+  /** By Rowmill, from a source that is read: nobody pushed these rows. */
+  readonly isRead: boolean;
   readonly lastAt: Date;
 }
 
@@ -39,8 +41,8 @@ export interface ListedRefusal extends RefusedPush {
 export async function listRecent(client: Reader, max: number): Promise<ListedRefusal[]> {
   return client.rows<ListedRefusal>(sql`
     select nullif(pipeline, '') as pipeline, reason, pushes::float8 as pushes, rows::float8 as rows, example,
-      last_at as "lastAt"
-    from rowmill.refused_pushes
+      last_at as "lastAt", exists (select from rowmill.syncs s where s.pipeline = r.pipeline) as "isRead"
+    from rowmill.refused_pushes r
     where last_at > now() - interval '24 hours'
     order by last_at desc, pipeline, reason
     limit ${max}`);

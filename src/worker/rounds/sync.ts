@@ -165,7 +165,7 @@ async function writePage(
   page: Page,
   { readAt, keepsMark }: Writing,
 ): Promise<{ readonly heldBack: boolean } | null> {
-  const { rows, place = null, mark } = page;
+  const { rows, refused = [], place = null, mark } = page;
   const { name, source } = pipeline.config;
   const { key } = source;
   const columns = [...new Set([...key, ...source.columns])];
@@ -179,7 +179,8 @@ async function writePage(
       context.database.transaction(async (tx) => {
         const done = await syncs.writeRows(tx, turn, { ...chunk, readAt });
         if (done === null) return null;
-        await noteRefused(tx, name, [...chunk.refused, ...done.refused]);
+        const unread = isLast ? refused.map(({ reason, example }) => ({ reason, key: example })) : [];
+        await noteRefused(tx, name, [...chunk.refused, ...done.refused, ...unread]);
         const isKept = keepsMark || heldBack || done.heldBack > 0;
         if (isLast) await syncs.setPlace(tx, turn, { place, mark: isKept ? "keep" : { next: mark } });
         return done;
