@@ -19,7 +19,8 @@ import { ADAPTERS } from "../dist/providers/adapters.js";
 import { STEP_NAMES } from "../dist/worker/step-names.js";
 
 const repository = dirname(dirname(fileURLToPath(import.meta.url)));
-const lastOptions = ["-c, --config <file>", "--log-level <level>"];
+/** Of nearly all commands: one table has them. */
+const COMMON_OPTIONS = ["-c, --config <file>", "--log-level <level>"];
 
 await rewrite("docs/cli.md", writeOptions);
 await rewrite("docs/configuration.md", writeKeys);
@@ -41,38 +42,41 @@ async function rewrite(name, write) {
 
 function writeOptions(page) {
   const program = buildProgram({ terminal: openTerminal(), finish: () => undefined });
+  const complete = program.commands.find((command) => commonOf(command).length === COMMON_OPTIONS.length);
+  // The first table of the page.
+  const common = replaceTable(page, commonOf(complete));
   return program.commands.reduce((text, command) => {
+    const own = command.options.filter((option) => !COMMON_OPTIONS.includes(option.flags));
+    if (own.length === 0) return text;
     const heading = new RegExp(`^### \`rowmill ${command.name()}(?: .*)?\`$`, "m").exec(text);
     if (heading === null) throw new Error(`docs/cli.md has no section for ${command.name()}.`);
     const [before, after] = [text.slice(0, heading.index), text.slice(heading.index)];
     const end = after.slice(3).search(/^#{2,3} /m);
     const section = end < 0 ? after : after.slice(0, end + 3);
-    return before + replaceTable(section, command) + after.slice(section.length);
-  }, page);
+    return before + replaceTable(section, own) + after.slice(section.length);
+  }, common);
 }
 
-function replaceTable(section, command) {
+function commonOf(command) {
+  return command.options.filter((option) => COMMON_OPTIONS.includes(option.flags));
+}
+
+function replaceTable(section, options) {
   const table = /^\| option .*\n(?:\|.*\n)+/m.exec(section);
-  if (table === null) throw new Error(`docs/cli.md has no table of options for ${command.name()}.`);
+  if (table === null) throw new Error(`docs/cli.md has no table for the options ${options.map(({ flags }) => flags)}.`);
   const notes = new Map(
     table[0].split("\n").map((line) => {
       const [, flags = "", , more = ""] = line.split(/(?<!\\)\|/).map((cell) => cell.trim());
       return [flags, more];
     }),
   );
-  const rows = inOrder(command.options).map((option) => {
+  const rows = options.map((option) => {
     const flags = `\`${option.flags}\``;
     return [flags, meaningOf(option), notes.get(flags) ?? ""];
   });
   const wide = rows.some(([, , more]) => more !== "");
   const header = wide ? ["option", "meaning", "more"] : ["option", "meaning"];
   return section.replace(table[0], () => tableOf(header, rows));
-}
-
-/** What every command has comes last. */
-function inOrder(options) {
-  const own = options.filter((option) => !lastOptions.includes(option.flags));
-  return [...own, ...options.filter((option) => lastOptions.includes(option.flags))];
 }
 
 function meaningOf({ description, mandatory, argChoices, defaultValue }) {

@@ -57,29 +57,29 @@ function runCommand(cli: Cli): Command {
     `run films.csv --prompt 'Sum up: {{ Title }}' \\\n    --model MODEL --answer "summary:string" --out labelled.csv`,
     "run films.csv --retry",
   )
-    .description("Ask about every line of a file, and write it with the answers as new columns.")
+    .description("Send every line of a file to a model, and write the answers as new columns.")
     .argument("[file]", "CSV, TSV, JSONL or Parquet, each also as .gz; - for a pipe")
     .option("--prompt <text>", "what the model should do with each line, with columns as in {{ Title }}")
     .option("--columns <columns>", "columns that the model sees, if the prompt names none; default: all")
     .option("--model <name>", "the model, as the provider names it")
     .option("--answer <fields>", "the new columns, as in categories:string[],mood:sad|glad; or: text")
     .option("--out <file>", "the output; default: films.answers.csv for films.csv; - for stdout")
-    .option("--force", "overwrite a file that is no output of this run")
+    .option("--force", "overwrite a file that this run did not write")
     .option("--pipeline <name>", "use request and answer of this pipeline of the config")
     .option("--key <column>", "the column that identifies a line; default: its content")
-    .option("--name <name>", "keep this question apart from others about the same file")
-    .option("--try <number>", "first show this many answers, asked live", parseNumber)
-    .option("--limit <number>", "only the first lines", parseNumber)
-    .option("--format <format>", "of the output: csv, tsv, jsonl, parquet; default: by its name, else as the file")
-    .option("--delimiter <character>", "what separates the cells; default: found out")
-    .option("--encoding <name>", "utf-8, utf-16le, utf-16be or latin1; default: found out")
+    .option("--name <name>", "a name for this question, to ask several about one file")
+    .option("--try <number>", "first send this many lines live, and show the answers", parseNumber)
+    .option("--limit <number>", "only this many lines, from the first", parseNumber)
+    .option("--format <format>", "output format: csv, tsv, jsonl or parquet; default: from its name, else as the input")
+    .option("--delimiter <character>", "the character between cells; default: detected")
+    .option("--encoding <name>", "utf-8, utf-16le, utf-16be or latin1; default: detected")
     .option("--no-escape", "write answers that begin with =, +, - or @ as they are")
-    .option("--detach", "send everything, and leave before the answers come")
-    .option("--partial", "write the answers that are there now; sends nothing")
-    .option("--retry", "ask failed lines again")
-    .option("--global", "keep the state in your own state folder instead of .rowmill next to the file")
-    .option("--list", "instead: list the files that were run")
-    .option("--forget", "instead: forget a file, or all, so that the next run asks and pays again")
+    .option("--detach", "send everything, then exit without waiting for answers")
+    .option("--partial", "write the answers so far, and send nothing")
+    .option("--retry", "send failed lines again")
+    .option("--global", "keep the state in your user's state folder, not in .rowmill next to the file")
+    .option("--list", "only list the files that you ran")
+    .option("--forget", "only forget a file, or all: the next run sends and pays again")
     .option(...YES_OPTION)
     .option(...JSON_OPTION)
     .option(...QUIET_OPTION)
@@ -114,7 +114,7 @@ function initCommand(cli: Cli): Command {
 function doctorCommand(cli: Cli): Command {
   const doctor = command("doctor", "doctor")
     .description("Check config, database, tables, provider and pipelines, and show how to fix what is wrong.")
-    .option("--audit", "instead: check that Rowmill's records account for every row, batch and cent")
+    .option("--audit", "only check that Rowmill's records account for every row, batch and cent")
     .option(...JSON_OPTION)
     .action(run(cli, async () => (await import("./commands/start/doctor.js")).runDoctor));
   return withProject(doctor);
@@ -125,7 +125,7 @@ function upCommand(cli: Cli): Command {
   const printSql = new Option("--print-sql", "print the SQL of the setup without running it");
   const http = new Option(
     "--http <address>",
-    "take pushed rows and give results over HTTP, at an address such as 127.0.0.1:8788",
+    "accept pushed rows and return results over HTTP, at an address such as 127.0.0.1:8788",
   ).argParser(parseHttp);
   const up = command("up", "up", "up --until-idle --yes", "up movies", "up --http 127.0.0.1:8788")
     .description("Set up triggers and tables, then work until Ctrl-C: send batches, collect answers.")
@@ -220,13 +220,13 @@ function sweepCommand(cli: Cli): Command {
 
 function syncCommand(cli: Cli): Command {
   const sync = command("sync", "sync films", "sync films --accept-deletions")
-    .description("Read rows from sources outside the database now, without waiting for the next time.")
+    .description("Read rows from sources outside the database now, not at the next scheduled time.")
     .argument("[pipelines...]", "default: all with such a source")
     .option("--full", "read all rows, to find deleted ones too")
     .addOption(
       new Option(
         "--accept-deletions",
-        "delete the rows that vanished from the source, even if they are more than a tenth",
+        "delete the rows that disappeared from the source, even if they are more than a tenth of all",
       ).conflicts("full"),
     )
     .action(run(cli, async () => (await import("./commands/run/sync.js")).runSync));
@@ -272,7 +272,7 @@ function batchesCommand(cli: Cli): Command {
     "only batches that are open, have ended, were canceled by you, or have failed requests",
   ).choices(["open", "ended", "cancelled", "failed"]);
   const batches = command("batches", "batches movies --state open", "batches --since 7d --limit 50")
-    .description("List batches, the newest first: counts, times, and what they cost.")
+    .description("List batches, newest first: counts, times, and what they cost.")
     .argument("[pipeline]", "default: all")
     .addOption(state)
     .option("--since <time>", "only batches planned since then: 12h, 7d, or a day (UTC)", parseSince)
@@ -311,7 +311,7 @@ function versionsCommand(cli: Cli): Command {
   const versions = command("versions", "versions movies")
     .description("Show each version of a pipeline's config: when, what changed, rows, cost and failures.")
     .argument("<pipeline>")
-    .option("--limit <number>", "at most this many, the last ones first", parseLimit, SHOWN_DEFAULT)
+    .option("--limit <number>", "at most this many, newest first", parseLimit, SHOWN_DEFAULT)
     .option(...JSON_OPTION)
     .action(run(cli, async () => (await import("./commands/inspect/versions.js")).runVersions));
   return withProject(versions);
@@ -323,9 +323,9 @@ function exportCommand(cli: Cli): Command {
     "export movies --out movies.csv",
     `export movies --out new.parquet --where "year > 2020"`,
   )
-    .description("Write the answered rows of a pipeline into a file.")
+    .description("Write the answered rows of a pipeline to a file.")
     .argument("<pipeline>")
-    .requiredOption("--out <file>", "the file: CSV, TSV, JSONL or Parquet, each also as .gz; replaced as a whole")
+    .requiredOption("--out <file>", "the file to write or replace: CSV, TSV, JSONL or Parquet, each also as .gz")
     .option("--where <condition>", "only rows of the source that match this SQL condition")
     .option("--format <format>", "csv, tsv, jsonl or parquet; default: by the name of the file")
     .option("--no-escape", "write answers that begin with =, +, - or @ as they are")
@@ -354,7 +354,7 @@ function deliverCommand(cli: Cli): Command {
     .description("Deliver answers to a target outside the database again. Sends nothing to the provider.")
     .argument("[pipeline]", "default: all")
     .requiredOption("--replay", "queue the answers for delivery again")
-    .option("--failed", "only answers that the target refused, or had a newer answer for; the default")
+    .option("--failed", "only answers that were not delivered; the default")
     .addOption(all.conflicts("failed"))
     .action(run(cli, async () => (await import("./commands/fix/deliver.js")).runDeliver));
   return withProject(deliver);
@@ -365,7 +365,7 @@ function cancelCommand(cli: Cli): Command {
     .description("Cancel a batch, or all open batches of a pipeline. Answers that are done are kept.")
     .argument("<batch|pipeline>", "a pipeline, or a batch: its ID, the beginning of it, or the provider's ID")
     .option("--drop", "drop its unanswered rows instead of sending them again")
-    .option("--abandon", "its account is gone: never collect this batch, and count its possible cost as spent")
+    .option("--abandon", "give up a batch whose account is gone, and count its possible cost as spent")
     .option(...YES_OPTION)
     .option(...JSON_OPTION)
     .action(run(cli, async () => (await import("./commands/fix/cancel.js")).runCancel));

@@ -8,7 +8,7 @@ export const YES_OPTION = ["-y, --yes", "do not ask"] as const;
 
 export const LOG_FORMAT = new Option(
   "--log-format <format>",
-  "what stderr gets: text, or a line of JSON for each message",
+  "format of the messages on stderr: text, or a line of JSON each",
 )
   .choices(["text", "json"])
   .default("text");

@@ -62,20 +62,20 @@ export interface SourceSpec<Column extends string, Key extends string> {
   /** The column or columns that identify a row, usually the primary key. */
   readonly key: Key | readonly Key[];
   /**
-   * The columns that your prompt uses. Only these reach `system`, `user` and `validate`, and Rowmill asks again about
-   * a row when one of them changes. Add a key column here if the prompt needs it.
+   * The columns that your prompt uses. Only these reach `system`, `user` and `validate`. When one of them changes,
+   * Rowmill sends the row again. Add a key column here if the prompt needs it.
    */
   readonly columns: readonly Column[];
   /** An SQL condition that selects rows, such as `"lang = 'en'"`. Default: all rows. */
   readonly where?: string;
   /**
-   * What to do with rows that exist before the pipeline does: `"include"` processes them, `"skip"` leaves them
-   * alone. Default: `"include"`.
+   * What to do with rows that are older than the pipeline: `"include"` sends them, `"skip"` leaves them alone.
+   * Default: `"include"`.
    */
   readonly existing?: "include" | "skip";
   /**
-   * What to do with an answer whose row was deleted, or no longer matches `where`: `"drop"` discards it, `"keepAnswer"`
-   * writes it anyway, into a target that is not the source table. Default: `"drop"`.
+   * What to do with an answer whose row was deleted, or no longer matches `where`. `"drop"` discards the answer.
+   * `"keepAnswer"` writes it anyway; the target must not be the source table. Default: `"drop"`.
    */
   readonly onGone?: "drop" | "keepAnswer";
 }
@@ -87,13 +87,13 @@ export interface PushSpec<Column extends string, Key extends string> {
   /** The fields that your prompt uses. Rowmill keeps these and the key; a missing one counts as null. */
   readonly columns: readonly Column[];
   /**
-   * A field that grows with each version of a row, a number or a time in ISO 8601: an older push then never overwrites
-   * a newer one. Default: none, the last push wins.
+   * A field that grows with each version of a row: a number, or a time in ISO 8601. With it, an older push never
+   * overwrites a newer one. Default: none, the last push wins.
    */
   readonly version?: string;
   /**
-   * How long Rowmill keeps an answered row after its last change; its answer stays. Rowmill's copy is the only one that
-   * can be asked again. Default: `"forever"`.
+   * How long Rowmill keeps an answered row after its last change. The answer stays, but Rowmill cannot send the row
+   * again without its copy. Default: `"forever"`.
    */
   readonly keep?: "forever" | Duration;
   /** What to do with an answer whose row was deleted, as for a table. Default: `"drop"`. */
@@ -172,7 +172,7 @@ export interface TargetSpec<Field extends string> {
    * Rowmill creates it with typed columns.
    */
   readonly table: string;
-  /** The column for each answer field whose column has another name. Default: columns named as the fields. */
+  /** Answer fields whose column has another name, with that name. Default: columns named as the fields. */
   readonly columns?: { readonly [Name in Field]?: string };
   /**
    * Who may read a table that Rowmill creates: `"private"` turns row-level security on and grants nothing, `"inherit"`
@@ -200,7 +200,7 @@ export interface BudgetSpec {
 export interface PollingSpec {
   /** The first and shortest interval. Default: `"15s"`. */
   readonly min?: Duration;
-  /** The longest interval, to which it grows. Default: `"5m"`. */
+  /** The longest interval. Each interval is longer than the one before, up to this. Default: `"5m"`. */
   readonly max?: Duration;
 }
 
@@ -234,27 +234,27 @@ export interface PipelineSpec<Column extends string, Key extends string, Schema 
   readonly validate?: (answer: AnswerValue<NoInfer<Schema>>, row: Row<NoInfer<Column>>) => string | null;
   /** How many times to ask about a row whose answer is invalid or refused. Whole number, 1 to 20. Default: 3. */
   readonly attempts?: number;
-  /** Where answers go: a table of the database, or a system elsewhere, by its `write`. */
+  /** Where answers go: a table of the database, or another system. */
   readonly target: TargetSpec<AnswerField<NoInfer<Schema>>> | DefinedTarget<AnswerCells<NoInfer<Schema>>>;
   /** A hard cap on spending. Default: none. */
   readonly budget?: BudgetSpec;
   /**
-   * The likely cost, in US dollars, above which the first batch of a new or changed pipeline waits for your approval. 0
-   * asks every time. Default: 1.
+   * The first batch of a new or changed pipeline waits for your approval if its likely cost is above this many US
+   * dollars. 0 asks every time. Default: 1.
    */
   readonly approveAboveUsd?: number;
   /**
-   * What a changed definition (prompt, model, schema, …) does to rows that have answers: `"reask"` asks them again,
-   * `"newOnly"` keeps their answers, `"keep"` also counts them as answered by it. New and changed rows get it in any
-   * case. `"ask"` asks you, and acts as `"newOnly"` until you decide. Default: `"ask"`.
+   * What to do with answered rows when the question changes (prompt, model, schema, …). `"reask"` sends them again.
+   * `"newOnly"` keeps their answers. `"keep"` also counts these as answers to the new question. `"ask"` asks you, and
+   * acts as `"newOnly"` until you decide. New and changed rows always get the new question. Default: `"ask"`.
    */
   readonly onChange?: "ask" | "reask" | "newOnly" | "keep";
   /**
-   * Ask equal questions of a batch once: rows with the same message share one line and its answer, each judged by its
-   * own `validate`. Default: true for a `temperature` of at most 0.3, otherwise false.
+   * Send equal questions of a batch once: rows with the same message share one line and its answer. `validate` checks
+   * it for each row. Default: true for a `temperature` of at most 0.3, otherwise false.
    */
   readonly dedupe?: boolean;
-  /** The most rows to process in all, to start small. Whole number from 1. Default: none. */
+  /** Process at most this many rows in total, to start small. Whole number from 1. Default: none. */
   readonly limit?: number;
   /** How often Rowmill asks the provider for the state of a batch. Default: every 15 seconds, growing to 5 minutes. */
   readonly polling?: PollingSpec;
@@ -268,7 +268,7 @@ export interface PipelineSpec<Column extends string, Key extends string, Schema 
     /** How long to search the provider for the batch, in addition to the minute of the call. Default: `"2m"`. */
     readonly window?: Duration;
     /**
-     * What to do when the search finds nothing, at a provider that stores no name of ours: `"again"` creates the batch
+     * What to do when the search finds nothing and the provider stores no ID of Rowmill's: `"again"` creates the batch
      * again, `"ask"` waits for you. Default: `"again"` if the account is `exclusive`, otherwise `"ask"`.
      */
     readonly unknown?: "again" | "ask";

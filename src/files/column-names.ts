@@ -22,7 +22,7 @@ export function namedColumns(given: readonly string[]): NamedColumns {
     notes.push(
       isUnnamed
         ? `Column ${index + 1} has no name. It is read as ${made}.`
-        : `The name ${name} is there twice. Column ${index + 1} is read as ${made}.`,
+        : `The name ${name} occurs twice. Column ${index + 1} is read as ${made}.`,
     );
     return made;
   });

@@ -35,7 +35,7 @@ export function writeFailure(path: string, error: unknown): unknown {
   if (error instanceof RowmillError || !isSystemError(error)) return error;
   const reasons = { EACCES: "you lack the permission", EPERM: "you lack the permission", EROFS: "it is read-only" };
   if (hasCode(error, ...FULL)) {
-    const what = `cannot be written: there is no space left (${error.code}). Nothing of it was kept.`;
+    const what = `cannot be written: there is no space left (${error.code}). No part of it was kept.`;
     return badFile(path, what, "Free some space, or write to another disk, and run the command again.", error);
   }
   if (hasCode(error, "ENOENT", "ENOTDIR"))

@@ -41,7 +41,7 @@ function cellsOf(text: string): Cells | string {
 }
 
 function invalidAt(at: number): string {
-  return `It is not valid JSON: that shows at character ${at + 1}.`;
+  return `It is not valid JSON: the first mistake is at character ${at + 1}.`;
 }
 
 /** PostgreSQL stores neither of these, and both may be hidden in an escape. */

@@ -92,7 +92,7 @@ async function lookAtText(text: TextLook, options: LookOptions): Promise<FileLoo
   const isWhole = sample.length < SAMPLE_BYTES;
   if (/^\s*$/.test(sample.toString("latin1"))) throw badFile(text.path, "is empty: it has no header and no rows.");
   const format = options.format ?? formatByName(text.path) ?? formatByContent(sample, isWhole);
-  if (format === "parquet") throw badFile(text.path, "is no Parquet file: it does not begin with PAR1.");
+  if (format === "parquet") throw badFile(text.path, "is not a Parquet file: it does not begin with PAR1.");
   return format === "jsonl"
     ? lookAtJsonl(text, sample, isWhole)
     : lookAtCsv(text, { ...options, format }, sample, isWhole);
@@ -127,7 +127,7 @@ function lookAtJsonl(text: TextLook, sample: Buffer, isWhole: boolean): FileLook
   const [first] = all;
   if (first !== undefined && "problem" in first && /^\s*\[/.test(first.raw?.toString() ?? "")) {
     const hint = "Convert it: jq -c '.[]' FILE > FILE.jsonl";
-    throw badFile(text.path, "is one JSON list, not one object on each line.", hint);
+    throw badFile(text.path, "is a JSON list, not one object on each line.", hint);
   }
   const records = all.filter((record) => "cells" in record);
   if (first !== undefined && records.length === 0) {

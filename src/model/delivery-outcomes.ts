@@ -37,7 +37,7 @@ export interface Told {
   readonly row?: "asAsked" | "changed" | "unseen";
 }
 
-const CHANGED = "The row that it would be written to has changed meanwhile, or is gone.";
+const CHANGED = "The row that it belongs to has changed in the meantime, or is gone.";
 
 /** In the order of `told`. What a target says of other keys is ignored; of one that it names twice the worse counts. */
 export function outcomesOf(told: readonly Told[], written: Written, chance: number): readonly ChangeOutcome[] {
@@ -54,7 +54,7 @@ export function outcomesOf(told: readonly Told[], written: Written, chance: numb
     if (busy.has(key))
       return { state: "waiting", failures, reason: null, waitMs: row === "unseen" ? UNSEEN_MS : BUSY_MS };
     if (done.has(key)) return ended("delivered", null);
-    return refused("The target did not say what became of it.", failures, chance);
+    return refused("The target did not report what happened to it.", failures, chance);
   });
 }
 

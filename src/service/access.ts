@@ -19,7 +19,7 @@ export async function admit(desk: Desk, call: Call, route: Route): Promise<Token
   if (token === null) {
     if (route.scope === "push")
       desk.refused.note({ pipeline: null, reason: "the token is unknown or revoked", example: beginningOf(text) });
-    return unauthorized("The token is unknown, or was revoked. Make one: rowmill tokens create --scope push");
+    return unauthorized("The token is unknown, or was revoked. Create one: rowmill tokens create --scope push");
   }
   if (route.scope !== null && route.scope !== "any" && !MAY[token.scope].includes(route.scope))
     return forbidden(`A token of the scope "${token.scope}" may not do this. It needs "${route.scope}".`);
@@ -27,7 +27,7 @@ export async function admit(desk: Desk, call: Call, route: Route): Promise<Token
   if (name !== undefined && token.pipeline !== null && token.pipeline !== name)
     return forbidden(`The token is for the pipeline "${token.pipeline}" only.`);
   if (route.tokenInPath && (token.scope !== "push" || token.pipeline === null))
-    return forbidden("In the address, only a token of the scope push for one pipeline is taken.");
+    return forbidden("In an address, only a token of the scope push for one pipeline works.");
   return token;
 }
 

@@ -34,14 +34,14 @@ export function tooBusy(detail: string): Refusal {
 }
 
 export function tooManyCalls(): Response {
-  return responseTo(tooBusy("Too many calls are being answered. Send it again later."));
+  return responseTo(tooBusy("Too many calls are in progress. Send it again later."));
 }
 
 /** Texts of the database may name its roles, so callers do not get them. */
 export const DATABASE_UNAVAILABLE: Refusal = {
   status: 503,
   code: "database_unavailable",
-  detail: "The database could not be asked now. Send the call again later.",
+  detail: "The database is not available now. Send the call again later.",
   headers: AGAIN,
 };
 

@@ -25,7 +25,7 @@ export const ROUTES: readonly Route[] = [
     method: "POST",
     path: "/v1/pipelines/:name/rows",
     scope: "push",
-    words: { operationId: "pushRows", about: "Takes rows. Answers once they are durable.", ...pushing },
+    words: { operationId: "pushRows", about: "Accepts rows. Replies once they are stored.", ...pushing },
     answer: (desk, call, token) =>
       takePush(desk, call, { pipeline: call.req.param("name") ?? "", token, repeatedBy: null, waitMs: PUSH_WAIT_MS }),
   },
@@ -35,7 +35,7 @@ export const ROUTES: readonly Route[] = [
     scope: "read",
     words: {
       operationId: "getRow",
-      about: "Gives a row, where its request stands, and its answer.",
+      about: "Returns a row, the state of its request, and its answer.",
       gives: { 200: { about: "The row.", media: ["application/json", rowAnswer] } },
       refuses: [404, 429],
     },
@@ -59,9 +59,12 @@ export const ROUTES: readonly Route[] = [
     scope: "read",
     words: {
       operationId: "getResults",
-      about: "Gives results in the order in which their answers were accepted, each at least once.",
+      about: "Returns results, oldest first, each at least once.",
       query: {
-        after: { about: "The cursor of the last line that you have. Without it: from the first.", schema: z.string() },
+        after: {
+          about: "The cursor of the last line that you have. Without it, results start with the first.",
+          schema: z.string(),
+        },
         limit: { about: `Lines. Default ${LIMIT_DEFAULT}.`, schema: z.int().min(1).max(LIMIT_MAX) },
         wait: {
           about: "Seconds to wait for the first line. Default 0.",
@@ -80,7 +83,7 @@ export const ROUTES: readonly Route[] = [
     tokenInPath: true,
     words: {
       operationId: "ingestRows",
-      about: "The same as pushRows for callers that cannot set headers, such as http_post in SQL.",
+      about: "Like pushRows, for callers that cannot set headers, such as http_post in SQL.",
       ...pushing,
     },
     answer: (desk, call, token) =>

@@ -53,7 +53,7 @@ export async function removeRow(desk: Desk, call: Call): Promise<Response> {
   const name = call.req.param("name") ?? "";
   const key = call.req.param("key") ?? "";
   const release = await desk.pushes.take(1, WAIT_FOR_ROOM_MS);
-  if (release === null) return responseTo(tooBusy("Too many pushes are being taken. Send it again later."));
+  if (release === null) return responseTo(tooBusy("Too many pushes are in progress. Send it again later."));
   try {
     return await desk.database.transaction(
       async (tx) => {

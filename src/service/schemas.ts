@@ -46,7 +46,7 @@ export const rowAnswer = z.strictObject({
     .strictObject({
       cells: z.record(z.string(), z.string().nullable()),
       pushedAt: instant,
-      complete: z.boolean().describe("False: a column was added since, and the row counts when it is pushed again."),
+      complete: z.boolean().describe("False: a column was added since, and the row waits until it is pushed again."),
     })
     .nullable()
     .describe("Null: it was deleted."),
@@ -55,7 +55,7 @@ export const rowAnswer = z.strictObject({
 });
 
 export const resultLine = z.strictObject({
-  cursor: z.string().describe("Send it as after to continue behind this line."),
+  cursor: z.string().describe("Send it as `after` to continue after this line."),
   key: z.string().nullable().describe("Null: the ledger has forgotten the row."),
   ...answered,
   at: instant,

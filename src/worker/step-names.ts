@@ -16,7 +16,7 @@ export const STEP_NAMES = {
   "sync.write": "these rows are written to Rowmill's copy, with the pass's place: one transaction",
   "sync.end": "a pass is complete, and the rows that it did not meet are noted: one transaction",
   "sync.delete": "some rows that are gone elsewhere are deleted here: one transaction",
-  "sync.fail": "why a source elsewhere could not be read is written, and when the next attempt is",
+  "sync.fail": "records why a source elsewhere could not be read, and when the next attempt is",
 
   "plan.sample": "some waiting rows are read, to estimate what a request may need",
   "plan.estimate": "the estimate of a definition is written",
@@ -30,7 +30,7 @@ export const STEP_NAMES = {
   "turn.pause": "a pipeline pauses, with the reason",
 
   "render.limits": "the account's learned limits are read",
-  "render.undo": "what an interrupted rendering took into the batch leaves it again, part by part",
+  "render.undo": "requests of an interrupted rendering leave the batch again, part by part",
   "render.read": "the next rows of the batch's queue are read, while those before them are rendered",
   "render.chunk": "a chunk of rows enters the batch in the ledger, then its lines the spool file: one transaction",
   "render.learn": "a line larger than any before is remembered",
@@ -39,55 +39,56 @@ export const STEP_NAMES = {
   "upload.look": "provider: looks for input of this batch that is there already",
   "upload.delete": "provider: removes input that is not the right one",
   "upload.send": "provider: uploads the input file",
-  "upload.wait": "it is written that the input file is not ready yet, or never will be",
+  "upload.wait": "records that the input file is not ready yet, or never will be",
   "upload.move": "the batch moves, with what was staged: one transaction",
 
-  "submit.baseline": "provider: what exists before the create, where only circumstance can tell batches apart",
+  "submit.baseline": "provider: which batches exist before the create, if only circumstances tell batches apart",
   "submit.intent": "the create is committed as intent",
   "submit.create": "provider: creates the batch, which costs money",
-  "submit.takeBack": "the intent ends, since the create certainly had no effect",
+  "submit.takeBack": "the intent ends, because the create certainly had no effect",
   "submit.record": "the provider's batch is recorded as ours: one transaction",
   "submit.uploadAgain": "the batch goes back to its upload: one transaction",
 
   "reconcile.look": "provider: looks for a batch that may have been created",
   "reconcile.fence": "provider: removes the input of a create that was not found",
   "reconcile.duplicate": "a duplicate is recorded",
-  "reconcile.refute": "the presumed batch is another one, and ours is looked for again: one transaction",
+  "reconcile.refute": "the presumed batch is another one, and the search continues: one transaction",
 
   "poll.ask": "provider: how the batch stands",
   "poll.note": "what the provider reported is written",
   "poll.move": "the provider is done: the batch moves, with the references to its results: one transaction",
 
   "cancel.ask": "provider: cancels a batch that you want cancelled",
-  "cancel.noted": "it is written that the provider was asked: one transaction",
+  "cancel.noted": "records that the provider was asked: one transaction",
   "cancel.drop": "rows queued for a batch that you cancelled are dropped: one transaction",
 
   "collect.read": "provider: the next lines of its results",
-  "collect.chunk": "a chunk of answers: endings, attempts and target rows, or that answers are kept: one transaction",
-  "collect.prove": "it is written that a presumed batch is ours",
+  "collect.chunk":
+    "writes a chunk of answers with outcomes, attempts and target rows, or keeps the answers: one transaction",
+  "collect.prove": "records that a presumed batch is ours",
   "collect.postpone": "results will be read again later, or kept answers written",
 
-  "refuse.note": "why the provider refused the file is written",
+  "refuse.note": "records why the provider refused the file",
   "refuse.learn": "a limit of the account is learned",
   "end.chunk": "requests without an answer end, then the batch: one transaction each",
 
   "deliver.take": "the next changes for a target elsewhere are taken, under its pipeline's lease: one transaction",
   "deliver.write": "target: they are written to it",
   "deliver.readBack":
-    "of answers that go into the rows of the source: what the write leaves in those, before it takes effect",
-  "deliver.confirm": "what became of them is written, where no newer answer came meanwhile: one transaction",
+    "for answers that go into rows of the source: records how the write leaves these, before it takes effect",
+  "deliver.confirm": "records what happened to them, if no newer answer came in the meantime: one transaction",
 
-  "rescue.bury": "what dead workers or an ended queue held is freed: one transaction",
+  "rescue.bury": "frees what dead workers or an ended queue held: one transaction",
   "rescue.wake": "a batch without a wake-up gets one",
 
   "compare.look": "provider: compares its list with the ledger, for duplicates and orphans",
-  "compare.suspect": "it is written that the ledger may be restored or copied: everything waits for your decision",
+  "compare.suspect": "records that the ledger may be restored or copied: everything waits for your decision",
   "compare.record": "a duplicate is recorded, and counted as spent",
   "compare.cancel": "provider: cancels a duplicate",
   "compare.cancelled": "its cancellation is recorded",
 
   "clean.forget": "provider: deletes what it keeps of an ended batch",
-  "clean.noted": "it is written that nothing of a batch is left at the provider",
+  "clean.noted": "records that nothing of a batch is left at the provider",
   "clean.spool": "a spool file that is no longer needed is removed",
   "clean.pushed": "pushed rows whose time is over are deleted, and their answers stay: one transaction",
   "clean.ledger": "what is no longer needed is deleted from the ledger and the queue",

@@ -104,7 +104,7 @@ describeDatabases(
       expect(status).toBe(0);
       expect(stdout.split("\n").slice(0, 4)).toEqual([
         "films: 40 rows would go out",
-        "  changed config  40  answered, but the config asks something else now",
+        "  changed config  40  answered, but the config now asks something else",
         expect.stringMatching(/^ {2}Your edit of the config asks 40 rows again, about \$0\.00\d+$/),
         "    rowmill up asks first. Without a terminal, answered rows wait for your yes: rowmill approve films",
       ]);

@@ -38,7 +38,7 @@ describe.skipIf(serverKind === "embedded")(`Pushed rows${unlessServer}`, { timeo
     );
     await project.database.run(sql`drop table public.person_texts`);
     const plan = await project.run("plan");
-    expect(plan.stdout).toContain("No row was pushed yet: rowmill up makes the table for them.");
+    expect(plan.stdout).toContain("No row was pushed yet: rowmill up creates the table for them.");
     expect(plan.status).toBe(0);
     const early = await project.run("try", "people");
     expect(early.status).toBe(2);

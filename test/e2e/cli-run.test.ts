@@ -153,7 +153,7 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     await writeFile(join(project.folder, "labelled.csv"), before);
     const refused = await project.run(...RUN);
     expect(refused.status).toBe(4);
-    expect(refused.stderr).toContain("labelled.csv already exists, and is no output of this run.");
+    expect(refused.stderr).toContain("labelled.csv already exists, and this run did not write it.");
     expect(await readFile(join(project.folder, "labelled.csv"), "utf8")).toBe(before);
     expect(await executed()).toBe(0);
     expect((await project.run(...RUN, "--force")).status).toBe(0);
@@ -288,7 +288,7 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     expect((await project.run(...RUN, "--try", "2")).status).toBe(0);
     const ended = await run();
     expect(ended.status, ended.stderr).toBe(0);
-    expect(ended.stderr).toContain("2 answers of the try before taken at no further cost");
+    expect(ended.stderr).toContain("2 answers of the previous try used at no further cost");
     expect(await executed()).toBe(4);
     expect((await readOutput(project)).rows.every((row) => row[4] !== "")).toBe(true);
     expect((await run("--columns", "Title")).stderr).toContain("--columns is for a prompt that names no columns");
@@ -372,7 +372,7 @@ describe("rowmill run, interrupted", { timeout: LONG_MS }, () => {
     release();
     const { status, stderr } = await running.ended;
     expect(status).toBe(4);
-    expect(stderr).toContain("changed while it was worked on: 2 lines have no answer yet.");
+    expect(stderr).toContain("changed during the run: 2 lines have no answer yet.");
     expect(existsSync(join(project.folder, "labelled.csv"))).toBe(false);
     expect((await project.run(...keyed)).status).toBe(0);
     const cells = async (of: readonly string[]) => {

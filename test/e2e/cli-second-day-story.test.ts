@@ -125,7 +125,7 @@ describe.each(kinds)("The second day over 1,000 films on %s", { timeout: 240_000
     await run("try", "films", "-n", TRIED);
     expect((await run("plan", "--requests", "0")).slice(1, 6)).toEqual([
       "films: 1,000 rows would go out",
-      "  changed config  1,000  answered, but the config asks something else now",
+      "  changed config  1,000  answered, but the config now asks something else",
       "  Your edit of the config asks 1,000 rows again, about $~",
       "    rowmill up asks first. Without a terminal, answered rows wait for your yes: rowmill approve films",
       "  Batches: 1 of 1,000 requests, about ~ kB (all rows fit)",

@@ -11,14 +11,11 @@ import { answerHere, sendHere } from "../support/work-here.js";
 beforeAll(buildCli, 150_000);
 
 const kinds = databaseKinds.filter((kind) => kind === serverKind || kind === "embedded");
-const guide = await readFile(resolve(import.meta.dirname, "../../docs/cli.md"), "utf8");
+const viewsPage = await readFile(resolve(import.meta.dirname, "../../docs/sql-views.md"), "utf8");
 
-/** The queries that the guide shows. */
+/** The queries that docs/sql-views.md shows. */
 function shownQueries(): string[] {
-  const from = guide.indexOf("\n## SQL for people who would rather query\n");
-  const to = guide.indexOf("\n## ", from + 1);
-  const section = guide.slice(from, to);
-  return [...section.matchAll(/```sql\n([^`]+)```/g)]
+  return [...viewsPage.matchAll(/```sql\n([^`]+)```/g)]
     .flatMap(([, text = ""]) => text.split(";"))
     .map((query) => query.trim())
     .filter((query) => query !== "");
@@ -201,7 +198,7 @@ describe.each(kinds)("The second day on %s", { timeout: 150_000 }, (kind) => {
     expect(canceled).toMatchObject({ status: 0 });
     expect(canceled.stderr).toContain("No worker is running, so this command cancels it itself.");
     expect(canceled.stdout).toMatch(
-      /^Batch \w{8} of films is (?:being canceled at the provider|canceled, and what was answered is collected)\.\n$/,
+      /^Batch \w{8} of films is (?:being canceled at the provider|canceled\. Rowmill collects the answers that are done)\.\n$/,
     );
     await answerHere(project);
     expect(await states()).toEqual({ cancelled: 3 });

@@ -63,7 +63,7 @@ describeDatabases(
       await expect.poll(stored, { timeout: 10_000 }).toBe(2);
       expect(await post()).toMatchObject({ status: 200 });
       // The others were done after all.
-      expect(await reasons()).toEqual([["movies", "429: Too many pushes are being taken. Send it again later."]]);
+      expect(await reasons()).toEqual([["movies", "429: Too many pushes are in progress. Send it again later."]]);
     });
 
     it("is noted as refused when the service stops before it could complete", async () => {

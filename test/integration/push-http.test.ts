@@ -108,7 +108,7 @@ describeDatabases(
       expect(await post(rowsPath, '{"imdb_id": 1}\n{"imdb_id": 2}', headers)).toMatchObject({
         status: 400,
         body: {
-          detail: expect.stringContaining("Lines of JSON need the Content-Type application/x-ndjson.") as string,
+          detail: expect.stringContaining("For lines of JSON, set the Content-Type application/x-ndjson.") as string,
         },
       });
       expect(await post("/v1/pipelines/movies", "[]", headers)).toMatchObject({

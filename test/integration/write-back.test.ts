@@ -151,7 +151,7 @@ describeDatabases(
       await slow.thaw();
       slow.stop();
       expect(await idleState(context)).toMatchObject({
-        blocked: [{ pipeline: "films", reason: expect.stringContaining("changed meanwhile, or is gone") }],
+        blocked: [{ pipeline: "films", reason: expect.stringContaining("changed in the meantime, or is gone") }],
       });
       await films.run(`update films set title = '${before?.title}'`);
       await settle(context);
@@ -400,7 +400,7 @@ describeDatabases(
       await add(1);
       const context = await worker({ target: { key: "title" } });
       await project.drain(context);
-      expect((await pause())?.reason).toContain("leave out its key in the target");
+      expect((await pause())?.reason).toContain("leave out the key in the target");
       await project.run(sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`);
       const other = new URL(films.url);
       other.hostname = other.hostname === "localhost" ? "127.0.0.1" : "localhost";

@@ -216,7 +216,7 @@ describe("A cancellation", () => {
     expect([noteOf(wanted), ...consequences([wanted], false)]).toEqual([
       "Batch 3473fe9e of movies is at the provider: 312 of 1,000 rows answered at the last check. " +
         "Those are kept and paid, up to $0.12 of the $0.38 reserved.",
-      "Rows without an answer wait, and go out again with the next batch.",
+      "Rows without an answer wait, and are sent again with the next batch.",
       "To send nothing more: rowmill pause movies",
     ]);
     expect(noteOf({ batch: { ...batch, sharing: 376 }, action: "cancel" })).toBe(
@@ -238,7 +238,7 @@ describe("A cancellation", () => {
       "Batch 3473fe9e of movies is being canceled at the provider.",
     );
     expect(after({ state: "settled" })).toBe(
-      "Batch 3473fe9e of movies is canceled, and what was answered is collected.",
+      "Batch 3473fe9e of movies is canceled. Rowmill collects the answers that are done.",
     );
     expect(outcomeOf({ batch, action: "shared" }, batch)).toMatchObject({ refused: true });
   });

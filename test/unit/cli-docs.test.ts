@@ -17,6 +17,11 @@ function section(heading: string): string {
   return from < 0 ? "" : guide.slice(from, to < 0 ? undefined : to);
 }
 
+/** The first column of a table of options. */
+function optionsIn(text: string): string[] {
+  return [...text.matchAll(/^\| `(-[^`]+)`/gm)].map(([, flags = ""]) => flags);
+}
+
 function usage(command: Command): string {
   const parts = command.registeredArguments.map((argument) => {
     const name = `${argument.name().toUpperCase()}${argument.variadic ? "…" : ""}`;
@@ -31,14 +36,25 @@ describe("docs/cli.md", () => {
     expect(described.toSorted()).toEqual(program.commands.map(usage).toSorted());
   });
 
+  const common = optionsIn(section("## Common options"));
+
+  it("lists the common options once", () => {
+    expect(common).toEqual(["-c, --config <file>", "--log-level <level>"]);
+  });
+
   it.each(program.commands.map((command) => [command.name(), command] as const))(
     "lists the options of %s, and no others",
     (_, command) => {
-      const listed = [...section(`### \`${usage(command)}\``).matchAll(/^\| `(-[^`]+)`/gm)].map((match) => match[1]);
-      expect(new Set(listed)).toEqual(new Set(command.options.map((option) => option.flags)));
-      expect(listed).toHaveLength(command.options.length);
+      const own = command.options.map((option) => option.flags).filter((flags) => !common.includes(flags));
+      expect(optionsIn(section(`### \`${usage(command)}\``)).toSorted()).toEqual(own.toSorted());
     },
   );
+
+  it("names the commands without --config", () => {
+    const without = program.commands.filter(({ options }) => !options.some(({ long }) => long === "--config"));
+    const names = without.map((command) => `\`${command.name()}\``);
+    expect(section("## Common options")).toContain(`${names.slice(0, -1).join(", ")} and ${names.at(-1)} have no`);
+  });
 
   it("has every exit status of ours", () => {
     const listed = [...section("## Exit statuses").matchAll(/^\| (\d+) /gm)].map((match) => Number(match[1]));

@@ -192,7 +192,7 @@ describe("Why a pipeline does not continue", () => {
 describe("The story of a row", () => {
   it.each([
     ["invalid", "unusable answer"],
-    ["stale", "answer to an earlier version of the row or definition"],
+    ["stale", "answer to an earlier version of the row or config"],
     ["gone", "answer for a deleted row"],
     ["unwritable", "answer that could not be written"],
   ])("calls an answer with the outcome %s: %s", (outcome, name) => {

@@ -84,9 +84,9 @@ test("names that are there twice get a number, and given names keep their column
   const { look, records } = await readTable("a,a,a_2,,column_4,a\n1,2,3,4,5,6\n");
   expect(look.columns).toEqual(["a", "a_3", "a_2", "column_4_2", "column_4", "a_4"]);
   expect(look.notes).toEqual([
-    "The name a is there twice. Column 2 is read as a_3.",
+    "The name a occurs twice. Column 2 is read as a_3.",
     "Column 4 has no name. It is read as column_4_2.",
-    "The name a is there twice. Column 6 is read as a_4.",
+    "The name a occurs twice. Column 6 is read as a_4.",
   ]);
   expect(records[0]).toMatchObject({ cells: { a: "1", a_3: "2", a_2: "3", column_4_2: "4", column_4: "5", a_4: "6" } });
 });

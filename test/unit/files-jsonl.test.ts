@@ -42,10 +42,10 @@ test("a line that is no object fails alone, with its line number", async () => {
     `4: ${bad}`,
     `5: ${bad}`,
     `6: ${bad}`,
-    "7: It is not valid JSON: that shows at character 6.",
+    "7: It is not valid JSON: the first mistake is at character 6.",
     "8: Text follows the JSON object. Write one object on each line.",
-    "9: It is not valid JSON: that shows at character 8.",
-    "10: It is not valid JSON: that shows at character 7.",
+    "9: It is not valid JSON: the first mistake is at character 8.",
+    "10: It is not valid JSON: the first mistake is at character 7.",
     ["2"],
   ]);
 });

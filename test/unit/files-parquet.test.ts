@@ -230,11 +230,11 @@ test("Parquet without rows has columns and no rows", async () => {
 
 test("what is no Parquet file, or a damaged one, is said", async () => {
   await expect(readTable("a,b\n1,2\n", "rows.parquet")).rejects.toThrow(
-    "is no Parquet file: it does not begin with PAR1",
+    "is not a Parquet file: it does not begin with PAR1",
   );
   const whole = await readFile(join(TABLES, "duckdb.parquet"));
   await expect(readTable(whole.subarray(0, -200), "rows.parquet")).rejects.toThrow(
-    "is no Parquet file that can be read",
+    "is not a Parquet file that Rowmill can read",
   );
   const broken = Buffer.from(whole);
   broken.fill(0xff, 20, 200);

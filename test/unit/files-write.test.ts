@@ -221,7 +221,7 @@ test("an output that is a folder, or in a folder that is not there, is refused",
 test("a full disk is said", async () => {
   const full = await writeFile("/dev/full", "x").catch((error: unknown) => error);
   expect(writeFailure("out.csv", full)).toMatchObject({
-    message: "out.csv cannot be written: there is no space left (ENOSPC). Nothing of it was kept.",
+    message: "out.csv cannot be written: there is no space left (ENOSPC). No part of it was kept.",
   });
 });
 
@@ -233,7 +233,7 @@ test("a limit on the size of files is said while an output or a pipe is written,
   const child = spawn("/bin/sh", ["-c", limited, process.execPath, script, path, folder]);
   const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr)]);
   expect(errors).toBe("");
-  const space = "there is no space left (EFBIG). Nothing of it was kept.";
+  const space = "there is no space left (EFBIG). No part of it was kept.";
   expect(output.split("\n")).toEqual([
     `${join(folder, "out.csv")} cannot be written: ${space}`,
     `${join(folder, "out.csv.gz")} cannot be written: ${space}`,

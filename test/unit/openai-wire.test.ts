@@ -234,8 +234,6 @@ test("a page without data is no empty page", () => {
   expect(readPage([1])).toEqual({ data: [1], hasMore: null });
   expect(readPage({ object: "list", data: null })).toEqual({ data: [], hasMore: null });
   for (const data of [[], null])
-    expect(() => readPage({ object: "list", data, has_more: true })).toThrow(
-      "an empty page that says that more follow",
-    );
+    expect(() => readPage({ object: "list", data, has_more: true })).toThrow("an empty page that promises more");
   for (const json of [{}, null, "<html>", { data: null }]) expect(() => readPage(json)).toThrow("a list whose data is");
 });

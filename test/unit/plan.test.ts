@@ -331,7 +331,7 @@ describe("The text of a plan", () => {
       "films: 503 rows would go out",
       "  new              500  never asked",
       "  changed content    2  answered before the row changed",
-      "  another try        1  asked before, without an answer that counts",
+      "  another try        1  sent before, without a usable answer",
       "  Your edit of the config asks no answered row again",
       "  Batches: 1 at first, of 66 requests, about 17 kB (by the budget)",
       "  Later: 437 requests in about 7 batches, when the budget has room again",
@@ -385,7 +385,7 @@ describe("The text of a plan", () => {
       "films: up to about 503 rows would go out",
       "  new               500  never asked",
       "  changed content     2  answered before the row changed",
-      "  another try         1  asked before, without an answer that counts",
+      "  another try         1  sent before, without a usable answer",
       "  recorded changes    3  no worker has looked at them yet; at most this many",
       "  Not sent: 1,000 answered, 20 in flight",
       "  Your edit of the config asks 503,000 rows again, about $10.40 (by a sample of 5,000 of 1,000,000 rows)",
@@ -446,15 +446,15 @@ describe("The text of a plan", () => {
   it.each([
     [
       { rows: 30, read: 100, of: 503, shared: true },
-      "30 of 100 sampled rows ask what another one asks; a batch asks that once, for less (dedupe)",
+      "30 of 100 sampled rows ask what another one asks; a batch sends such rows once, for less (dedupe)",
     ],
     [
       { rows: 1, read: 503, of: 503, shared: false },
-      "1 of 503 rows asks what another one asks; to ask that once in a batch: dedupe: true",
+      "1 of 503 rows asks what another one asks; to send such rows once per batch: dedupe: true",
     ],
     [
       { rows: 30, read: 100, of: 7, shared: true },
-      "30 of 100 sampled rows ask what another one asks; a batch asks that once, for less (dedupe)",
+      "30 of 100 sampled rows ask what another one asks; a batch sends such rows once, for less (dedupe)",
     ],
   ])("says of equal questions %o: %s", (repeated, words) => {
     const lines = textOf({

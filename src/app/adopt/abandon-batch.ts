@@ -159,7 +159,7 @@ export async function refuseCollectable(project: Configured, batch: Batch): Prom
     if (!(error instanceof ProviderError)) throw error;
     if (error.kind === "notFound" || error.kind === "account") return;
     throw refused(`${here}, and Rowmill could not check whether it can be collected: ${error.message}`, [
-      `Try again when the provider answers. If the account is gone for good, ${nameAnother(dialect, account)}`,
+      `Try again when the provider answers. If the account is gone permanently, ${nameAnother(dialect, account)}`,
     ]);
   }
 }

@@ -43,7 +43,7 @@ async function workerOf(database: Database, config: PipelineConfig): Promise<Liv
   if (row === undefined || row.definitionHash === configuredHash(config)) return worker;
   throw new RowmillError(
     "refused",
-    `Process ${worker.pid} on ${worker.host} works with another config of "${config.name}" than yours.`,
+    `Process ${worker.pid} on ${worker.host} uses a different config of "${config.name}" than this command.`,
     { hints: ["Restart it with this config, then adopt."] },
   );
 }
@@ -133,7 +133,7 @@ async function requireAnswers(inputs: Inputs, batch: ProviderBatch, signal: Abor
   throw new RowmillError(
     "refused",
     `The provider no longer has the answers of ${batch.id}: its ${gone.join(" and ")} is gone.`,
-    { hints: ["Nothing was adopted. To send these rows again, and pay for them again: rowmill up"] },
+    { hints: ["Nothing was adopted. To send and pay for these rows again: rowmill up"] },
   );
 }
 

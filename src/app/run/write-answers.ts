@@ -85,8 +85,8 @@ export async function writeAnswers(writing: Writing): Promise<Written> {
 
 function changedMeanwhile(path: string, records: number): RowmillError {
   const lines = records === 1 ? "1 line has" : `${records} lines have`;
-  return new RowmillError("refused", `${path} changed while it was worked on: ${lines} no answer yet.`, {
-    hints: ["Run the same command again: only these are asked."],
+  return new RowmillError("refused", `${path} changed during the run: ${lines} no answer yet.`, {
+    hints: ["Run the same command again: it sends only these."],
   });
 }
 

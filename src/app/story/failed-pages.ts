@@ -99,7 +99,7 @@ function tooSlow(predicate: string): RowmillError {
     "usage",
     `--where: ${predicate} took more than ${READ_TIMEOUT_MS / 1_000} s for a page of rows.`,
     {
-      hints: ["Use a condition that an index or the row itself answers."],
+      hints: ["Use a condition that PostgreSQL can check with an index or the row alone."],
     },
   );
 }

@@ -48,6 +48,6 @@ async function byBudget(
   return (
     `the budget of ${budgetWords(budget)} has no room for all waiting rows now: ` +
     `${formatUsd(spentNanoUsd)} spent, ${formatUsd(reservedNanoUsd)} reserved for batches in flight. ` +
-    "They are sent when these batches give back what they did not use"
+    "They are sent when these batches release what they did not use"
   );
 }

@@ -162,7 +162,7 @@ export function logLines({ story, events, outcomes, place }: BatchLog, style: St
 function providerText({ providerBatchId, providerStatus, providerCounts, presumed }: BatchStory): string | null {
   if (providerBatchId === null) return "not sent";
   const status = providerStatus === null ? "" : `, ${providerStatus}`;
-  const probably = presumed ? ", probably: its results have to prove it" : "";
+  const probably = presumed ? ", probably: its results will confirm it" : "";
   return `${providerBatchId}${status}${countsText(providerCounts)}${probably}`;
 }
 

@@ -25,7 +25,7 @@ export function noteOf({ batch, action }: Wanted): string {
   const paid = `up to ${formatUsd(Math.ceil(reservedNanoUsd * share))} of the ${formatUsd(reservedNanoUsd)} reserved`;
   return done === 0
     ? `${name} is at the provider: ${counted(rows, "row")}, none answered at the last check. ` +
-        `What it answers before it stops is kept and paid, at most the ${formatUsd(reservedNanoUsd)} reserved.`
+        `You keep and pay for what it answers before it stops, at most the ${formatUsd(reservedNanoUsd)} reserved.`
     : `${name} is at the provider: ${formatCount(done)} of ${asked} answered at the last check. ` +
         `Those are kept and paid, ${paid}.`;
 }
@@ -36,10 +36,10 @@ export function consequences(acted: readonly Wanted[], drops: boolean): readonly
   if (drops)
     return [
       "Rows without an answer are dropped: Rowmill does not send them again unless the row changes.",
-      ...names.map((name) => `To send them after all: rowmill retry ${name} --reason dropped`),
+      ...names.map((name) => `To send them anyway: rowmill retry ${name} --reason dropped`),
     ];
   return [
-    "Rows without an answer wait, and go out again with the next batch.",
+    "Rows without an answer wait, and are sent again with the next batch.",
     ...names.map((name) => `To send nothing more: rowmill pause ${name}`),
   ];
 }
@@ -61,12 +61,12 @@ export function outcomeOf({ batch, action }: Wanted, now: CancelCandidate): Canc
     case "ended":
       return refused(
         `has already ended: it is ${STATE_WORDS[batch.state]}.`,
-        `See what became of it: rowmill log ${shortId(batch.id)}`,
+        `See what happened to it: rowmill log ${shortId(batch.id)}`,
       );
     case "shared":
       return refused("is not canceled: it belongs to another database too, which collects it.");
     case "presumed":
-      return refused("is not canceled: it is probably ours, but its results have to prove it first.");
+      return refused("is not canceled: it is probably Rowmill's, but only its results can confirm that.");
     case "collecting":
       return refused("has ended at the provider: its answers are being collected.");
     case "already":
@@ -76,7 +76,7 @@ export function outcomeOf({ batch, action }: Wanted, now: CancelCandidate): Canc
         hasEnded ? "is withdrawn. Nothing was sent, and nothing was spent." : "will be withdrawn before it is sent.",
       );
     case "cancel":
-      if (hasEnded) return done("is canceled, and what was answered is collected.");
+      if (hasEnded) return done("is canceled. Rowmill collects the answers that are done.");
       return done(
         now.cancel?.asked === true ? "is being canceled at the provider." : "will be canceled at the provider.",
       );

@@ -20,7 +20,7 @@ const ANSWER_NAMES: Readonly<Record<string, string>> = {
   truncated: "answer cut off",
   cutShort: "answer cut off",
   refused: "refusal",
-  stale: "answer to an earlier version of the row or definition",
+  stale: "answer to an earlier version of the row or config",
   gone: "answer for a deleted row",
   unwritable: "answer that could not be written",
 };

@@ -80,8 +80,8 @@ function reasonLines({ rows }: AskingPlan): string[] {
   const reasons = [
     ["new", rows.fresh, "never asked"],
     ["changed content", rows.changed, "answered before the row changed"],
-    ["changed config", rows.redefined, "answered, but the config asks something else now"],
-    ["another try", rows.again, "asked before, without an answer that counts"],
+    ["changed config", rows.redefined, "answered, but the config now asks something else"],
+    ["another try", rows.again, "sent before, without a usable answer"],
     ["recorded changes", rows.arrived, "no worker has looked at them yet; at most this many"],
   ] as const;
   const shown = reasons.filter(([, count]) => count > 0);
@@ -183,14 +183,16 @@ function repeatedLines({ repeated }: AskingPlan): string[] {
   if (repeated === null) return [];
   const { rows, read, of, shared } = repeated;
   const among = read === of ? counted(read, "row") : `${formatCount(read)} sampled rows`;
-  const what = shared ? "a batch asks that once, for less (dedupe)" : "to ask that once in a batch: dedupe: true";
+  const what = shared
+    ? "a batch sends such rows once, for less (dedupe)"
+    : "to send such rows once per batch: dedupe: true";
   return [
     `  Equal questions: ${formatCount(rows)} of ${among} ${rows === 1 ? "asks" : "ask"} what another one asks; ${what}`,
   ];
 }
 
 function measuredText(measured: Sampled): string {
-  if (measured.read === 0) return ", a guess: no row could be measured";
+  if (measured.read === 0) return ", a guess: Rowmill could not measure any row";
   return measured.read < measured.of ? `, ${sampleText(measured)}` : "";
 }
 
@@ -200,8 +202,8 @@ const LIMITS: Readonly<Record<BatchLimit, string>> = {
   providerRequests: "the provider's limit of requests",
   maxBytes: "by batch.maxBytes",
   providerBytes: "the provider's limit of bytes",
-  learnedBytes: "the size of file that your account took before",
-  enqueuedTokens: "the tokens that your account may have enqueued",
+  learnedBytes: "the largest file that your account accepted",
+  enqueuedTokens: "the token limit of your account's queue",
   budget: "by the budget",
 };
 
@@ -223,11 +225,11 @@ function bytesText(bytes: number): string {
 }
 
 const LATER: Readonly<Record<LaterBecause, string>> = {
-  noTokens: "when batches in flight have freed enqueued tokens",
+  noTokens: "when batches in flight leave the token queue",
   noMoney: "when the budget has room again",
-  tooFew: "never: fewer requests fit into a batch than the provider takes. Raise batch.maxRequests and batch.maxBytes",
-  fewRows: "when more rows wait: the provider takes no batch that small",
-  guessedBytes: "one at a time, until the provider takes a file of this size",
+  tooFew: "never: a batch holds fewer requests than the provider accepts. Raise batch.maxRequests and batch.maxBytes",
+  fewRows: "when more rows wait: the provider accepts no batch that small",
+  guessedBytes: "one at a time, until the provider accepts a file of this size",
 };
 
 function laterLines({ packing: { later } }: AskingPlan): string[] {
@@ -241,7 +243,7 @@ function startText({ start, rows }: AskingPlan): string {
     case "nothing":
       return "nothing waits";
     case "provider":
-      return `in ${formatWait(start.waitMs)}, when the provider takes requests of this account again`;
+      return `in ${formatWait(start.waitMs)}, when the provider accepts requests of this account again`;
     case "waits": {
       const enough = `when ${counted(start.rows, "row")} wait (when.rows; now ${formatCount(rows.send)})`;
       return `in ${formatWait(start.waitMs)} (when.maxWait), or ${enough}`;

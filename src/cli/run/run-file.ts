@@ -114,7 +114,7 @@ async function acceptEarlier({ context, pipeline, terminal, signal }: FileRun): 
   const answers = await tries.answersOf(database, tried.no);
   const { accepted } = await acceptTry({ database, pipeline, tried, answers, signal });
   if (accepted.length > 0)
-    terminal.note(`✓ ${counted(accepted.length, "answer")} of the try before taken at no further cost`);
+    terminal.note(`✓ ${counted(accepted.length, "answer")} of the previous try used at no further cost`);
 }
 
 /** False: you stop here. */
@@ -180,7 +180,7 @@ async function work(run: FileRun): Promise<"done" | "left"> {
   } catch (error) {
     if (!leaving.signal.aborted || signal.aborted) throw error;
     terminal.endLive();
-    terminal.note("✓ Everything is sent. To fetch the answers later, run the same command; to look: rowmill status");
+    terminal.note("✓ Everything is sent. To fetch the answers later, run the same command. To look: rowmill status");
     return "left";
   } finally {
     clearInterval(looks ?? undefined);

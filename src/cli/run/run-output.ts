@@ -73,7 +73,7 @@ export async function requireFreeOut({ outBefore }: Draft, { file, out }: RunRec
   if (out === STDOUT) return;
   await requireWritable(out, { overwrite: true, input: file });
   if (force || out === outBefore || !(await exists(out))) return;
-  throw new RowmillError("refused", `${shownPath(out)} already exists, and is no output of this run.`, {
+  throw new RowmillError("refused", `${shownPath(out)} already exists, and this run did not write it.`, {
     hints: ["Name another file with --out, or replace it: add --force"],
   });
 }
@@ -107,7 +107,7 @@ export function sayEnd(terminal: Terminal, { record, written, options, nanoUsd, 
   if (failed === 0) return EXIT_STATUS.ok;
   if (failed > failures.length)
     terminal.note(`  … and ${formatCount(failed - failures.length)} more, in the column ${errorColumn ?? "error"}`);
-  if (retriable > 0) terminal.note(`  To ask failed lines again: rowmill run ${shownPath(record.file)} --retry`);
+  if (retriable > 0) terminal.note(`  To send failed lines again: rowmill run ${shownPath(record.file)} --retry`);
   return EXIT_STATUS.rowsFailed;
 }
 

@@ -60,7 +60,7 @@ export function rowLines(row: ShownRow, columns: number): string[] {
 }
 
 function problemLines({ outcome, detail }: TryAnswer, columns: number): string[] {
-  const without = outcome === null ? "Its ending is not known, and it counts at what it may have cost." : null;
+  const without = outcome === null ? "Its outcome is unknown, so it counts at its highest possible cost." : null;
   const problem = detail ?? without;
   return problem === null
     ? []

@@ -45,6 +45,6 @@ export async function diagnoseServer(database: Database, place: string): Promise
   return {
     level: "warning",
     text: `${is}. Its clock is ${Math.round(Math.abs(aheadMs) / 1_000)} s ${way} this machine's.`,
-    fixes: ["Synchronize both with a time server. A cursor of times goes by the clocks that set it."],
+    fixes: ["Synchronize both with a time server. Otherwise changes may be read late, because the cursor holds times."],
   };
 }

@@ -102,7 +102,7 @@ async function judgeCursor(tx: Queryable, table: ReadTable, found: SourceTable):
   if (row?.notNull !== true)
     findings.push({
       level: "warning",
-      text: `the cursor ${quoted} may be null: changes of such rows are found by readings of all rows alone.`,
+      text: `the cursor ${quoted} may be null: only full readings find changes of such rows.`,
       sql: [`alter table ${qualified} alter column ${quoted} set not null;`],
     });
   if (type === "timestamp without time zone")

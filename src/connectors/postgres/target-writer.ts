@@ -129,7 +129,7 @@ function refuseKeys(
   source: { readonly fields: readonly AnswerColumn[]; readonly key: readonly string[] },
 ): void {
   if (key !== null && key.join("\n") !== source.key.join("\n"))
-    throw new ConnectorError("stop", `Answers are written back into ${table}, so leave out its key in the target.`);
+    throw new ConnectorError("stop", `Answers go back into ${table}, so leave out the key in the target.`);
   const taken = source.fields.find(({ field }) => source.key.includes(columns?.[field] ?? field));
   if (taken === undefined) return;
   const column = columns?.[taken.field] ?? taken.field;

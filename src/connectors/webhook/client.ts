@@ -73,7 +73,7 @@ async function boundedText(sent: AsyncIterable<Buffer>): Promise<string | null> 
 function explain(error: unknown, place: string): Error {
   if (error instanceof PrivateAddress)
     return new ConnectorError("stop", `The web hook at ${place} is at the private address ${error.message}.`, {
-      hints: ["If it is meant to be in your own network: webhook({ …, allowPrivate: true })"],
+      hints: ["If that is your own network: webhook({ …, allowPrivate: true })"],
     });
   const code = codeOf(error);
   const trust = isCertificateCode(code) ? `; ${TRUST_FIX}` : "";

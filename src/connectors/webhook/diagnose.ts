@@ -51,8 +51,8 @@ function judgeAddresses(
   if (refused !== undefined && !allowPrivate)
     return {
       level: "problem",
-      text: `${place} is at the private address ${refused}, to which nothing is sent.`,
-      fixes: ["If it is meant to be in your own network: webhook({ …, allowPrivate: true })"],
+      text: `${place} is at the private address ${refused}, so Rowmill sends nothing to it.`,
+      fixes: ["If that is your own network: webhook({ …, allowPrivate: true })"],
     };
   const where = refused === undefined ? "a public address" : `the private address ${refused}, which you allow`;
   const signed = `deliveries are signed with ${counted(keys.length, "secret")}`;

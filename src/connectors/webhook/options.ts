@@ -66,7 +66,7 @@ function readUrl(text: string, allowPrivate: boolean): URL {
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url?.protocol === "https:" || (url?.protocol === "http:" && allowPrivate)) return url;
   throw new ConnectorError("stop", "webhook(): `url` must be an address such as https://example.com/answers.", {
-    hints: url?.protocol === "http:" ? ["http: is allowed in private networks only: allowPrivate: true"] : [],
+    hints: url?.protocol === "http:" ? ["For http: in a private network, set allowPrivate: true"] : [],
   });
 }
 

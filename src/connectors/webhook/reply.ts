@@ -59,9 +59,9 @@ function hintOf(status: number): string | null {
   if (status >= 300 && status < 400)
     return "Rowmill follows no redirect: set `url` to the address that it redirects to.";
   if (status === 401 || status === 403) return "Check the secret, the URL and the headers of the web hook.";
-  if (status === 404 || status === 405) return "Check the URL: it must take POST.";
-  if (status === 410) return "The receiver asked for no more deliveries. Ask its owner, or remove this target.";
-  if (status === 413) return "Let the receiver take bodies of 1 MB: its framework or proxy may allow less.";
+  if (status === 404 || status === 405) return "Check the URL: it must accept POST.";
+  if (status === 410) return "The receiver wants no more deliveries. Ask its owner, or remove this target.";
+  if (status === 413) return "Allow bodies of 1 MB at the receiver: its framework or proxy may allow less.";
   return null;
 }
 

@@ -126,7 +126,7 @@ function randomAccess(path: string, handle: FileHandle, byteLength: number): Asy
 export function parquetFailure(path: string, error: unknown): unknown {
   const known = readFailure(path, error);
   if (known !== error || !(error instanceof Error) || error.name === "RowmillError") return known;
-  return badFile(path, `is no Parquet file that can be read: ${error.message}.`, undefined, error);
+  return badFile(path, `is not a Parquet file that Rowmill can read: ${error.message}.`, undefined, error);
 }
 
 const UNPACKED = ".unpacked";

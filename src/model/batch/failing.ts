@@ -111,7 +111,7 @@ export function refusalText(
   return [
     `${answers} was refused by the target ${proseLine(target.table)}.`,
     `Row ${quoted(example?.key ?? "", KEY_CHARACTERS_MAX)}: ${quoted(example?.detail ?? "", DETAIL_CHARACTERS_MAX)}.`,
-    "No answer is lost and no row failed: Rowmill writes them once the target takes them.",
+    "No answer is lost and no row failed: Rowmill writes them once the target accepts them.",
     `To let these rows fail instead, each with its reason: rowmill resume ${name} --accept.`,
   ].join(" ");
 }

@@ -10,7 +10,7 @@ export type CutRows =
   /** `at`: the place in the text, in UTF-16 units. */
   | { readonly problem: string; readonly at: number };
 
-const FOLLOWED = "Something follows the JSON of the body. Lines of JSON need the Content-Type application/x-ndjson.";
+const FOLLOWED = "Text follows the JSON of the body. For lines of JSON, set the Content-Type application/x-ndjson.";
 
 /** Of `[…]`, `{"data": […], …}`, `{"data": null}`, or of one row `{…}`. */
 export function cutRows(body: string): CutRows {

@@ -17,7 +17,7 @@ export function isRefused(row: string | RefusedRow): row is RefusedRow {
 }
 
 const NO_CHARACTERS = "it has a character that PostgreSQL cannot hold (U+0000, or half of a surrogate pair)";
-const NO_TEXT = "one of its values has no text: a date that is none, or an object that cannot be JSON";
+const NO_TEXT = "one of its values has no text: an invalid date, or an object that cannot be JSON";
 
 type Row = Readonly<Record<string, Cell>>;
 type Cells = Readonly<Record<string, string | null>>;

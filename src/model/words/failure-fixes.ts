@@ -66,7 +66,7 @@ export const OTHER_REASONS = [DROPPED, "refusedKey"] as const;
 
 /** `reason`: an outcome, or `refusedKey` for a row whose key cannot name a request, or a newer version's word. */
 export function fixOf(reason: string, pipeline: FixFor): string {
-  if (reason === DROPPED) return `To send these rows after all: rowmill retry ${pipeline.name} --reason dropped`;
+  if (reason === DROPPED) return `To send these rows anyway: rowmill retry ${pipeline.name} --reason dropped`;
   const known = FAILED_REASONS.find((each) => each === reason);
   if (known !== undefined) return FIXES[known](pipeline);
   return reason === "refusedKey"

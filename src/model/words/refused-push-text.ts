@@ -22,7 +22,7 @@ export interface RefusedPushText {
 /** By the status that was answered. */
 const FIXES: Readonly<Record<string, string>> = {
   "400": "Fix the sender: its body is not JSON that Rowmill can read",
-  "413": "Send less at once, or send the rows as lines (application/x-ndjson)",
+  "413": "Send smaller pushes, or send the rows as lines (application/x-ndjson)",
   "415": "Send the body with gzip, or as it is",
   "500": "See the log of rowmill up, then send these rows again; rows that arrived count once",
   "429": "Send these rows again; rows that arrived count once",

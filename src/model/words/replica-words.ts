@@ -11,6 +11,6 @@ export function firstRowsHint({ sync }: ReplicaConfig): string {
 /** A sentence. */
 export function noRowsText({ sync }: ReplicaConfig): string {
   return sync === null
-    ? "No row was pushed yet: rowmill up makes the table for them."
-    : "No row was read yet: rowmill up makes the table for them.";
+    ? "No row was pushed yet: rowmill up creates the table for them."
+    : "No row was read yet: rowmill up creates the table for them.";
 }

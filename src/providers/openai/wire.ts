@@ -148,7 +148,7 @@ export function readPage(json: unknown): WirePage {
   if (!Array.isArray(data)) throw new UnreadableReply(`a list whose ${shown(json, "data")}`);
   const hasMore = page?.["has_more"];
   // A false end would say "not found" about a batch that was paid for.
-  if (data.length === 0 && hasMore === true) throw new UnreadableReply("an empty page that says that more follow");
+  if (data.length === 0 && hasMore === true) throw new UnreadableReply("an empty page that promises more");
   return { data, hasMore: typeof hasMore === "boolean" ? hasMore : null };
 }
 

@@ -81,7 +81,7 @@ function refuse(desk: Desk, { pipeline }: Pushing, refusal: Refusal): Response {
   return responseTo(refusal);
 }
 
-const NO_ROOM: Refusal = tooBusy("Too many pushes are being taken. Send it again later.");
+const NO_ROOM: Refusal = tooBusy("Too many pushes are in progress. Send it again later.");
 
 function ofBody({ status, code, message, limit }: BodyRefusal, more: Readonly<Record<string, unknown>> = {}): Refusal {
   return { status, code, detail: message, more: { ...(limit === null ? {} : { limit }), ...more } };

@@ -75,8 +75,8 @@ function badParameter(detail: string): Response {
 
 function unknownCursor(): Response {
   const detail =
-    "This ledger does not have that cursor: it is of another pipeline, or the database was restored from a backup. " +
-    "Start again without after. Results that you have had may come again.";
+    "This ledger does not have that cursor: it is from another pipeline, or the database was restored. " +
+    "Start again without after. You may get some results twice.";
   return problem({ status: 410, code: "cursor_unknown", detail });
 }
 

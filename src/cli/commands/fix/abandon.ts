@@ -87,7 +87,7 @@ async function ask(
       `If you abandon it, its answers are never collected: ${what}, and up to ${cost} counts as spent. ` +
       "Nothing is canceled at the provider.",
   );
-  if (drops) terminal.note(`To send them after all: rowmill retry ${batch.pipeline} --reason dropped`);
+  if (drops) terminal.note(`To send them anyway: rowmill retry ${batch.pipeline} --reason dropped`);
   if (terminal.interactive) return askYesNo("Abandon it?");
   const option = drops ? "--abandon --drop" : "--abandon";
   const hint = `To abandon it without a question: rowmill cancel ${option} ${batch.id} --yes`;
