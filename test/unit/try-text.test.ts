@@ -3,7 +3,7 @@ import { compareTries } from "../../src/app/try/compare-tries.js";
 import { differing } from "../../src/app/try/differing.js";
 import type { Tried } from "../../src/app/try/run-try.js";
 import { cellLines, shownValue } from "../../src/cli/try/cell-lines.js";
-import { comparedLines, listLines, rowLinesOf, rowTitleOf } from "../../src/cli/try/history-text.js";
+import { comparedLines, listLines, rowLinesOf, rowTitleOf } from "../../src/cli/try/history.js";
 import { rowLines, rowTitle } from "../../src/cli/try/row-text.js";
 import { summaryLines, type Ended } from "../../src/cli/try/summary-text.js";
 import { ProviderError } from "../../src/model/provider/provider.js";
