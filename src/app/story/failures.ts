@@ -16,6 +16,7 @@ import { failedPages, PAGE_ROWS, type ChosenRows, type FailedIn } from "./failed
 
 /** In memory at once, each with a message. All others of a table with more reasons are counted as one. */
 const GROUPS_HELD_MAX = 2_000;
+const SAMPLE_KEYS = 40;
 
 /** Of the failed rows that match a predicate: their pages, each grouped by the database, added up. */
 export async function groupFailures(
@@ -65,8 +66,6 @@ class FailureSum {
     return { groups: groups.slice(0, max), more: { groups: rest.length + (this.#rowsNotHeld > 0 ? 1 : 0), rows } };
   }
 }
-
-const SAMPLE_KEYS = 40;
 
 /**
  * Reason → 1e-9 US dollars a row. Without an entry: not known, as with a config that has changed. Needs no key, and

@@ -17,6 +17,10 @@ import { latencyText, outcomeText, usageParts } from "./row-text.js";
 import { answerJson, listedJson, usd } from "./try-json.js";
 
 const TRIES_SHOWN_MAX = 100;
+const WORDS_MAX = 40;
+const VALUE_LINES = 3;
+/** Of an instant in ISO format, down to the minute. */
+const MINUTES = 16;
 
 export async function listTries(project: Project, name: string | null, json: boolean): Promise<number> {
   const { terminal } = project;
@@ -102,11 +106,6 @@ function comparedJson(
     })),
   };
 }
-
-const WORDS_MAX = 40;
-const VALUE_LINES = 3;
-/** Of an instant in ISO format, down to the minute. */
-const MINUTES = 16;
 
 /** With what differs from the config of now; null: the config no longer has its pipeline. */
 interface Listed {

@@ -20,6 +20,8 @@ import { interruptible } from "../../screen/interruption.js";
 import { counted, fitKey, formatCount, formatTime, shortId } from "../../screen/text.js";
 
 const KEYS_MAX = 1_000;
+/** Named in one text; the rest is counted. */
+const NAMED_MAX = 5;
 
 export interface ForgetOptions extends ProjectOptions {
   readonly key: readonly string[];
@@ -83,9 +85,6 @@ async function confirm(
     throw noTerminal("nothing was erased", `To erase without a question: rowmill forget ${rows} --yes`);
   return askYesNo(forgetQuestion(facts, options.answers === true), signal);
 }
-
-/** Named in one text; the rest is counted. */
-const NAMED_MAX = 5;
 
 /** What becomes of a batch's files at the provider. */
 export type FilesFate = "preparedAgain" | "untilItEnds" | "nextRound" | "kept" | "deleted";

@@ -17,6 +17,14 @@ import { renderTable, type TableColumn } from "../../screen/lay-out.js";
 import type { Terminal } from "../../screen/terminal.js";
 import { counted, formatCount, shortId } from "../../screen/text.js";
 
+const FIGURES = ["batches", "requests", "estimated", "reserved", "spent", "saved"] as const;
+const PERIODS: Readonly<Record<BudgetState["per"], string>> = {
+  total: "in total",
+  day: "per day, today (UTC)",
+  month: "per month, this month (UTC)",
+  run: "per run of a worker",
+};
+
 export interface CostsOptions extends ProjectOptions {
   readonly by?: readonly CostGroup[];
   readonly since?: number;
@@ -82,8 +90,6 @@ export type BudgetState = NonNullable<PipelineConfig["budget"]> & {
   readonly spending: Spending | null;
 };
 
-const FIGURES = ["batches", "requests", "estimated", "reserved", "spent", "saved"] as const;
-
 export function costTable(
   by: readonly CostGroup[],
   { lines, total }: Costs,
@@ -136,13 +142,6 @@ function unpricedNote(unpriced: number): string {
   const [has, is] = unpriced === 1 ? ["has", "is"] : ["have", "are"];
   return `! ${counted(unpriced, "paid answer")} ${has} no known price and ${is} not in the sums.`;
 }
-
-const PERIODS: Readonly<Record<BudgetState["per"], string>> = {
-  total: "in total",
-  day: "per day, today (UTC)",
-  month: "per month, this month (UTC)",
-  run: "per run of a worker",
-};
 
 export function budgetLine({ pipeline, usd, per, spending }: BudgetState): string {
   const name = `Budget of ${pipeline}: ${formatUsd(usd * 1e9)} ${PERIODS[per]}`;

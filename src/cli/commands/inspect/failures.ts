@@ -18,6 +18,7 @@ import { checkWhichRows, isFiltered, type WhichRowsOptions } from "../../which-r
 
 const GROUPS_SHOWN = 20;
 const REASONS: readonly string[] = [...FAILED_REASONS, ...OTHER_REASONS];
+const MESSAGE_CHARACTERS = 400;
 
 export interface FailuresOptions extends WhichRowsOptions {
   readonly json?: true;
@@ -92,8 +93,6 @@ async function priced(database: Database, project: Project, { rows, groups }: Pr
     return [{ pipeline: row.name, ...group, fix: fixOf(group.reason, { name: row.name, request }), retryNanoUsd }];
   });
 }
-
-const MESSAGE_CHARACTERS = 400;
 
 export interface ShownFailure extends Omit<FailureGroup, "pipelineId" | "cause"> {
   readonly pipeline: string;

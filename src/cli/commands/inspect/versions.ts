@@ -14,6 +14,9 @@ import { EXIT_STATUS } from "../../screen/exit-status.js";
 import type { Terminal } from "../../screen/terminal.js";
 import { counted, formatCount, formatTime } from "../../screen/text.js";
 
+/** Of their sums: a line of a few numbers each. */
+const VERSIONS_MAX = 10_000;
+
 export interface VersionsOptions extends ProjectOptions {
   readonly limit: number;
   readonly json?: true;
@@ -52,9 +55,6 @@ export async function runVersions({ terminal }: Cli, name: string, options: Vers
     return EXIT_STATUS.ok;
   });
 }
-
-/** Of their sums: a line of a few numbers each. */
-const VERSIONS_MAX = 10_000;
 
 export type VersionFacts = Omit<Version, "kept" | "followed"> & {
   /** From the version that it follows, in words; empty for the first. */
