@@ -1,7 +1,12 @@
 /** `rowmill try --list` and `--compare A B`: earlier tries. Reads only. */
-import { compareTries, type ComparedRow, type ComparedTries, type Totals } from "../../app/try/compare-tries.js";
+import {
+  compareTries,
+  type ComparedRow,
+  type ComparedTries,
+  type Totals,
+  type Difference,
+} from "../../app/try/comparing.js";
 import { differencesFrom } from "../../app/try/config-differences.js";
-import type { Difference } from "../../app/try/differing.js";
 import { RowmillError } from "../../model/errors.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import { proseLine } from "../../model/words/one-line.js";
@@ -12,8 +17,7 @@ import { configOf, withExistingLedger, type Project } from "../project.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { renderTable } from "../screen/lay-out.js";
 import { counted, fit, fitKey, formatCount } from "../screen/text.js";
-import { cellLines, shownColumns, shownValue, type Named } from "./cell-lines.js";
-import { latencyText, outcomeText, usageParts } from "./row-text.js";
+import { cellLines, shownColumns, shownValue, latencyText, outcomeText, usageParts, type Named } from "./row-text.js";
 import { answerJson, listedJson, usd } from "./try-json.js";
 
 const TRIES_SHOWN_MAX = 100;

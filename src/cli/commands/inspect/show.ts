@@ -8,11 +8,20 @@ import type { AttemptStory, BatchEventStory, RequestStory } from "../../../store
 import type { RowTry } from "../../../store/tries/tries.js";
 import type { Cli, ProjectOptions } from "../../cli.js";
 import { configOf, registeredPipeline, withProjectLedger } from "../../project.js";
-import { answerName, cellLines, labelled } from "../../reports/cells-text.js";
 import { rowDeliveryLines } from "../../reports/delivery-text.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
 import type { Terminal } from "../../screen/terminal.js";
 import { counted, formatCount, formatTime, shortId } from "../../screen/text.js";
+
+const ANSWER_NAMES: Readonly<Record<string, string>> = {
+  invalid: "unusable answer",
+  truncated: "answer cut off",
+  cutShort: "answer cut off",
+  refused: "refusal",
+  stale: "answer to an earlier version of the row or definition",
+  gone: "answer for a deleted row",
+  unwritable: "answer that could not be written",
+};
 
 export async function runShow(
   { terminal }: Cli,
@@ -183,4 +192,23 @@ export function rowTryJson({ costNanoUsd, reservedNanoUsd, cells, answer, ...tri
     costUsd: costNanoUsd === null ? null : costNanoUsd / 1e9,
     reservedUsd: reservedNanoUsd / 1e9,
   };
+}
+
+export function cellLines(cells: Readonly<Record<string, unknown>>): string[] {
+  const named = Object.entries(cells).map(([name, value]) => [proseLine(name), value] as const);
+  const width = Math.max(0, ...named.map(([name]) => name.length));
+  return named.flatMap(([name, value]) =>
+    labelled(name.padEnd(width), typeof value === "string" ? value : value === null ? "null" : JSON.stringify(value)),
+  );
+}
+
+/** Further lines of a text are aligned below its first one. */
+export function labelled(label: string, text: string): string[] {
+  const [first = "", ...more] = text.split("\n").map(proseLine);
+  return [`${label}  ${first}`, ...more.map((line) => `${" ".repeat(label.length)}  ${line}`)];
+}
+
+/** An answer that is not in the target may still be a good one: its outcome says why. */
+export function answerName(outcome: string | null): string {
+  return ANSWER_NAMES[outcome ?? ""] ?? "answer";
 }
