@@ -38,7 +38,6 @@ const below = {
     "targets/table/diagnose",
     "targets/table/ensure",
     "targets/table/fenced",
-    "targets/table/fenced-write",
     "config/database/connection",
     "config/define-source",
   ],

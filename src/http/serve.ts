@@ -3,16 +3,26 @@
  * What never becomes a `Request` (a malformed head, one too large, a body too slow) is answered here. No error's text
  * reaches a client. `close` ends within its grace, whatever handlers and clients do.
  */
-import http, { type IncomingMessage, type ServerResponse } from "node:http";
+import http from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import https from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
+import { setImmediate as soon } from "node:timers/promises";
 import { getRequestListener, RequestError, type HttpBindings } from "@hono/node-server";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { Connections } from "./connections.js";
 import { HTTP_LIMITS_DEFAULT, type HttpLimits } from "./limits.js";
 import { problem } from "./problem.js";
-import { sendResponse } from "./send-response.js";
+
+/** The header of `RESPONSE_ALREADY_SENT`: a handler has written to `env.outgoing` itself. */
+const ALREADY_SENT = "x-hono-already-sent";
+/** What Node finds wrong before a request is one, and while a body is on its way. */
+const BROKEN: Readonly<Record<string, readonly [status: number, message: string]>> = {
+  HPE_HEADER_OVERFLOW: [431, "The request's head is larger than the limit"],
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, "The request's chunk extensions are too large."],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, "The request's head did not arrive in time."],
+};
 
 export interface ServeOptions {
   /** Answers each call; Hono's `app.fetch`. A rejection is logged and answered with 500. */
@@ -102,9 +112,6 @@ function explainByProblem(status: number, detail: string): Response {
 
 type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
 
-/** The header of `RESPONSE_ALREADY_SENT`: a handler has written to `env.outgoing` itself. */
-const ALREADY_SENT = "x-hono-already-sent";
-
 function listenerOf({ fetch, log }: ServeOptions, explain: Explain): Listener {
   const answer = async (request: Request, env: HttpBindings): Promise<Response> => {
     try {
@@ -146,13 +153,6 @@ function textOf(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
-/** What Node finds wrong before a request is one, and while a body is on its way. */
-const BROKEN: Readonly<Record<string, readonly [status: number, message: string]>> = {
-  HPE_HEADER_OVERFLOW: [431, "The request's head is larger than the limit"],
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, "The request's chunk extensions are too large."],
-  ERR_HTTP_REQUEST_TIMEOUT: [408, "The request's head did not arrive in time."],
-};
-
 interface BrokenHead {
   readonly error: NodeJS.ErrnoException;
   readonly socket: Duplex;
@@ -192,4 +192,71 @@ async function refuseSlow(outgoing: ServerResponse, explain: Explain): Promise<v
   const response = explain(408, "The request's body came too slowly.");
   outgoing.writeHead(response.status, { ...Object.fromEntries(response.headers), connection: "close" });
   outgoing.end(await response.text());
+}
+
+type Reader = ReadableStreamDefaultReader<Uint8Array>;
+
+/**
+ * As fast as the client reads it. A body that fails cuts the connection, so that the client sees a broken answer and
+ * not a short one, and rejects; a client that leaves cancels the body. A call that was answered in the meantime, or
+ * whose client left, gets nothing.
+ */
+async function sendResponse(response: Response, outgoing: ServerResponse): Promise<void> {
+  if (outgoing.destroyed || outgoing.headersSent) {
+    await response.body?.cancel();
+    return;
+  }
+  const headers = headersOf(response.headers);
+  if (response.body === null || outgoing.req.method === "HEAD") {
+    outgoing.writeHead(response.status, headers).end();
+    await response.body?.cancel();
+    return;
+  }
+  const reader = response.body.getReader();
+  const leave = (): void => void reader.cancel().catch(() => undefined);
+  outgoing.once("close", leave);
+  try {
+    await sendBody(reader, outgoing, () => outgoing.writeHead(response.status, headers));
+  } catch (error) {
+    outgoing.destroy();
+    throw error;
+  } finally {
+    outgoing.off("close", leave);
+  }
+}
+
+/** A body of one piece that is there at once gets its length; others are sent piece by piece. */
+async function sendBody(reader: Reader, outgoing: ServerResponse, writeHead: () => void): Promise<void> {
+  const reading = reader.read();
+  const first = await Promise.race([reading, soon(null)]);
+  const next = first === null ? reading : reader.read();
+  if (first?.value !== undefined && (await Promise.race([next, soon(null)]))?.done === true) {
+    if (!outgoing.hasHeader("content-length")) outgoing.setHeader("content-length", first.value.byteLength);
+    writeHead();
+    outgoing.end(first.value);
+    return;
+  }
+  writeHead();
+  if (first?.value !== undefined) outgoing.write(first.value);
+  else outgoing.flushHeaders();
+  for (let piece = await next; !piece.done && !outgoing.destroyed; piece = await reader.read())
+    if (!outgoing.write(piece.value)) await drained(outgoing);
+  outgoing.end();
+}
+
+function drained(outgoing: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      outgoing.off("drain", end).off("close", end);
+      resolve();
+    };
+    outgoing.once("drain", end).once("close", end);
+    if (outgoing.destroyed) end();
+  });
+}
+
+function headersOf(headers: Headers): Record<string, string | string[]> {
+  const cookies = headers.getSetCookie();
+  const all = Object.fromEntries(headers);
+  return cookies.length === 0 ? all : { ...all, "set-cookie": cookies };
 }

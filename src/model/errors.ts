@@ -51,21 +51,20 @@ export class RowmillError extends Error {
 }
 
 /** The same error, with `words` before its message. */
-export function prefixed(error: RowmillError, words: string, cause: unknown = error): RowmillError {
-  const [first = "", ...lines] = error.message.split("\n");
-  return new RowmillError(error.code, words + first, {
-    cause,
-    hints: error.hints,
-    lines: lines.map((line) => line.slice(2)),
-  });
+export function prefixed(error: RowmillError, words: string): RowmillError {
+  return again(error, { words });
 }
 
 /** The same error with one more hint, the first. */
 export function withHint(error: RowmillError, hint: string): RowmillError {
+  return again(error, { hints: [hint] });
+}
+
+function again(error: RowmillError, { words = "", hints = [] }: { words?: string; hints?: readonly string[] }) {
   const [first = "", ...lines] = error.message.split("\n");
-  return new RowmillError(error.code, first, {
+  return new RowmillError(error.code, words + first, {
     cause: error,
-    hints: [hint, ...error.hints],
+    hints: [...hints, ...error.hints],
     lines: lines.map((line) => line.slice(2)),
   });
 }

@@ -4,9 +4,7 @@ import * as overview from "../store/ledger/overview.js";
 import * as replicaRows from "../store/replicas/replica-rows.js";
 import * as replicas from "../store/replicas/replicas.js";
 import { readAnswers } from "../targets/table/read-answers.js";
-import { jsonObject } from "./json-text.js";
-import { pushedPipeline } from "./pushed-pipeline.js";
-import { reading, WAIT_FOR_ROOM_MS } from "./reading.js";
+import { jsonObject, pushedPipeline, reading, WAIT_FOR_ROOM_MS } from "./pushed-pipeline.js";
 import { responseTo, tooBusy, tooManyCalls, unknownPipeline, unknownRow } from "./refusals.js";
 import type { Call, Desk } from "./routes.js";
 

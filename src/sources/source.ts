@@ -108,8 +108,6 @@ export interface Source {
   countKeyless(tx: Queryable, timeoutMs?: number): Promise<KeylessRows | null>;
   /** Of these ledger keys, those without a row. */
   missingKeys(tx: Queryable, keys: readonly string[]): Promise<string[]>;
-  /** A key's parts in the ledger's spelling. */
-  spellKey(parts: readonly string[]): string;
 }
 
 export const READ_KEYS_MAX = 5_000;

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { askAgain, prepareAgain } from "../../src/app/story/ask-again.js";
 import { failedPages, PAGE_ROWS } from "../../src/app/story/failed-pages.js";
-import { groupFailures } from "../../src/app/story/group-failures.js";
+import { groupFailures } from "../../src/app/story/failures.js";
 import { pipeline } from "../../src/index.js";
 import type { FailedRows } from "../../src/store/requests/failures.js";
 import type { Pipeline, WorkerContext } from "../../src/worker/context.js";

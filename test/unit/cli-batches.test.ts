@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { batchTable, logLines, stateWords } from "../../src/cli/reports/batch-text.js";
 import { consequences, noteOf, outcomeOf } from "../../src/cli/reports/cancel-text.js";
-import { costTable } from "../../src/cli/reports/cost-text.js";
+import { costTable } from "../../src/cli/commands/inspect/costs.js";
 import { cancelAction, type CancelAction, type CancelFacts } from "../../src/model/batch/cancelling.js";
 import type { BatchStory, ListedBatch } from "../../src/store/batches/batch-list.js";
 import type { CancelCandidate } from "../../src/store/batches/cancellation.js";

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { reportLines } from "../../src/cli/commands/start/doctor.js";
 import { buildProgram } from "../../src/cli/program.js";
-import { failureLines } from "../../src/cli/reports/failure-text.js";
+import { failureLines } from "../../src/cli/commands/inspect/failures.js";
 import { invocationOf, layOut, spellCommands } from "../../src/cli/screen/lay-out.js";
 import { reportError } from "../../src/cli/screen/report-error.js";
 import { withSpinner } from "../../src/cli/screen/live/live-board.js";

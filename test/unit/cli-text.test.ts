@@ -1,14 +1,13 @@
 import { FAILED_REASONS, fixOf } from "../../src/model/words/failure-fixes.js";
-import { failureLines, type ShownFailure } from "../../src/cli/reports/failure-text.js";
+import { failureLines, type ShownFailure } from "../../src/cli/commands/inspect/failures.js";
 import { describe, expect, it } from "vitest";
-import { rowTryJson, tryLines } from "../../src/cli/reports/row-tries-text.js";
+import { renderStory, rowTryJson, tryLines } from "../../src/cli/commands/inspect/show.js";
 import type { RowTry } from "../../src/store/tries/tries.js";
 import type { RowStory } from "../../src/app/story/row-story.js";
 import { exitStatusOf } from "../../src/cli/screen/exit-status.js";
 import { Interrupted } from "../../src/cli/screen/interruption.js";
 import { listUnwatchable } from "../../src/cli/commands/start/init-questions.js";
 import { pausedText } from "../../src/cli/screen/text.js";
-import { renderStory } from "../../src/cli/commands/inspect/show.js";
 import { renderStatus, type StatusFacts } from "../../src/cli/reports/status-text.js";
 import { layOut, wrap } from "../../src/cli/screen/lay-out.js";
 import { renderTable, type TableColumn } from "../../src/cli/screen/lay-out.js";

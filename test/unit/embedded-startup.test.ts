@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { greeting, readFirstPacket } from "../../src/embedded/client-startup.js";
+import { greeting, readFirstPacket } from "../../src/embedded/client-connection.js";
 import { messagesIn } from "../../src/embedded/wire-messages.js";
 
 function startup(parameters: Record<string, string>, version = 3 << 16): Buffer {

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { AppendFile } from "../../src/gateway/storage/append-file.js";
 import { LINE_BYTES_MAX, readLineChunks } from "../../src/gateway/protocol/input-lines.js";
-import { shuffledOrder } from "../../src/gateway/engine/output-files.js";
+import { shuffledOrder } from "../../src/gateway/engine/batch-files.js";
 import { Slots } from "../../src/gateway/protocol/signal.js";
 import { WorkFile } from "../../src/gateway/storage/work-file.js";
 

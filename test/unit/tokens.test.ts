@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { inputTokenBound, tokensPerByte } from "../../src/model/request/tokens.js";
-import { tokenizer } from "../../src/providers/openai/tokenizer.js";
+import { tokenizer } from "../../src/providers/openai/dialect.js";
 
 async function countTokens(text: string, model: string): Promise<number> {
   return (await tokenizer(model))(text);

@@ -1,10 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { compareTries } from "../../src/app/try/compare-tries.js";
-import { differing } from "../../src/app/try/differing.js";
+import { compareTries, differing } from "../../src/app/try/comparing.js";
 import type { Tried } from "../../src/app/try/run-try.js";
-import { cellLines, shownValue } from "../../src/cli/try/cell-lines.js";
-import { comparedLines, listLines, rowLinesOf, rowTitleOf } from "../../src/cli/try/history-text.js";
-import { rowLines, rowTitle } from "../../src/cli/try/row-text.js";
+import { cellLines, shownValue, rowLines, rowTitle } from "../../src/cli/try/row-text.js";
+import { comparedLines, listLines, rowLinesOf, rowTitleOf } from "../../src/cli/try/history.js";
 import { summaryLines, type Ended } from "../../src/cli/try/summary-text.js";
 import { ProviderError } from "../../src/model/provider/provider.js";
 import type { ListedTry, TryAnswer } from "../../src/store/tries/tries.js";

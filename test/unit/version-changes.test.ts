@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { versionLines, type VersionFacts } from "../../src/cli/reports/version-text.js";
+import { versionLines, type VersionFacts } from "../../src/cli/commands/inspect/versions.js";
 import { versionChanges } from "../../src/app/story/version-changes.js";
 import { describeDefinition } from "../../src/config/definition.js";
 import { compileAnswer } from "../../src/model/answer/answer.js";

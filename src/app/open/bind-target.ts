@@ -3,8 +3,8 @@ import { createHash } from "node:crypto";
 import type { TargetConnector } from "../../model/connector.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import { writesBack } from "../../model/write-back.js";
+import type { Queryable } from "../../postgres/database.js";
 import * as deliveries from "../../store/deliveries/deliveries.js";
-import { createDeliveredTarget } from "../../targets/delivered/delivered-target.js";
 import type { Wanted } from "../../targets/table/ensure.js";
 import { readAnswers } from "../../targets/table/read-answers.js";
 import { createTableTarget, type TargetTable } from "../../targets/table/table-target.js";
@@ -38,5 +38,29 @@ export function deliveryOf(config: PipelineConfig, { source, answer }: Wanted): 
     writesBack: writesBack(config),
     targetHash: targetHashOf(elsewhere),
     read: (tx, keys) => readAnswers(tx, wanted, keys),
+  };
+}
+
+/** Notes that the answers of these keys changed, or were deleted. */
+type NoteChanges = (tx: Queryable, keys: readonly string[], what: "written" | "deleted") => Promise<void>;
+
+/**
+ * A table target whose answers also go elsewhere: each write leaves a note in its own transaction, by which a worker
+ * delivers the answer later. No stage learns of it.
+ */
+function createDeliveredTarget(table: Target, note: NoteChanges): Target {
+  return {
+    ...table,
+    write: async (tx, results, plain) => {
+      const missing = await table.write(tx, results, plain);
+      const keys = results.map(({ key }) => key).filter((key) => !missing.has(key));
+      if (keys.length > 0) await note(tx, keys, "written");
+      return missing;
+    },
+    erase: async (tx, keys) => {
+      const erased = await table.erase(tx, keys);
+      await note(tx, keys, "deleted");
+      return erased;
+    },
   };
 }

@@ -1,7 +1,7 @@
 /** Opens the config's database: a server by its URL, or the embedded one next to the config file. */
 import { dirname, join } from "node:path";
 import { connectionFacts, connectionOptions, describeServer } from "../../config/database/connection.js";
-import { hintOfCutValue } from "../../config/load/dotenv.js";
+import { hintOfCutDatabaseUrl } from "../../config/load/dotenv.js";
 import type { Environment } from "../../config/load/environment.js";
 import { exists } from "../../model/file-errors.js";
 import { prefixed, RowmillError, withHint } from "../../model/errors.js";
@@ -44,7 +44,7 @@ export async function openProjectDatabase(
 /** Of an address that comes from `.env`. */
 function hintOfCutUrl({ database, file }: ProjectConfig): Promise<string | null> {
   const url = database.kind === "server" ? database.url : undefined;
-  return hintOfCutValue(dirname(file), "DATABASE_URL", url);
+  return hintOfCutDatabaseUrl(dirname(file), url);
 }
 
 /** Without a host, what is left of the password stands where the port is: nothing of it may be shown. */

@@ -22,7 +22,7 @@ import { NotHeld, writeAccepted, type Trial } from "../../worker/turn/collect/an
 import { judgeChunk, type JudgedChunk } from "../../worker/turn/collect/judge-answer.js";
 import { causeOf, isOfStatement } from "../../worker/turn/collect/row-refusal.js";
 import { userCodeTimer } from "../../worker/user-code.js";
-import { liveRates } from "./judge-live.js";
+import { liveRates } from "./live-call.js";
 
 /** Short: your own transactions must not wait for ours. */
 const LOCK_TIMEOUT_MS = 400;

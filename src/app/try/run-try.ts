@@ -13,8 +13,7 @@ import type { Overridden, TryAnswer } from "../../store/tries/tries.js";
 import * as tryMoney from "../../store/tries/try-money.js";
 import type { Asking } from "../../worker/context.js";
 import { textOf } from "./config-differences.js";
-import { judgeLive } from "./judge-live.js";
-import { callLive, type CallEnd } from "./live-call.js";
+import { judgeLive, callLive, type CallEnd } from "./live-call.js";
 import { boundOf, type Preparation, type Prepared } from "./prepare.js";
 
 /** Calls at a time. */

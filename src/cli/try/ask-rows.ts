@@ -5,7 +5,7 @@ import { prepareSchemas } from "../../app/open/open-project.js";
 import { makeProvider } from "../../app/open/providers.js";
 import { allRowsByBatch, type AllRows } from "../../app/try/all-rows.js";
 import { chooseRows, type Choice } from "../../app/try/choose-rows.js";
-import { answersBefore, type Before } from "../../app/try/compare-with.js";
+import { answersBefore, type Before } from "../../app/try/comparing.js";
 import { overriding, type Overrides } from "../../app/try/overriding.js";
 import { boundOf, prepareTry, type Preparation } from "../../app/try/prepare.js";
 import { budgetLeft, runTry, type Tried } from "../../app/try/run-try.js";
@@ -25,8 +25,7 @@ import { askYesNo, noTerminal } from "../screen/ask.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import type { Terminal } from "../screen/terminal.js";
 import { counted } from "../screen/text.js";
-import { shownColumns } from "./cell-lines.js";
-import { rowLines, rowTitle, type ShownRow } from "./row-text.js";
+import { shownColumns, rowLines, rowTitle, type ShownRow } from "./row-text.js";
 import { isUnanswered, summaryLines, type Ended } from "./summary-text.js";
 import { triedJson } from "./try-json.js";
 

@@ -1,16 +1,22 @@
 /** One row of a try on the screen: its input, its answer, what is wrong with it, and what differs from before. Pure. */
-import type { RowCells } from "../../model/pipeline.js";
+import { differing, type Before } from "../../app/try/comparing.js";
+import type { RowCells, Json } from "../../model/pipeline.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import { proseLine } from "../../model/words/one-line.js";
-import { differing } from "../../app/try/differing.js";
-import type { Before } from "../../app/try/compare-with.js";
 import type { TryAnswer } from "../../store/tries/tries.js";
-import { fitKey, formatCount } from "../screen/text.js";
-import { cellLines, jsonCells, shownValue, type Named } from "./cell-lines.js";
+import { wrap } from "../screen/lay-out.js";
+import { fitKey, formatCount, fit } from "../screen/text.js";
 
 /** Lines of one value. */
 const INPUT_LINES = 2;
 const ANSWER_LINES = 4;
+const INDENT = "    ";
+const LABEL_WIDTH = 8;
+const NAME_WIDTH_MAX = 16;
+const GAP = "  ";
+/** Where no terminal says its width. */
+const COLUMNS_ELSEWHERE = 100;
+const COLUMNS_MIN = 40;
 
 export interface ShownRow {
   readonly answer: TryAnswer;
@@ -82,4 +88,60 @@ function beforeLines({ answer, before }: ShownRow, columns: number): string[] {
   }));
   const shown = different.length === 0 ? [{ name: "", value: "the same answer" }] : different;
   return cellLines(label, shown, { columns, linesMax: ANSWER_LINES });
+}
+
+/** The width for values; a file has no width of its own. */
+export function shownColumns(columns: number): number {
+  return Number.isFinite(columns) ? Math.max(COLUMNS_MIN, columns) : COLUMNS_ELSEWHERE;
+}
+
+export interface Named {
+  readonly name: string;
+  readonly value: string;
+}
+
+/** The label stands in front of the first line only. `linesMax`: of one value. */
+export function cellLines(
+  label: string,
+  cells: readonly Named[],
+  { columns, linesMax }: { readonly columns: number; readonly linesMax: number },
+): string[] {
+  const names = cells.map(({ name }) => fit(name, NAME_WIDTH_MAX));
+  const width = Math.max(0, ...names.map((name) => name.length));
+  const margin = INDENT.length + LABEL_WIDTH + GAP.length + (width === 0 ? 0 : width + GAP.length);
+  return cells.flatMap(({ value }, index) =>
+    valueLines(value, { columns: columns - margin, linesMax }).map((line, at) => {
+      const head = index === 0 && at === 0 ? label : "";
+      const name = at === 0 ? (names[index] ?? "") : "";
+      const named = width === 0 ? "" : `${name.padEnd(width)}${GAP}`;
+      return `${INDENT}${head.padEnd(LABEL_WIDTH)}${GAP}${named}${line}`.trimEnd();
+    }),
+  );
+}
+
+function valueLines(
+  value: string,
+  { columns, linesMax }: { readonly columns: number; readonly linesMax: number },
+): string[] {
+  // More would not be shown.
+  const start = value.slice(0, columns * (linesMax + 1));
+  const lines = wrap(proseLine(start), columns, "");
+  const shown = lines.slice(0, linesMax).map((line) => fit(line, columns));
+  const isCut = lines.length > linesMax || start.length < value.length;
+  const last = shown.pop() ?? "";
+  return [...shown, isCut && !last.endsWith("…") ? fit(`${last} …`, columns) : last];
+}
+
+/** JSON, so that a text differs from a number. */
+function jsonCells(cells: Readonly<Record<string, Json>>): Named[] {
+  return Object.entries(cells).map(([name, value]) => ({ name, value: shownValue(value) }));
+}
+
+/** On one line, with spaces at which it can be broken. */
+export function shownValue(value: Json): string {
+  // Line breaks in texts are escaped by then.
+  return JSON.stringify(value, undefined, 1)
+    .replaceAll(/([[{])\n */g, "$1")
+    .replaceAll(/\n *([\]}])/g, "$1")
+    .replaceAll(/\n */g, " ");
 }

@@ -1,6 +1,6 @@
 /** The shapes of `try --json`. Pure. */
 import type { AllRows } from "../../app/try/all-rows.js";
-import { differing } from "../../app/try/differing.js";
+import { differing } from "../../app/try/comparing.js";
 import type { ListedTry, TryAnswer } from "../../store/tries/tries.js";
 import type { ShownRow } from "./row-text.js";
 import { notAskedText, summed, type Ended } from "./summary-text.js";

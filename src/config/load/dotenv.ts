@@ -23,19 +23,19 @@ export async function completeFromDotenv(variables: Record<string, string | unde
 }
 
 /**
- * How to fix `name`, if `.env` in `folder` has an unquoted # inside of its value, which ends there; else null. Shows
- * nothing of the value.
+ * How to fix DATABASE_URL, if `.env` in `folder` has an unquoted # inside of its value, which ends there; else null.
+ * Shows nothing of the value.
  */
-export async function hintOfCutValue(folder: string, name: string, value: string | undefined): Promise<string | null> {
+export async function hintOfCutDatabaseUrl(folder: string, url: string | undefined): Promise<string | null> {
   const text = (await readIfPresent(path.join(folder, ".env"))) ?? "";
-  const assigned = new RegExp(`^\\s*(?:export\\s+)?${name}\\s*=\\s*(.*)$`);
+  const assigned = /^\s*(?:export\s+)?DATABASE_URL\s*=\s*(.*)$/;
   // Of several lines the last one counts.
   const written = text.split(/\r\n?|\n/).reduce((found, line) => assigned.exec(line)?.[1] ?? found, "");
   const end = written.indexOf("#");
   // After a space it begins a comment, as it was meant.
-  if (/^["'`]/.test(written) || !/\S/.test(written.charAt(end - 1)) || written.slice(0, end) !== value) return null;
+  if (/^["'`]/.test(written) || !/\S/.test(written.charAt(end - 1)) || written.slice(0, end) !== url) return null;
   return (
-    `In ${path.join(folder, ".env")} the value of ${name} ends at its first #, because it has no quotes. ` +
+    `In ${path.join(folder, ".env")} the value of DATABASE_URL ends at its first #, because it has no quotes. ` +
     `Put the value in double quotes, and write a # of the password as %23.`
   );
 }

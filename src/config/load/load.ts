@@ -5,7 +5,7 @@
 import path from "node:path";
 import { stat } from "node:fs/promises";
 import type { ProjectConfig } from "../../model/pipeline.js";
-import { completeFromDotenv, hintOfCutValue } from "./dotenv.js";
+import { completeFromDotenv, hintOfCutDatabaseUrl } from "./dotenv.js";
 import { evaluateConfig } from "./evaluate.js";
 import { validateConfig } from "../read/validate.js";
 import { RowmillError, withHint } from "../../model/errors.js";
@@ -31,7 +31,7 @@ export async function loadConfig({ file, cwd, env }: LoadOptions): Promise<Proje
       databaseUrl: env["DATABASE_URL"] === "" ? null : (env["DATABASE_URL"] ?? null),
     });
   } catch (error) {
-    const hint = await hintOfCutValue(path.dirname(found), "DATABASE_URL", env["DATABASE_URL"]);
+    const hint = await hintOfCutDatabaseUrl(path.dirname(found), env["DATABASE_URL"]);
     throw hint !== null && error instanceof RowmillError ? withHint(error, hint) : error;
   }
 }

@@ -20,9 +20,9 @@ export class ConfigError extends RowmillError {
   override readonly name = "ConfigError";
   readonly problems: readonly ConfigProblem[];
 
-  constructor(where: string, problems: readonly ConfigProblem[], options: { hints?: readonly string[] } = {}) {
+  constructor(where: string, problems: readonly ConfigProblem[]) {
     const count = problems.length === 1 ? "one mistake" : `${problems.length} mistakes`;
-    super("config_invalid", `${where}: ${count}`, { ...options, lines: problems.map(problemLine) });
+    super("config_invalid", `${where}: ${count}`, { lines: problems.map(problemLine) });
     this.problems = problems;
   }
 }

@@ -72,7 +72,7 @@ export function postgresSource<const Column extends string, const Key extends st
       address,
       identity: async (signal) => (await import("./identity.js")).identityOf(url, table, signal),
       rows: (options) => lazily(read, options),
-      diagnose: async ({ signal }) => (await import("./diagnose-source.js")).diagnoseSource(read, signal),
+      diagnose: async ({ signal }) => (await import("./diagnose.js")).diagnoseSource(read, signal),
     },
   };
 }

@@ -13,8 +13,7 @@ import { isConflict, type Database, type Queryable } from "../../postgres/databa
 import { readColumns, type TableColumn } from "../../sources/table/columns.js";
 import { inspectTable, relationNamed } from "../../sources/table/inspection.js";
 import { ensureTarget, type TargetConfig, type Wanted as WantedTable } from "../../targets/table/ensure.js";
-import { LOCK_MS_MAX, writeFenced } from "../../targets/table/fenced-write.js";
-import type { FencedResult, FencedTable } from "../../targets/table/fenced.js";
+import { LOCK_MS_MAX, writeFenced, type FencedResult, type FencedTable } from "../../targets/table/fenced.js";
 import { openServer, type Server } from "./server.js";
 
 /** A pipeline writes one chunk at a time. */

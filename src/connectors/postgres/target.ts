@@ -53,7 +53,7 @@ export function postgresTarget(options: PostgresTargetOptions): TargetConnector 
     writes: JSON.stringify([databaseOf(url), table, wanted.key, columns]),
     most: { changes: CHANGES_MAX, bytes: BYTES_MAX },
     diagnose: async ({ signal, source = null, ...of }) =>
-      (await import("./diagnose-target.js")).diagnoseTarget(address, { wanted, source, ...of }, signal),
+      (await import("./diagnose.js")).diagnoseTarget(address, { wanted, source, ...of }, signal),
     prepare: async (of) => (await writer()).prepare(of),
     write: async (changes, delivery) => (await writer()).write(changes, delivery),
   };

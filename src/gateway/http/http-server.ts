@@ -3,19 +3,22 @@
  * test. Routes only return answers. A client that hangs up loses only its call. An unexpected error answers 500 in
  * OpenAI's envelope and is logged; the server continues.
  */
+import { createReadStream } from "node:fs";
+import type { ServerResponse } from "node:http";
+import { Readable } from "node:stream";
 import type { HttpBindings } from "@hono/node-server";
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { Hono, type Context } from "hono";
 import { routePath } from "hono/route";
 import type { BodyRefusal } from "../../http/body-refusal.js";
 import { CallerRates } from "../../http/caller-rates.js";
 import { readJson } from "../../http/read-json.js";
 import { serve, type HttpListener } from "../../http/serve.js";
-import { ownerOf, type Owner } from "../storage/api-keys.js";
 import type { Call, Fault } from "../engine/faults.js";
-import type { CallLog } from "../storage/call-log.js";
-import type { GatewaySettings } from "../settings.js";
 import { errorBody, newId, refusal, SERVER_ERROR, type Answer } from "../protocol/wire.js";
-import { responseOf, sendBroken } from "./replies.js";
+import type { GatewaySettings } from "../settings.js";
+import { ownerOf, type Owner } from "../storage/api-keys.js";
+import type { CallLog } from "../storage/call-log.js";
 
 /** A live chat completion may carry a long text; batches come as files. */
 const JSON_BODY_BYTES_MAX = 16 * 1024 * 1024;
@@ -23,6 +26,9 @@ const PARAM_CHARS_MAX = 200;
 const NO_ROUTE = "no route";
 /** One allowance for all callers of a gateway without keys. */
 const ANY_CALLER = "any";
+const NOT_JSON =
+  "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library " +
+  "correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)";
 
 export interface HttpParts {
   readonly settings: GatewaySettings;
@@ -187,14 +193,55 @@ export async function jsonBodyOf({
   return { refused: refusal(400, NOT_JSON) };
 }
 
-const NOT_JSON =
-  "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library " +
-  "correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)";
-
 export function bodyRefusal({ code, status, message }: BodyRefusal): Answer {
   return code === "json_malformed" ? refusal(400, NOT_JSON) : refusal(status, message);
 }
 
 export function pathParam({ req }: GatewayContext, name: string): string {
   return req.param(name) ?? "";
+}
+
+type Headers = Readonly<Record<string, string>>;
+
+function responseOf(answer: Answer, headers: Headers): Response {
+  const init = { status: answer.status, headers: { ...headers, ...headersOf(answer) } };
+  if (answer.kind === "json") return new Response(JSON.stringify(answer.body), init);
+  return new Response(ReadableStream.from(createReadStream(answer.path)), init);
+}
+
+function headersOf(answer: Answer): Headers {
+  if (answer.kind === "json") return { "content-type": "application/json", ...answer.headers };
+  return {
+    "content-type": "application/octet-stream",
+    "content-length": String(answer.bytes),
+    "content-disposition": `attachment; filename="${answer.filename.replaceAll(/[^\w.-]/g, "_")}"`,
+  };
+}
+
+interface Breaking {
+  readonly fault: Exclude<Fault, { kind: "reply" }>;
+  readonly headers: Headers;
+}
+
+/** Headers announce the whole body; only `afterBytes` of it follow. */
+function sendBroken(outgoing: ServerResponse, answer: Answer, { fault, headers }: Breaking): Response {
+  if (fault.kind === "drop") {
+    outgoing.destroy();
+    return RESPONSE_ALREADY_SENT;
+  }
+  const text = answer.kind === "json" ? Buffer.from(JSON.stringify(answer.body)) : null;
+  const bytes = text?.length ?? (answer.kind === "file" ? answer.bytes : 0);
+  outgoing.writeHead(answer.status, { ...headers, ...headersOf(answer), "content-length": String(bytes) });
+  const end = Math.min(fault.afterBytes, bytes);
+  if (end === 0) outgoing.flushHeaders();
+  const sent = piece(answer, text, end);
+  sent.pipe(outgoing, { end: false });
+  // Ended, not destroyed: what was written still reaches the client.
+  if (fault.kind === "cut") sent.once("end", () => outgoing.socket?.end());
+  return RESPONSE_ALREADY_SENT;
+}
+
+function piece(answer: Answer, text: Buffer | null, end: number): Readable {
+  if (text !== null || end === 0) return Readable.from(end === 0 ? [] : [text?.subarray(0, end)]);
+  return createReadStream(answer.kind === "file" ? answer.path : "", { end: end - 1 });
 }

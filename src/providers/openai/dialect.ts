@@ -1,11 +1,10 @@
 /** What OpenAI's Batch API accepts and costs. Pure; needs no key. */
+import { listPrice, nearListed, type Price, type Rates } from "../../model/provider/pricing.js";
 import { LINES, type Dialect } from "../../model/provider/provider.js";
 import { accountText, accountVariables } from "./account.js";
 import { CHAT_ENDPOINT, openaiEncoder } from "./encoder.js";
 import { parameterProblems } from "./parameters.js";
 import { schemaProblems } from "./schema.js";
-import { tokenizer } from "./tokenizer.js";
-import { listPrice, nearListed, type Price, type Rates } from "../../model/provider/pricing.js";
 
 const HOURS_PER_DAY = 24;
 /** Its name in the price table. */
@@ -40,6 +39,9 @@ export const openaiDialect: Dialect = {
   accountText,
   accountVariables,
 };
+const WINDOW_CHARACTERS = 500;
+/** Models before gpt-4o, and embeddings, use the older encoding. */
+const OLDER_MODELS = /^(?:ft:)?(?:gpt-4(?![o.])|gpt-3\.5|text-embedding-)/;
 
 function rates(model: string, at: Date): Rates {
   let price: Price | null | undefined;
@@ -51,4 +53,47 @@ function rates(model: string, at: Date): Rates {
     },
     batchFactor: BATCH_FACTOR,
   };
+}
+
+type Count = (text: string) => number;
+
+const counters = new Map<string, Promise<Count>>();
+
+/**
+ * Counts tokens as OpenAI's models do, by `gpt-tokenizer`. The encoding (2 MB, 0.26 s) is loaded at the first count.
+ * Measured on Node 20: 2 MB/s while the words are new, then 10 MB/s. The tokenizer's time grows with the square of a
+ * run without spaces (30,000 characters of Chinese: 8.5 s), so text is counted in windows, which counts 0.6 % too many.
+ * Unknown models are counted in OpenAI's current encoding.
+ */
+export function tokenizer(model: string): Promise<Count> {
+  const encoding = OLDER_MODELS.test(model) ? "cl100k_base" : "o200k_base";
+  const loaded = counters.get(encoding) ?? importCounter(encoding);
+  counters.set(encoding, loaded);
+  return loaded;
+}
+
+async function importCounter(encoding: "cl100k_base" | "o200k_base"): Promise<Count> {
+  const module =
+    encoding === "cl100k_base"
+      ? await import("gpt-tokenizer/encoding/cl100k_base")
+      : await import("gpt-tokenizer/encoding/o200k_base");
+  // Text such as `<|endoftext|>` in a row is text, not a command; by default the tokenizer throws on it.
+  const options = { disallowedSpecial: new Set<string>() };
+  return (text) => countWindows(text, (window) => module.countTokens(window, options));
+}
+
+function countWindows(text: string, count: Count): number {
+  let tokens = 0;
+  for (let start = 0; start < text.length;) {
+    let end = Math.min(start + WINDOW_CHARACTERS, text.length);
+    const cutsPair = end < text.length && isHighSurrogate(text.charCodeAt(end - 1));
+    if (cutsPair) end += 1;
+    tokens += count(text.slice(start, end));
+    start = end;
+  }
+  return tokens;
+}
+
+function isHighSurrogate(unit: number): boolean {
+  return unit >= 0xd800 && unit <= 0xdbff;
 }

@@ -83,8 +83,8 @@ function refuse(desk: Desk, { pipeline }: Pushing, refusal: Refusal): Response {
 
 const NO_ROOM: Refusal = tooBusy("Too many pushes are in progress. Send it again later.");
 
-function ofBody({ status, code, message, limit }: BodyRefusal, more: Readonly<Record<string, unknown>> = {}): Refusal {
-  return { status, code, detail: message, more: { ...(limit === null ? {} : { limit }), ...more } };
+function ofBody({ status, code, message, limit }: BodyRefusal): Refusal {
+  return { status, code, detail: message, more: limit === null ? {} : { limit } };
 }
 
 interface Body {

@@ -10,10 +10,8 @@ import type { ListedResult, Position } from "../../store/requests/results.js";
 import * as tokens from "../../store/tokens/tokens.js";
 import type { Token } from "../../store/tokens/tokens.js";
 import { readAnswers, type StoredAnswer } from "../../targets/table/read-answers.js";
-import { jsonObject } from "../json-text.js";
-import { pushedPipeline, type PushedPipeline } from "../pushed-pipeline.js";
+import { jsonObject, pushedPipeline, reading, type PushedPipeline } from "../pushed-pipeline.js";
 import { revoked } from "../access.js";
-import { reading } from "../reading.js";
 import { responseTo, tooBusy, tooManyCalls, unknownPipeline } from "../refusals.js";
 import type { Call, Desk } from "../routes.js";
 

@@ -28,7 +28,6 @@ export function createTableSource(table: SourceTable, options: TableSourceOption
     askedChunk: (tx, cursor, rowsMax) => askedChunk(tx, parts, cursor, rowsMax),
     countKeyless: (tx, timeoutMs) => countKeyless(tx, table, { parts, timeoutMs }),
     missingKeys: (tx, keys) => missingKeys(tx, parts, keys),
-    spellKey: (keyParts) => spellKey(keyParts, table.key.length),
   };
 }
 
@@ -129,10 +128,4 @@ async function missingKeys(tx: Queryable, parts: TableParts, keys: readonly stri
   );
   const found = new Set(present);
   return keys.filter((key) => !found.has(key));
-}
-
-/** As `json_build_array(…)::text` writes it: `["1", "x"]`. */
-function spellKey(parts: readonly string[], columns: number): string {
-  const [only] = parts;
-  return columns === 1 && only !== undefined ? only : `[${parts.map((part) => JSON.stringify(part)).join(", ")}]`;
 }

@@ -164,8 +164,8 @@ function allPresent(parts: readonly string[]): string {
   return parts.map((part) => `${part} is not null`).join(" and ");
 }
 
-function cell(side: string, column: TableColumn): string {
-  return `${side}.${quoteIdentifier(column.name)}`;
+function cell(column: TableColumn): string {
+  return `t.${quoteIdentifier(column.name)}`;
 }
 
 /** Every row has a key, and one that is short. */
@@ -180,13 +180,13 @@ function namedColumns(table: SourceTable): readonly TableColumn[] {
 
 function hasTypes(table: SourceTable): string {
   return namedColumns(table)
-    .map((column) => `pg_typeof(${cell("t", column)}) = ${column.typeOid}::oid`)
+    .map((column) => `pg_typeof(${cell(column)}) = ${column.typeOid}::oid`)
     .join(" and ");
 }
 
 /** The keys of all rows, an empty one where no key names the row; nulls when a column has another type than it had. */
 function keysOf(table: SourceTable, relation: string): string {
-  const parts = table.key.map((column) => cell("t", column));
+  const parts = table.key.map((column) => cell(column));
   const key = keyText(parts);
   if (isAlwaysUsable(table)) return `select case when ${hasTypes(table)} then ${key} end from ${relation} t`;
   const told = `case when ${hasTypes(table)} then case when ${allPresent(parts)} then ${key} else '' end end`;
@@ -206,10 +206,10 @@ function keysOf(table: SourceTable, relation: string): string {
  */
 function changedKeys(table: SourceTable, { wholeRow }: TriggerOptions, rowsAre: "few" | "many"): string {
   const isHashed = (column: TableColumn) => rowsAre === "many" && hasLength(column) && TEXT_TYPES.has(column.type);
-  const cells = table.columns.map((column) => (isHashed(column) ? hashOf(column) : cell("t", column)));
+  const cells = table.columns.map((column) => (isHashed(column) ? hashOf(column) : cell(column)));
   const isWhole = wholeRow || cells.length > CELLS_MAX;
   const selected = [
-    ...table.key.map((column, index) => `${cell("t", column)} as k${index}`),
+    ...table.key.map((column, index) => `${cell(column)} as k${index}`),
     ...(isWhole ? ["row(t.*) as whole"] : cells.map((value, index) => `${value} as c${index}`)),
   ].join(", ");
   const differs = isWhole
@@ -238,7 +238,7 @@ function unlike(measured: readonly boolean[]): string {
 }
 
 function hashOf(column: TableColumn): string {
-  const [value, length] = [cell("t", column), `octet_length(${cell("t", column)})`];
+  const [value, length] = [cell(column), `octet_length(${cell(column)})`];
   return `case when ${length} <= ${ROW_BYTES_MAX} then hashtextextended(${value} collate "C", 0) else ${length} end`;
 }
 

@@ -52,8 +52,6 @@ interface BatchBase {
   readonly data: ProviderData;
   /** Age of a create that may be on its way; null: certainly none is. */
   readonly createIntentAgoMs: number | null;
-  /** The same instant, in seconds since the epoch. */
-  readonly createIntentAt: number | null;
   readonly creates: number;
   readonly providerStatus: string | null;
   readonly providerCounts: { total: number; completed: number; failed: number } | null;
@@ -70,7 +68,6 @@ interface BatchBase {
   readonly keepsAnswers: boolean;
   readonly polls: number;
   readonly failures: number;
-  readonly plannedAt: Date;
   /** Of an adopted batch, how other code named its requests; null: the batch is our own. */
   readonly adoptedPattern: string | null;
   /** A lost state of this ledger created it, under our own names. */
@@ -118,19 +115,16 @@ const CANCEL = sql`case
 
 const COLUMNS = sql`b.id, b.no, b.pipeline_id as "pipelineId", p.name as pipeline, b.state,
   b.definition_hash as "definitionHash", ${VERSION_OF_BATCH} as version, b.provider, b.account, b.model, b.endpoint,
-  b.price,
-  b.batch_factor::float8 as "batchFactor", b.room, b.requests, b.sharing, b.lines, b.spool_bytes as "spoolBytes",
-  b.spool_sha256 as "spoolSha256", b.reserved_nano_usd::float8 as "reservedNanoUsd",
+  b.price, b.batch_factor::float8 as "batchFactor", b.room, b.requests, b.sharing, b.lines,
+  b.spool_bytes as "spoolBytes", b.spool_sha256 as "spoolSha256", b.reserved_nano_usd::float8 as "reservedNanoUsd",
   b.reserved_tokens::float8 as "reservedTokens", b.provider_data as data, b.presumed,
   b.told_at is not null as told,
   (extract(epoch from clock_timestamp() - b.create_intent_at) * 1000)::float8 as "createIntentAgoMs",
-  extract(epoch from b.create_intent_at)::float8 as "createIntentAt", b.creates,
-  b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus",
+  b.creates, b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus",
   b.provider_counts as "providerCounts", b.provider_errors as refusal, b.downloads,
   b.results_read as "resultsRead",
   exists (select 1 from rowmill.kept_answers k where k.batch = b.no) as "keepsAnswers", b.polls, b.failures,
-  b.planned_at as "plannedAt", b.adopted_pattern as "adoptedPattern", b.recovered, b.shared,
-  b.held_for as "heldFor", ${CANCEL} as cancel`;
+  b.adopted_pattern as "adoptedPattern", b.recovered, b.shared, b.held_for as "heldFor", ${CANCEL} as cancel`;
 const FROM = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id`;
 
 /** The table's CHECK constraints guarantee what this requires. */

@@ -85,6 +85,7 @@ interface PipelineRecord extends Pick<
   readonly approvedHash: string | null;
   readonly flushAt: string | null;
   readonly uninstalledAt: string | null;
+  /** Only part of the revision: when it changes, other work may continue. */
   readonly answersSince: string | null;
   readonly sweep: SweepFacts | null;
 }

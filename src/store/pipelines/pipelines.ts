@@ -25,12 +25,10 @@ export interface PipelineRow {
   readonly definitionHash: string;
   readonly approvedHash: string | null;
   readonly estimate: Json;
-  readonly sourceOid: number;
   readonly sourceSignature: string | null;
   readonly installedSnapshot: string | null;
   readonly pauseKind: PauseKind | null;
   readonly pauseReason: string | null;
-  readonly pausedAt: Date | null;
   readonly flushAt: Date | null;
   readonly uninstalledAt: Date | null;
 }
@@ -40,9 +38,8 @@ export const PAUSE_KIND_VALUE = sql`case when ${SUSPICION_VALUE} is null then pa
 export const PAUSE_REASON_VALUE = sql`coalesce(${SUSPICION_VALUE}, pause_reason)`;
 
 const COLUMNS = sql`id, name, definition_hash as "definitionHash", approved_hash as "approvedHash", estimate,
-  source_oid::int8::int as "sourceOid", source_signature as "sourceSignature",
-  installed_snapshot::text as "installedSnapshot", ${PAUSE_KIND_VALUE} as "pauseKind",
-  ${PAUSE_REASON_VALUE} as "pauseReason", paused_at as "pausedAt", flush_at as "flushAt",
+  source_signature as "sourceSignature", installed_snapshot::text as "installedSnapshot",
+  ${PAUSE_KIND_VALUE} as "pauseKind", ${PAUSE_REASON_VALUE} as "pauseReason", flush_at as "flushAt",
   uninstalled_at as "uninstalledAt"`;
 
 export interface Registration {

@@ -79,7 +79,7 @@ export async function compare(
   const table = (side: Side) => sideTable(replica.pipeline, side);
   const hasMissing = (await tx.value<boolean>(sql`select to_regclass(${table("missing")}) is not null`)) === true;
   await tx.run(raw(`drop table if exists ${table("gone")}`));
-  const missed = goneAtOnce ? sql`` : sql`join ${raw(table("missing"))} m on ${sameKey(replica, "r", "m")}`;
+  const missed = goneAtOnce ? sql`` : sql`join ${raw(table("missing"))} m on ${sameKey(replica, "m")}`;
   let gone = 0;
   if (missedSince !== null && (hasMissing || goneAtOnce)) {
     await makeSide(
@@ -90,7 +90,7 @@ export async function compare(
         select ${keysOf(replica)}
         from ${own(replica)} r
         ${missed}
-        left join ${raw(table("seen"))} s on ${sameKey(replica, "r", "s")}
+        left join ${raw(table("seen"))} s on ${sameKey(replica, "s")}
         where s.${identifier(replica.key[0] ?? "")} is null
           and r.rowmill_pushed_at < ${missedSince}::timestamptz`,
     );
@@ -104,7 +104,7 @@ export async function compare(
     sql`
       select ${keysOf(replica)}
       from ${own(replica)} r
-      left join ${raw(table("seen"))} s on ${sameKey(replica, "r", "s")}
+      left join ${raw(table("seen"))} s on ${sameKey(replica, "s")}
       where s.${identifier(replica.key[0] ?? "")} is null
         and r.rowmill_pushed_at < ${beganAt}::timestamptz`,
   );
@@ -130,7 +130,7 @@ export async function deleteGone(
     ), deleted as (
       delete from ${own(replica)} r
       using taken t
-      where ${sameKey(replica, "r", "t")} and r.rowmill_pushed_at < ${before}::timestamptz
+      where ${sameKey(replica, "t")} and r.rowmill_pushed_at < ${before}::timestamptz
     )
     select count(*)::float8 from taken`);
   if (taken === 0) await tx.run(raw(`drop table ${table}`));
@@ -158,9 +158,9 @@ function given({ key }: Replica): Sql {
   return join(key.map((name) => sql`g ->> ${name}::text`));
 }
 
-function sameKey({ key }: Replica, a: string, b: string): Sql {
+function sameKey({ key }: Replica, other: string): Sql {
   return join(
-    key.map((name) => sql`${raw(a)}.${identifier(name)} = ${raw(b)}.${identifier(name)}`),
+    key.map((name) => sql`r.${identifier(name)} = ${raw(other)}.${identifier(name)}`),
     " and ",
   );
 }

@@ -3,23 +3,27 @@
  * that loses and costs. A worker does it; without one, this command. `--abandon` gives up what can never be collected.
  */
 import { hostname, userInfo } from "node:os";
+import { configuredHash, openProject } from "../../../app/open/open-project.js";
 import { cancelAction, isActed } from "../../../model/batch/cancelling.js";
 import { RowmillError } from "../../../model/errors.js";
+import { ProviderError } from "../../../model/provider/provider.js";
 import type { Database } from "../../../postgres/database.js";
 import * as cancellation from "../../../store/batches/cancellation.js";
 import type { CancelCandidate } from "../../../store/batches/cancellation.js";
 import * as overview from "../../../store/ledger/overview.js";
-import * as pipelines from "../../../store/pipelines/pipelines.js";
 import type { LivingWorker } from "../../../store/ledger/overview.js";
+import * as pipelines from "../../../store/pipelines/pipelines.js";
+import { advanceBatch } from "../../../worker/turn/advance.js";
 import type { Cli, ProjectOptions } from "../../cli.js";
-import { runAbandon } from "./abandon.js";
-import { cancelHere } from "./cancel-here.js";
 import { findBatchId } from "../../find-batch.js";
-import { requireKnownPlace, withProjectLedger } from "../../project.js";
-import { askYesNo, noTerminal } from "../../screen/ask.js";
+import { requireKnownPlace, withProjectLedger, configOf, type Project } from "../../project.js";
 import { cancelJson, consequences, noteOf, outcomeOf, type Wanted } from "../../reports/cancel-text.js";
+import { askYesNo, noTerminal } from "../../screen/ask.js";
+import { openLog } from "../../screen/command-log.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
+import { interruptible } from "../../screen/interruption.js";
 import { counted } from "../../screen/text.js";
+import { runAbandon } from "./abandon.js";
 
 /** Of one command: a pipeline has a few open batches, unless something is wrong with it. */
 const BATCHES_MAX = 1_000;
@@ -123,4 +127,68 @@ async function report({ terminal }: Cli, options: CancelOptions, reported: Repor
   if (wanted.some(({ action }) => isActed(action)) && worker !== undefined)
     terminal.note(`The worker (process ${worker.pid} on ${worker.host}) does it now. Follow it: rowmill batches`);
   return EXIT_STATUS.ok;
+}
+
+interface CancelHere {
+  readonly project: Project;
+  readonly database: Database;
+  readonly acted: readonly Wanted[];
+}
+
+/**
+ * Takes the turns of the batches itself, as a worker would. Where that is not possible, the wish stays recorded, and
+ * the next worker does it.
+ */
+async function cancelHere(cli: Cli, options: ProjectOptions, here: CancelHere): Promise<void> {
+  const { terminal } = cli;
+  const config = await configsOf(here);
+  if (config.length > 0) {
+    terminal.note("No worker is running, so this command cancels it itself.");
+    const left = await takeTurns(cli, options, { here, config });
+    if (left === null) return;
+    terminal.note(`! It could not: ${left}`);
+  }
+  terminal.note("! The next worker does it. Start one: rowmill up");
+}
+
+type Configs = Project["config"]["pipelines"];
+
+/** Pipelines whose config is the one that the ledger knows: another one would be registered, and ask rows again. */
+async function configsOf({ project, database, acted }: CancelHere): Promise<Configs> {
+  const names = new Set(acted.map(({ batch }) => batch.pipeline));
+  const rows = (await pipelines.all(database)).filter(({ name }) => names.has(name));
+  return rows.flatMap((row) => {
+    const config = configOf(project, row.name);
+    const isFit = row.uninstalledAt === null && config !== undefined && configuredHash(config) === row.definitionHash;
+    return isFit ? [config] : [];
+  });
+}
+
+/** Returns why it was not possible; null: it was. */
+async function takeTurns(
+  cli: Cli,
+  options: ProjectOptions,
+  { here, config }: { readonly here: CancelHere; readonly config: Configs },
+): Promise<string | null> {
+  const { project, database, acted } = here;
+  try {
+    return await interruptible(cli.terminal, "Stopping. What is recorded stays recorded.", async (signal) => {
+      const context = await openProject({
+        config: { ...project.config, pipelines: config },
+        environment: project.environment,
+        database,
+        log: openLog(cli.terminal, options.logLevel),
+      });
+      try {
+        for (const { batch } of acted) if (!signal.aborted) await advanceBatch(context, batch.id, signal);
+        signal.throwIfAborted();
+        return null;
+      } finally {
+        context.leases.stop();
+      }
+    });
+  } catch (error) {
+    if (error instanceof RowmillError || error instanceof ProviderError) return error.message;
+    throw error;
+  }
 }

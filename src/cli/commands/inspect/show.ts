@@ -5,14 +5,23 @@ import type { AccountWords } from "../../../model/provider/account.js";
 import { formatUsd } from "../../../model/provider/pricing.js";
 import { proseLine } from "../../../model/words/one-line.js";
 import type { AttemptStory, BatchEventStory, RequestStory } from "../../../store/ledger/overview.js";
+import type { RowTry } from "../../../store/tries/tries.js";
 import type { Cli, ProjectOptions } from "../../cli.js";
 import { configOf, registeredPipeline, withProjectLedger } from "../../project.js";
-import { answerName, cellLines, labelled } from "../../reports/cells-text.js";
 import { rowDeliveryLines } from "../../reports/delivery-text.js";
-import { olderTries, rowTryJson, tryLines } from "../../reports/row-tries-text.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
 import type { Terminal } from "../../screen/terminal.js";
 import { counted, formatCount, formatTime, shortId } from "../../screen/text.js";
+
+const ANSWER_NAMES: Readonly<Record<string, string>> = {
+  invalid: "unusable answer",
+  truncated: "answer cut off",
+  cutShort: "answer cut off",
+  refused: "refusal",
+  stale: "answer to an earlier version of the row or config",
+  gone: "answer for a deleted row",
+  unwritable: "answer that could not be written",
+};
 
 export async function runShow(
   { terminal }: Cli,
@@ -135,4 +144,71 @@ function usageLines(attempt: AttemptStory): string[] {
 function eventText(event: BatchEventStory): string {
   const move = event.from === null ? event.to : `${event.from} → ${event.to}`;
   return `  ${formatTime(event.at)}  batch ${shortId(event.batchId)} ${move} (${event.reason})`;
+}
+
+/** Of `rowmill try`: paid live, and no result before it is accepted. */
+export function tryLines(tried: RowTry): string[] {
+  const { outcome, askedAt, detail, cells, answer, acceptedAt, batchId } = tried;
+  const shown = cells !== null ? cellLines(cells) : answer === null ? [] : labelled(`${answerName(outcome)}:`, answer);
+  const accepted = acceptedAt === null ? [] : [`accepted ${formatTime(acceptedAt)}, in batch ${batchId}`];
+  return [
+    `${outcome ?? "unknown: its call was not finished"} ${formatTime(askedAt)}${askedText(tried)}`,
+    ...(detail === null ? [] : [proseLine(detail)]),
+    ...shown,
+    ...triedUsageLines(tried),
+    ...accepted,
+  ];
+}
+
+/** What differed from the config then, and whether it is the pipeline's definition now. */
+function askedText({ overridden, isCurrent }: RowTry): string {
+  const changed = [
+    ...(overridden.model === true ? ["another model"] : []),
+    ...(overridden.prompt === undefined ? [] : [proseLine(overridden.prompt)]),
+  ];
+  if (changed.length > 0) return `, with ${changed.join(" and ")}`;
+  return isCurrent ? "" : ", by another config";
+}
+
+function triedUsageLines(tried: RowTry): string[] {
+  const { inputTokens, outputTokens, costNanoUsd, reservedNanoUsd, model, latencyMs } = tried;
+  if (reservedNanoUsd > 0) return [`${proseLine(model)}: counted at up to ${formatUsd(reservedNanoUsd)}`];
+  if (inputTokens + outputTokens === 0) return [];
+  const cost = costNanoUsd === null ? "unknown price" : formatUsd(costNanoUsd);
+  const took = latencyMs === null ? "" : `, ${formatCount(latencyMs)} ms`;
+  const tokens = `${formatCount(inputTokens)} input and ${formatCount(outputTokens)} output tokens`;
+  return [`${proseLine(model)}: ${tokens}, ${cost} live${took}`];
+}
+
+export function olderTries({ triesMore }: RowStory): string[] {
+  return triesMore === 0 ? [] : [`${formatCount(triesMore)} more`];
+}
+
+/** As in `try --json`, with money in dollars. */
+export function rowTryJson({ costNanoUsd, reservedNanoUsd, cells, answer, ...tried }: RowTry): object {
+  return {
+    ...tried,
+    ...(cells === null ? { text: answer } : { answer: cells }),
+    costUsd: costNanoUsd === null ? null : costNanoUsd / 1e9,
+    reservedUsd: reservedNanoUsd / 1e9,
+  };
+}
+
+export function cellLines(cells: Readonly<Record<string, unknown>>): string[] {
+  const named = Object.entries(cells).map(([name, value]) => [proseLine(name), value] as const);
+  const width = Math.max(0, ...named.map(([name]) => name.length));
+  return named.flatMap(([name, value]) =>
+    labelled(name.padEnd(width), typeof value === "string" ? value : value === null ? "null" : JSON.stringify(value)),
+  );
+}
+
+/** Further lines of a text are aligned below its first one. */
+export function labelled(label: string, text: string): string[] {
+  const [first = "", ...more] = text.split("\n").map(proseLine);
+  return [`${label}  ${first}`, ...more.map((line) => `${" ".repeat(label.length)}  ${line}`)];
+}
+
+/** An answer that is not in the target may still be a good one: its outcome says why. */
+export function answerName(outcome: string | null): string {
+  return ANSWER_NAMES[outcome ?? ""] ?? "answer";
 }

@@ -1,17 +1,28 @@
-/** What the doctor finds about a table of another PostgreSQL as a source: can it be read, and how fast? */
+/**
+ * What the doctor finds about a table of another PostgreSQL: as a source, can it be read, and how fast? As a target,
+ * can it take the answers? Writes nothing.
+ */
 import { ConnectorError, type ConnectorFinding } from "../../model/connector.js";
+import type { Secret } from "../../model/secret.js";
+import { asSentence } from "../../model/words/as-sentence.js";
 import { counted } from "../../model/words/counted.js";
 import { quoteIdentifier, sql, type Database, type Queryable, type Reader } from "../../postgres/database.js";
 import { hiddenRows } from "../../postgres/row-security.js";
-import { inspectTable, type SourceTable } from "../../sources/table/inspection.js";
-import { diagnoseServer, explained } from "./diagnose-server.js";
+import { inspectTable, relationNamed, type SourceTable } from "../../sources/table/inspection.js";
+import { targetFaults } from "../../targets/table/diagnose.js";
+import { examineTarget, type TargetPlan } from "../../targets/table/ensure.js";
 import { readPages, requireCursor, shapeOf } from "./read-pages.js";
 import { openServer } from "./server.js";
 import type { ReadTable } from "./source.js";
+import { wantedTable, type Preparing } from "./target-writer.js";
 
 /** The first page has only some rows. */
 const PAGES_TIMED = 2;
 const DAY_SECONDS = 86_400;
+/** Those that Rowmill is tested with. */
+const VERSION_MIN = 140_000;
+/** Less does no harm: what has to be exact goes by the clock there alone. */
+const CLOCKS_APART_MS_MAX = 60_000;
 
 export async function diagnoseSource(table: ReadTable, signal: AbortSignal): Promise<readonly ConnectorFinding[]> {
   return explained(async () => {
@@ -157,4 +168,88 @@ function inWords(seconds: number): string {
   if (seconds < 60) return "some seconds";
   if (seconds < 3_600) return counted(Math.round(seconds / 60), "minute");
   return counted(Math.round(seconds / 3_600), "hour");
+}
+
+/** An error that says what is wrong is a finding. */
+async function explained(work: () => Promise<readonly ConnectorFinding[]>): Promise<readonly ConnectorFinding[]> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof ConnectorError)) throw error;
+    const [first = "", ...lines] = error.message.split("\n");
+    return [
+      { level: "problem", text: asSentence(first), fixes: [...lines.map((line) => line.trim()), ...error.hints] },
+    ];
+  }
+}
+
+/** `place`: where it is. @throws DatabaseError where it cannot be reached */
+async function diagnoseServer(database: Database, place: string): Promise<ConnectorFinding> {
+  const beforeMs = Date.now();
+  const row = await database.first<{ number: number; version: string; ms: number }>(sql`
+    select current_setting('server_version_num')::int as number, current_setting('server_version') as version,
+      extract(epoch from clock_timestamp())::float8 * 1000 as ms`);
+  const { number, version, ms } = row ?? { number: 0, version: "unknown", ms: beforeMs };
+  const is = `${place} is PostgreSQL ${version}`;
+  if (number < VERSION_MIN)
+    return {
+      level: "warning",
+      text: `${is}, which Rowmill is not tested with.`,
+      fixes: [`It is tested with PostgreSQL ${VERSION_MIN / 10_000} and later.`],
+    };
+  const aheadMs = ms - Date.now();
+  // The answer came between the two moments.
+  if (ms >= beforeMs - CLOCKS_APART_MS_MAX && aheadMs <= CLOCKS_APART_MS_MAX)
+    return { level: "ok", text: `${is}, and its clock agrees with this machine's` };
+  const way = aheadMs > 0 ? "ahead of" : "behind";
+  return {
+    level: "warning",
+    text: `${is}. Its clock is ${Math.round(Math.abs(aheadMs) / 1_000)} s ${way} this machine's.`,
+    fixes: ["Synchronize both with a time server. Otherwise changes may be read late, because the cursor holds times."],
+  };
+}
+
+export async function diagnoseTarget(
+  url: Secret,
+  preparing: Preparing,
+  signal: AbortSignal,
+): Promise<readonly ConnectorFinding[]> {
+  return explained(async () => {
+    const server = openServer(url.reveal(), preparing.wanted.table, { poolMax: 1, signal });
+    const { database, place } = server;
+    try {
+      const findings = [await diagnoseServer(database, place)];
+      const plan = await examineTarget(database, await wantedTable(database, preparing));
+      const faults = await database.transaction((tx) => targetFaults(tx, preparing.wanted.table, plan), {
+        readOnly: true,
+      });
+      if (faults.length > 0) return [...findings, ...faults];
+      const triggers = await database.transaction((tx) => judgeTriggers(tx, plan), { readOnly: true });
+      return [...findings, judgePlan(plan), ...triggers];
+    } catch (error) {
+      throw server.explain(error);
+    } finally {
+      await database.close();
+    }
+  });
+}
+
+function judgePlan({ exists, qualified, statements }: TargetPlan): ConnectorFinding {
+  if (!exists) return { level: "ok", text: `rowmill up creates ${qualified}` };
+  const can = `answers can be written into ${qualified}`;
+  if (statements.length === 0) return { level: "ok", text: can };
+  return { level: "ok", text: `${can}; rowmill up changes it first: ${statements.join("; ")}` };
+}
+
+/** They run for each answer, and may refuse one. */
+async function judgeTriggers(client: Reader, { exists, qualified }: TargetPlan): Promise<readonly ConnectorFinding[]> {
+  const relation = exists ? await relationNamed(client, qualified) : null;
+  if (relation === null) return [];
+  const count = await client.number(sql`
+    select count(*)::float8
+    from pg_catalog.pg_trigger
+    where tgrelid = ${relation.oid}::oid and not tgisinternal and tgenabled in ('O', 'A')`);
+  return count === 0
+    ? []
+    : [{ level: "ok", text: `${counted(count, "trigger")} of ${qualified} may run for each answer` }];
 }
