@@ -53,6 +53,11 @@ function asCsv(rows: readonly (readonly string[])[], { delimiter, lineEnd, quote
   return (bom ? "\ufeff" : "") + lines + (endsLine ? lineEnd : "");
 }
 
+/** Such a file is refused. */
+function isEmpty(rows: readonly (readonly string[])[], how: Style): boolean {
+  return asCsv(rows, { ...how, bom: false }).trim() === "";
+}
+
 function cellsOf(look: FileLook, records: readonly FileRecord[]): readonly unknown[] {
   return records.map((record) =>
     "problem" in record ? record.problem : look.columns.map((name) => record.cells[name]),
@@ -68,6 +73,7 @@ test("any table of texts is read as it was written, in each style of CSV and eac
       fc.constantFrom("utf8", "utf16le"),
       fc.boolean(),
       async (rows, how, encoding, packs) => {
+        fc.pre(!isEmpty(rows, how));
         const bytes = Buffer.from(asCsv(rows, { ...how, bom: how.bom || encoding === "utf16le" }), encoding);
         await writeFile(path, packs ? gzipSync(bytes) : bytes);
         const look = await lookAtFile(path, { delimiter: how.delimiter });
@@ -90,6 +96,7 @@ test("any table of texts survives the way into each format and back, with its an
       fc.constantFrom("csv", "tsv", "jsonl", "parquet"),
       fc.boolean(),
       async (rows, how, format, gzip) => {
+        fc.pre(!isEmpty(rows, how));
         await writeFile(path, asCsv(rows, how));
         const look = await lookAtFile(path, { delimiter: how.delimiter });
         const out = join(folder, "out");
