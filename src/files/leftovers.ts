@@ -16,7 +16,7 @@ export function temporarySuffix(): string {
   return `.rowmill-${process.pid}-${PROCESS_TOKEN}-${made}`;
 }
 
-/** Of killed processes. One that cannot be removed stands in nobody's way, and is tried again by the next call. */
+/** Of killed processes. One that cannot be removed does no harm, and is tried again by the next call. */
 export async function removeLeftovers(folder: string, start: string): Promise<void> {
   for (const name of await readdir(folder)) if (isLeftover(name, start)) await dropTemporary(join(folder, name));
 }

@@ -124,7 +124,9 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { ti
     expect(lines).toContain('has no column "rowmill_fence_keyless"');
     expect(lines).toContain(`poor: others: the user "${ROLE}" may not create "public"."others".`);
     expect(lines).toContain("down: 127.0.0.1:9/none:");
-    expect(lines).toMatch(/local: https:\/\/localhost is at the private address (127\.0\.0\.1|::1), to which nothing/);
+    expect(lines).toMatch(
+      /local: https:\/\/localhost is at the private address (127\.0\.0\.1|::1), so Rowmill sends nothing/,
+    );
     expect(lines).toContain("allowPrivate: true");
     expect(lines).toContain("lost: the name in https://no-such-host.invalid has no address");
     expect(lines).toContain("unsigned: webhook(): `secret` must be whsec_");

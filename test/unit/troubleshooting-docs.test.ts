@@ -90,7 +90,7 @@ describe("docs/troubleshooting.md", () => {
   });
 
   it("explains what may have happened to a row", () => {
-    const rows = section("## Rows that failed, or were asked again");
+    const rows = section("## Rows that failed, or were sent again");
     const explained = [...rows.matchAll(/^\| ((?:`\w+`(?:, )?)+)/gm)].flatMap(([, names = ""]) =>
       [...names.matchAll(/`(\w+)`/g)].map((match) => match[1]),
     );

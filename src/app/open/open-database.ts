@@ -98,7 +98,7 @@ export async function lockForWork(config: ProjectConfig, command: string): Promi
     holder === null ? "another process" : `process ${holder.pid} (${holder.command}, since ${holder.startedAt})`;
   throw new RowmillError("embedded_in_use", `${who} already works on this embedded database, which takes one worker.`, {
     hints: [
-      "All other commands work meanwhile: status, show, flush, sweep, pause, resume, approve.",
+      "All other commands still work: status, show, flush, sweep, pause, resume, approve.",
       "For several workers, use a PostgreSQL server: set DATABASE_URL.",
     ],
   });

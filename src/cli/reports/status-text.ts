@@ -54,7 +54,7 @@ export interface StatusFacts {
   readonly deliveries: readonly Standing[];
   readonly events: readonly EventOverview[];
   readonly workers: readonly LivingWorker[];
-  /** What makes the pipelines go on. Default: `rowmill up`. */
+  /** What makes the pipelines continue. Default: `rowmill up`. */
   readonly startCommand?: string;
   readonly promises: readonly { readonly title: string; readonly short: string }[];
 }

@@ -130,8 +130,9 @@ async function tryFirst({ project, terminal, pipeline, options, signal }: FileRu
     signal,
   });
   if (status !== EXIT_STATUS.ok && status !== EXIT_STATUS.rowsFailed) return false;
-  const goesOn = options.yes === true || (terminal.interactive && (await askYesNo("Go on with all lines?", signal)));
-  if (!goesOn) return false;
+  const continues =
+    options.yes === true || (terminal.interactive && (await askYesNo("Continue with all lines?", signal)));
+  if (!continues) return false;
   await acceptAnswers(project, config, { no: null, json: false, signal });
   return true;
 }

@@ -4,7 +4,7 @@ import type { FileEncoding, FileFormat } from "../../files/file-types.js";
 import type { Page, ReadOptions } from "../../model/connector.js";
 import type { Duration } from "../../model/duration.js";
 
-/** What `files` takes besides the pattern. */
+/** What `files` takes in addition to the pattern. */
 export interface FilesSpec<Column extends string, Key extends string> {
   /** The column or columns that identify a row, in all files together. */
   readonly key: Key | readonly Key[];

@@ -148,7 +148,7 @@ export interface RowDelivery {
   /** Where to. */
   readonly target: string;
   readonly state: "waiting" | "delivered" | "stale" | "failed" | "dropped";
-  /** It is told that the row has no answer any more. */
+  /** It learns that the row no longer has an answer. */
   readonly deleted: boolean;
   readonly fence: string;
   /** Refusals, and why the last one was. */

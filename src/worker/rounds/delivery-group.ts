@@ -109,7 +109,7 @@ function judgeThrown(
     waitMs: downMs(waits, error.retryAfterMs, chance),
     refused,
   });
-  // Otherwise it asks to wait, or for a person: no row causes that.
+  // Otherwise it asks to wait, or needs your attention: no row causes that.
   const mayBeRows = byWrite && error.kind === "again" && error.retryAfterMs === null;
   const begins = failures >= THROWS_MIN || lines.every((line) => line.failures > 0);
   if (!mayBeRows || (halving === null && !begins))

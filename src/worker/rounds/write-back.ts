@@ -60,7 +60,7 @@ function judge(asked: AskedRow | undefined, row: SourceRow | null): AskedWith {
 /** Written to as if they were other rows, the source would be asked what its own answers changed. */
 export async function refuseSame(source: SourceConnector, target: TargetConnector, signal: AbortSignal): Promise<void> {
   if (source.identity === undefined || target.identity === undefined) return;
-  // A source that is down is in nobody's way; of a target that is, `prepare` tells.
+  // A source that is down blocks nothing; `prepare` reports a target that is down.
   const known = [source.identity(signal), target.identity(signal)].map((one) => one.catch(() => null));
   const [from, to] = await Promise.all(known);
   if (from === null || from !== to) return;
