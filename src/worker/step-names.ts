@@ -76,6 +76,8 @@ export const STEP_NAMES = {
   "deliver.readBack":
     "of answers that go into the rows of the source: what the write leaves in those, before it takes effect",
   "deliver.confirm": "what became of them is written, where no newer answer came meanwhile: one transaction",
+  "deliver.settle": "target: it is told that no change is due any more",
+  "deliver.settled": "that it was told is written, or why that failed: one transaction",
 
   "rescue.bury": "what dead workers or an ended queue held is freed: one transaction",
   "rescue.wake": "a batch without a wake-up gets one",
