@@ -49,7 +49,7 @@ async function namesIn(folder: string, pattern: string): Promise<readonly string
   }
 }
 
-export function isPattern(path: string): boolean {
+function isPattern(path: string): boolean {
   return /[*?]/.test(basename(path));
 }
 

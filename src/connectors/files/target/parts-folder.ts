@@ -78,7 +78,7 @@ export class PartsFolder {
     try {
       return (await reader.text()) ?? "";
     } finally {
-      reader.close();
+      await reader.close();
     }
   }
 
@@ -93,7 +93,7 @@ export class PartsFolder {
       for (const [index, reader] of readers.entries()) if (BASE.test(names[index] ?? "")) await reader.text();
       yield* mergedLines(readers);
     } finally {
-      for (const reader of readers) reader.close();
+      for (const reader of readers) await reader.close();
     }
   }
 

@@ -1,5 +1,5 @@
 /** Reads the lines of a part in their order, with a buffer of one chunk. */
-import { createReadStream, type ReadStream } from "node:fs";
+import { open, type FileHandle } from "node:fs/promises";
 import { StringDecoder } from "node:string_decoder";
 import { ConnectorError } from "../../../model/connector.js";
 import { readPartLine, type PartLine } from "./part-line.js";
@@ -8,8 +8,9 @@ const CHUNK_BYTES = 64 * 1024;
 
 export class RunReader {
   readonly path: string;
-  readonly #stream: ReadStream;
-  readonly #chunks: AsyncIterator<Buffer>;
+  readonly #buffer = Buffer.allocUnsafe(CHUNK_BYTES);
+  /** Null: not opened yet. */
+  #file: FileHandle | null = null;
   readonly #signal: AbortSignal;
   readonly #decoder = new StringDecoder("utf8");
   #lines: string[] = [];
@@ -17,21 +18,20 @@ export class RunReader {
   #rest: string[] = [];
   #ended = false;
 
-  /** @throws Error of the system at the first read, such as ENOENT */
   constructor(path: string, signal: AbortSignal) {
     this.path = path;
-    this.#stream = createReadStream(path, { highWaterMark: CHUNK_BYTES });
     this.#signal = signal;
-    this.#chunks = this.#stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   }
 
-  /** Until there are lines in memory, or the end. */
+  /** Until there are lines in memory, or the end. @throws Error of the system, such as ENOENT */
   async #fill(): Promise<void> {
     while (this.#next >= this.#lines.length && !this.#ended) {
       this.#signal.throwIfAborted();
-      const { done = false, value } = await this.#chunks.next();
-      this.#ended = done;
-      const [first = "", ...others] = (done ? this.#decoder.end() : this.#decoder.write(value)).split("\n");
+      this.#file ??= await open(this.path);
+      const { bytesRead } = await this.#file.read(this.#buffer, 0, CHUNK_BYTES);
+      this.#ended = bytesRead === 0;
+      const text = this.#ended ? this.#decoder.end() : this.#decoder.write(this.#buffer.subarray(0, bytesRead));
+      const [first = "", ...others] = text.split("\n");
       this.#rest.push(first);
       [this.#lines, this.#next] = [[], 0];
       if (others.length === 0) continue;
@@ -62,7 +62,7 @@ export class RunReader {
     });
   }
 
-  close(): void {
-    this.#stream.destroy();
+  async close(): Promise<void> {
+    await this.#file?.close();
   }
 }
