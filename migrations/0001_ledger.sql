@@ -612,6 +612,8 @@ create table rowmill.deliverers (
   failures integer not null default 0,
   trouble text,
   trouble_since timestamptz,
+  -- When it is told that nothing is due, at the earliest; null: it was told, or does not want to know.
+  settle_at timestamptz,
   created_at timestamptz not null default now(),
   constraint trouble_has_start check ((trouble is null) = (trouble_since is null)),
   constraint lease_is_whole check ((lease_token is null) = (lease_until is null))

@@ -6,7 +6,7 @@ export { z } from "zod";
 export { defineSource } from "./config/define-source.js";
 export { defineTarget, type DefinedTarget } from "./config/define-target.js";
 export { defineConfig, json, pipeline, push } from "./config/spec.js";
-export { files, type FilesSpec } from "./connectors/files/files.js";
+export { files, type FilesSpec, type FileTargetOptions } from "./connectors/files/files.js";
 export { postgres } from "./connectors/postgres/postgres.js";
 export type { PostgresSourceSpec } from "./connectors/postgres/source.js";
 export type { PostgresTargetOptions } from "./connectors/postgres/target.js";

@@ -36,6 +36,11 @@ export interface DefinedTarget<Answer = Cells> {
    * delivers all of them again.
    */
   write(changes: readonly Change<Answer>[], options: DeliveryOptions): Promise<Partial<Written> | void>;
+  /**
+   * Called when no change is due any more: after the last write, again if it throws or a crash comes between, and once
+   * at the start of `up`. For a target that collects changes and publishes them together.
+   */
+  readonly settle?: NonNullable<TargetConnector["settle"]>;
 }
 
 /** A target that you write yourself, for a config in TypeScript or JavaScript. */
@@ -48,6 +53,7 @@ export function defineTarget<Answer = Cells>(target: DefinedTarget<Answer>): Tar
     ...(identity === undefined ? {} : { identity }),
     ...(target.writes === undefined ? {} : { writes: target.writes }),
     ...(target.diagnose === undefined ? {} : { diagnose: target.diagnose }),
+    ...(target.settle === undefined ? {} : { settle: target.settle }),
     most: { changes: most.changes ?? CHANGES_DEFAULT, bytes: most.bytes ?? BYTES_DEFAULT },
     prepare: async (of) => target.prepare?.(of),
     write: async (changes, options) => completed(changes, (await target.write(changes, options)) ?? {}),

@@ -6,7 +6,7 @@ import { hasCode } from "../model/file-errors.js";
 
 /** In a container, each process may have the same number. */
 const PROCESS_TOKEN = randomBytes(4).toString("hex");
-const SUFFIX = /^\.rowmill-(\d+)-([0-9a-f]{8})-\d+$/;
+const SUFFIX = /\.rowmill-(\d+)-([0-9a-f]{8})-\d+$/;
 
 let made = 0;
 
@@ -21,6 +21,11 @@ export async function removeLeftovers(folder: string, start: string): Promise<vo
   for (const name of await readdir(folder)) if (isLeftover(name, start)) await dropTemporary(join(folder, name));
 }
 
+/** The same for files of any name. */
+export async function removeAllLeftovers(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) if (isLeftover(name, "")) await dropTemporary(join(folder, name));
+}
+
 /** Where it fails, `removeLeftovers` of a later process removes the file. */
 export async function dropTemporary(path: string): Promise<void> {
   await unlink(path).catch(() => undefined);
@@ -29,8 +34,9 @@ export async function dropTemporary(path: string): Promise<void> {
 /** `name` begins like this, and was made by a process that is gone. One that still runs keeps its file. */
 function isLeftover(name: string, start: string): boolean {
   if (!name.startsWith(start)) return false;
-  const [, pid, token] = SUFFIX.exec(name.slice(start.length)) ?? [];
-  if (pid === undefined) return false;
+  const found = SUFFIX.exec(name);
+  if (found === null || (start !== "" && found.index !== start.length)) return false;
+  const [, pid, token] = found;
   return Number(pid) === process.pid ? token !== PROCESS_TOKEN : !isAlive(Number(pid));
 }
 

@@ -118,9 +118,17 @@ export interface RowAfter {
   readonly row: { readonly [column: string]: Cell };
 }
 
+export interface KeyColumn {
+  readonly name: string;
+  /** Of PostgreSQL, such as `bigint`. Of rows from elsewhere: `text`. */
+  readonly type: string;
+}
+
 export interface PrepareOptions {
   readonly pipeline: string;
   readonly fields: readonly AnswerColumn[];
+  /** The source's key columns. */
+  readonly key?: readonly KeyColumn[];
   /** Of the rows that it writes back into. */
   readonly source?: { readonly key: readonly string[]; readonly columns: readonly string[] };
   readonly signal: AbortSignal;
@@ -150,7 +158,20 @@ export interface TargetConnector<Cells = Readonly<Record<string, Json>>> {
   diagnose?(of: PrepareOptions): Promise<readonly ConnectorFinding[]>;
   /** @throws ConnectorError where nothing can be said of single rows */
   write(changes: readonly Change<Cells>[], options: DeliveryOptions): Promise<Written>;
+  /**
+   * Called when no change is due any more: after the last write, again if that fails or a crash comes between, and once
+   * at the start of `up`. May take up to SETTLE_MS_MAX.
+   * @throws ConnectorError
+   */
+  settle?(options: SettleOptions): Promise<void>;
 }
+
+export interface SettleOptions {
+  readonly pipeline: string;
+  readonly signal: AbortSignal;
+}
+
+export const SETTLE_MS_MAX = 900_000;
 
 /** Of a source or target as a whole. */
 export class ConnectorError extends RowmillError {

@@ -1,6 +1,6 @@
 /** Answers that go into the source's own rows, in a system elsewhere. Pure. */
 import type { AnswerColumn } from "./answer/answer-columns.js";
-import type { PrepareOptions } from "./connector.js";
+import type { KeyColumn, PrepareOptions } from "./connector.js";
 import type { PipelineConfig } from "./pipeline.js";
 
 /** Source and target say the same address. */
@@ -10,7 +10,12 @@ export function writesBack({ source, target }: Pick<PipelineConfig, "source" | "
 }
 
 /** What a target learns of the pipeline whose answers it gets. */
-export function preparing(config: PipelineConfig, fields: readonly AnswerColumn[]): Omit<PrepareOptions, "signal"> {
+export function preparing(
+  config: PipelineConfig,
+  fields: readonly AnswerColumn[],
+  keyColumns?: readonly KeyColumn[],
+): Omit<PrepareOptions, "signal"> {
   const { key, columns } = config.source;
-  return { pipeline: config.name, fields, ...(writesBack(config) ? { source: { key, columns } } : {}) };
+  const named = keyColumns ?? key.map((name) => ({ name, type: "text" }));
+  return { pipeline: config.name, fields, key: named, ...(writesBack(config) ? { source: { key, columns } } : {}) };
 }

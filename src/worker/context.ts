@@ -97,6 +97,8 @@ export interface ProcessMemory {
   readonly expiries: WeakMap<Pipeline, ExpiryPlace>;
   /** Pipelines whose target elsewhere is ready, as its last call showed. */
   readonly preparedTargets: WeakSet<Pipeline>;
+  /** How long the target's last `settle` took. */
+  readonly settleMs: WeakMap<Pipeline, number>;
   /** What is known of a pipeline's target that throws. */
   readonly throws: WeakMap<Pipeline, ThrowMemory>;
   /** Ids of batches that ended here and were not reported yet: at most ENDED_REMEMBERED_MAX. */
@@ -116,6 +118,7 @@ export function emptyMemory(): ProcessMemory {
     overdueWarnedMs: new Map(),
     expiries: new WeakMap(),
     preparedTargets: new WeakSet(),
+    settleMs: new WeakMap(),
     throws: new WeakMap(),
     endedBatches: [],
   };

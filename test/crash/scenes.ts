@@ -329,6 +329,20 @@ function aTargetElsewhere(): Scene {
   };
 }
 
+/** Which appears as a whole when nothing waits for delivery. */
+function answersInAFile(): Scene {
+  const support = JSON.stringify(resolve(import.meta.dirname, "../support/target-in-file.mjs"));
+  return {
+    title: "answers that go into a file",
+    steps: ["deliver.write", "deliver.confirm", "deliver.settle", "deliver.settled"],
+    pipeline: `target: await (async () => {
+      const path = new URL("labels.jsonl", import.meta.url).pathname;
+      const { targetInFile } = await import(${support});
+      return targetInFile(files(path), { path, connectionString: process.env.DATABASE_URL });
+    })(),`,
+  };
+}
+
 /** Into the rows that were asked, of which a trigger changes what was asked at every write. */
 function answersBackIntoTheirRows(): Scene {
   return {
@@ -364,6 +378,7 @@ export const scenes: readonly Scene[] = [
     fix: fiveNotesByText,
   },
   aTargetElsewhere(),
+  answersInAFile(),
   answersBackIntoTheirRows(),
   pushedRowsWhoseTimeIsOver(),
   {

@@ -2,6 +2,7 @@
 import {
   defineConfig,
   defineSource,
+  files,
   defineTarget,
   json,
   pipeline,
@@ -148,6 +149,22 @@ const copied = pipeline({
   target: postgres({ url: process.env["SHOP_URL"], table: "labels", key: ["id", "lang"] }),
 });
 
+const filed = pipeline({
+  source: files("inbox/*.csv", { key: ["id", "lang"], columns: ["Title", "Year"], delimiter: ";", every: "10s" }),
+  request: { model: "m", user: (row) => row.Title ?? "" },
+  validate: (given, row) => (row.Year === given.genre ? "no" : null),
+  answer: z.object({ genre: z.string() }),
+  target: files("out/labels.csv", { format: "csv", escapeFormulas: false }),
+});
+
+const filedShort = pipeline({
+  source: { table: "films", key: "id", columns: ["Title"] },
+  request: { model: "m", user: "{{ Title }}" },
+  target: files("out/labels.jsonl"),
+});
+
+export const ofFiled: Equal<typeof filed, Pipeline<{ genre: string }, "Title" | "Year", "id" | "lang">> = true;
+export const ofFiledShort: Equal<AnswerOf<typeof filedShort>, string> = true;
 export const ofRead: Equal<typeof read, Pipeline<{ genre: string }, "Title" | "Year", "id">> = true;
 export const ofCopied: Equal<typeof copied, Pipeline<{ genre: string }, "Title", "id" | "lang">> = true;
 export const ofSourceFirst: Equal<
@@ -161,5 +178,5 @@ export const ofFree: Equal<AnswerOf<typeof free>, JsonObject> = true;
 
 export default defineConfig({
   database: "embedded",
-  pipelines: { sourceFirst, sourceLast, text, free, pushed, read, copied },
+  pipelines: { sourceFirst, sourceLast, text, free, pushed, read, copied, filed, filedShort },
 });

@@ -6,6 +6,7 @@ import {
   defineConfig,
   defineSource,
   defineTarget,
+  files,
   json,
   pipeline,
   postgres,
@@ -59,6 +60,24 @@ export const misspeltColumnReadElsewhere = pipeline({
   // @ts-expect-error
   request: { model: "gpt-4o-mini", user: (row) => row.Titel },
   target,
+});
+
+export const misspeltColumnOfAFile = pipeline({
+  source: files("inbox/*.csv", { key: "id", columns: ["Title"] }),
+  // @ts-expect-error
+  request: { model: "gpt-4o-mini", user: (row) => row.Titel },
+  target,
+});
+
+// @ts-expect-error
+export const fileOfAnUnknownFormat = files("out/labels.xlsx", { format: "xlsx" });
+
+export const rowsOfFilesAsATarget = pipeline({
+  source,
+  request,
+  answer,
+  // @ts-expect-error
+  target: files("out/*.csv", { key: "id", columns: ["Title"] }),
 });
 
 export const keepWithoutAUnit = pipeline({

@@ -213,7 +213,12 @@ export async function bindPipeline(database: Database, examined: Examined, provi
       onChange: config.onChange === "ask" ? "undecided" : config.onChange,
     });
     if (elsewhere === null) await deliverers.remove(tx, registered.id);
-    else await deliverers.register(tx, registered.id, { target: elsewhere.name, targetHash: targetHashOf(elsewhere) });
+    else
+      await deliverers.register(tx, registered.id, {
+        target: elsewhere.name,
+        targetHash: targetHashOf(elsewhere),
+        settles: elsewhere.settle !== undefined,
+      });
     return registered;
   });
   const skipBefore = await ensureInstalled(database, config, { row, table });

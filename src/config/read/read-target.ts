@@ -44,7 +44,7 @@ export function readConnector(
         ? "a table in a JSON config. A target elsewhere needs TypeScript or JavaScript"
         : `a table, or { write } with a function, and of these at most: name, writes and address (texts), promise ` +
             `("onceInEffect" or "atLeastOnce"), most ({ changes: 1 to ${CHANGES.max}, bytes: ${BYTES.min} to ` +
-            `${BYTES.max} }), prepare and diagnose (functions)`,
+            `${BYTES.max} }), prepare, settle and diagnose (functions)`,
     );
   return {
     table: answersTable(name),
@@ -61,7 +61,7 @@ const PROMISES: readonly unknown[] = ["onceInEffect", "atLeastOnce"] satisfies D
 /** Rowmill's own connectors, what `defineTarget` returns, and the same written where it is used. */
 function isDefinedTarget(value: unknown): value is DefinedTarget {
   if (!isPlainObject(value)) return false;
-  const { name, promise, address, identity, writes, most = {}, prepare, write, diagnose, ...others } = value;
+  const { name, promise, address, identity, writes, most = {}, prepare, write, settle, diagnose, ...others } = value;
   return (
     typeof write === "function" &&
     [name, writes, address ?? undefined].every((one) => one === undefined || typeof one === "string") &&
@@ -69,7 +69,7 @@ function isDefinedTarget(value: unknown): value is DefinedTarget {
     isPlainObject(most) &&
     isWithin(most["changes"], CHANGES) &&
     isWithin(most["bytes"], BYTES) &&
-    [identity, prepare, diagnose].every((one) => one === undefined || typeof one === "function") &&
+    [identity, prepare, settle, diagnose].every((one) => one === undefined || typeof one === "function") &&
     Object.keys(others).length === 0
   );
 }

@@ -5,11 +5,14 @@ import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { ConnectorError } from "../../model/connector.js";
 import { hasCode } from "../../model/file-errors.js";
+import { partsFolderOf } from "./target/parts-folder.js";
 
 export interface FoundFile {
   readonly path: string;
   readonly bytes: number;
   readonly timeMs: number;
+  /** Another file under this name has another number. */
+  readonly inode: number;
 }
 
 /** More are an error: their list is kept as a mark. */
@@ -21,7 +24,11 @@ const HIDDEN = ".";
 export async function findFiles(pattern: string): Promise<FoundFile[]> {
   const folder = resolve(dirname(pattern));
   const matches = matcherOf(basename(pattern));
-  const names = (await namesIn(folder, pattern)).filter((name) => matches(name));
+  const all = await namesIn(folder, pattern);
+  const outputs = new Set(all.filter((name) => name.startsWith(HIDDEN)));
+  // Answers of Rowmill are rows only where they are named one by one.
+  const isOutput = (name: string) => isPattern(pattern) && outputs.has(basename(partsFolderOf(name)));
+  const names = all.filter((name) => matches(name) && !isOutput(name));
   if (names.length > FILES_MAX)
     throw new ConnectorError("stop", `files("${pattern}"): more than ${FILES_MAX} files match.`);
   const found: FoundFile[] = [];
@@ -42,8 +49,12 @@ async function namesIn(folder: string, pattern: string): Promise<readonly string
   }
 }
 
+function isPattern(path: string): boolean {
+  return /[*?]/.test(basename(path));
+}
+
 function matcherOf(name: string): (candidate: string) => boolean {
-  if (!/[*?]/.test(name)) return (candidate) => candidate === name;
+  if (!isPattern(name)) return (candidate) => candidate === name;
   const pattern = name
     .replaceAll(/[.+^${}()|[\]\\]/g, String.raw`\$&`)
     .replaceAll("*", ".*")
@@ -55,17 +66,18 @@ function matcherOf(name: string): (candidate: string) => boolean {
 /** Null: it is gone, or no file. */
 async function foundFile(path: string): Promise<FoundFile | null> {
   try {
-    const { size, mtimeMs, isFile } = await statOf(path);
-    return isFile ? { path, bytes: size, timeMs: mtimeMs } : null;
+    const found = await stat(path);
+    return found.isFile() ? { path, bytes: found.size, timeMs: found.mtimeMs, inode: found.ino } : null;
   } catch (error) {
     if (hasCode(error, "ENOENT")) return null;
     throw error;
   }
 }
 
-async function statOf(path: string): Promise<{ size: number; mtimeMs: number; isFile: boolean }> {
-  const found = await stat(path);
-  return { size: found.size, mtimeMs: found.mtimeMs, isFile: found.isFile() };
+/** False: it was removed, replaced or cut since it was found. One that grew is read up to its size then. */
+export async function isSameFile({ path, bytes, inode }: FoundFile): Promise<boolean> {
+  const now = await foundFile(path);
+  return now !== null && now.inode === inode && now.bytes >= bytes;
 }
 
 /** SHA-256 of its first `bytes`, in hexadecimal. */

@@ -8,13 +8,16 @@ import { readRecords } from "../../files/read-records.js";
 import type { GoodRecord } from "../../files/file-types.js";
 import { ConnectorError, type Page, type ReadOptions, type RefusedSourceRow } from "../../model/connector.js";
 import { RowmillError } from "../../model/errors.js";
+import { isSystemError } from "../../model/file-errors.js";
+import { thrownMessage } from "../../model/words/thrown-message.js";
 import type { Json } from "../../model/pipeline.js";
 import type { ReadFiles } from "./files.js";
-import { findFiles, hashOf, type FoundFile } from "./find-files.js";
+import { findFiles, hashOf, isSameFile, type FoundFile } from "./find-files.js";
 import { KnownKeys } from "./known-keys.js";
 
 /** Of the files that were read: path → size, time and hash. */
-type Mark = Record<string, [bytes: number, timeMs: number, hash: string]>;
+type Mark = Record<string, Entry>;
+type Entry = [bytes: number, timeMs: number, hash: string];
 
 const UNREADABLE = "a line cannot be read";
 /** Of a key in a message. */
@@ -25,18 +28,30 @@ export async function* readFiles(read: ReadFiles, { since, signal }: ReadOptions
   const found = await findFiles(read.pattern);
   const mark: Mark = {};
   const keys = new KnownKeys();
+  let newer: FoundFile[] = [];
   for (const file of found) {
     const known = before?.[file.path];
-    if (known?.[0] === file.bytes && known[1] === file.timeMs) {
-      mark[file.path] = known;
+    const entry = await entryOf(file, known, signal);
+    mark[file.path] = entry;
+    if (known?.[2] === entry[2] && known[0] === entry[0]) {
+      newer.push(file);
       continue;
     }
-    const hash = await hashOf(file, signal);
-    mark[file.path] = [file.bytes, file.timeMs, hash];
-    if (known?.[2] === hash && known[0] === file.bytes) continue;
+    // Files that did not change are read only where an older one did, which must not win over their rows.
+    for (const other of newer) await readKeys(read, { file: other, keys, signal });
+    newer = [];
     yield* rowsOf(read, { file, keys, signal });
   }
   yield { rows: [], mark };
+}
+
+async function entryOf(file: FoundFile, known: Entry | undefined, signal: AbortSignal): Promise<Entry> {
+  if (known?.[0] === file.bytes && known[1] === file.timeMs) return known;
+  return [file.bytes, file.timeMs, await unlessBroken(() => hashOf(file, signal))];
+}
+
+async function readKeys(read: ReadFiles, reading: Reading): Promise<void> {
+  for await (const rows of rowsOf(read, reading)) void rows;
 }
 
 /** Null: all files are read. */
@@ -69,8 +84,14 @@ async function* rowsOf(read: ReadFiles, { file, keys, signal }: Reading): AsyncG
       else if (isNewest(read, record, { file, keys, own }))
         rows.push(Object.fromEntries(columns.map((name) => [name, record.cells[name] ?? null])));
     }
+    // Before they count: a row that is made of two files would be paid.
+    if (!(await isSameFile(file))) throw changedMeanwhile(file);
     yield { rows, refused };
   }
+}
+
+function changedMeanwhile({ path }: FoundFile): ConnectorError {
+  return new ConnectorError("again", `${path} was removed or replaced while it was read.`);
 }
 
 /** False: a newer file has its key. @throws ConnectorError where this file has it twice, with other cells */
@@ -96,7 +117,10 @@ async function unlessBroken<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (!(error instanceof RowmillError)) throw error;
-    throw new ConnectorError("again", error.message, { cause: error, hints: error.hints });
+    if (error instanceof ConnectorError) throw error;
+    if (error instanceof RowmillError)
+      throw new ConnectorError("again", error.message, { cause: error, hints: error.hints });
+    if (!isSystemError(error)) throw error;
+    throw new ConnectorError("again", thrownMessage(error), { cause: error });
   }
 }

@@ -7,7 +7,7 @@ import { sql, type Queryable, type Reader, type Sql } from "../../postgres/datab
 export async function register(
   tx: Queryable,
   pipelineId: number,
-  { target, targetHash }: { readonly target: string; readonly targetHash: string },
+  { target, targetHash, settles }: { readonly target: string; readonly targetHash: string; readonly settles: boolean },
 ): Promise<void> {
   // What failed at another target says nothing of this one.
   await tx.run(sql`
@@ -17,6 +17,34 @@ export async function register(
     set target = excluded.target, target_hash = excluded.target_hash, failures = 0, trouble = null,
       trouble_since = null, next_at = now()
     where d.target_hash <> excluded.target_hash`);
+  await tx.run(sql`
+    update rowmill.deliverers
+    set settle_at = case when ${settles} then now() end
+    where pipeline_id = ${pipelineId}`);
+}
+
+/** Something was written to it: it is told when nothing is due, but not within `restMs`. Needs no lease. */
+export async function settleLater(tx: Queryable, pipelineId: number, restMs: number): Promise<void> {
+  // Another value each time: a worker that settles it now does not know of this write.
+  await tx.run(sql`
+    update rowmill.deliverers
+    set settle_at = coalesce(
+      least(settle_at, clock_timestamp() + make_interval(secs => ${restMs / 1000})) + interval '1 microsecond',
+      clock_timestamp() + make_interval(secs => ${restMs / 1000}))
+    where pipeline_id = ${pipelineId}`);
+}
+
+/** Keeps the lease for longer. Null: there is nothing to settle, or its time has not come. */
+export async function claimSettling(
+  tx: Queryable,
+  pipelineId: number,
+  { token, leaseMs }: { readonly token: string; readonly leaseMs: number },
+): Promise<{ readonly settleAt: string } | null> {
+  return tx.first<{ settleAt: string }>(sql`
+    update rowmill.deliverers
+    set lease_until = clock_timestamp() + make_interval(secs => ${leaseMs / 1000})
+    where pipeline_id = ${pipelineId} and lease_token = ${token}::uuid and settle_at <= clock_timestamp()
+    returning settle_at::text as "settleAt"`);
 }
 
 /** The pipeline's target is a table: nothing goes elsewhere any more. */
@@ -66,6 +94,8 @@ export async function claim(
 /** How the target fares: well, or not, and then for how long it is left alone. */
 export type Condition =
   | { readonly kind: "well" }
+  /** `settleAt`: as it was claimed. */
+  | { readonly kind: "settled"; readonly settleAt: string }
   | { readonly kind: "trouble"; readonly text: string; readonly waitMs: number; readonly failures: number };
 
 /** Gives the lease back. False: it was lost. */
@@ -82,7 +112,10 @@ export async function release(
 }
 
 function faring(condition: Condition): Sql {
-  if (condition.kind === "well") return sql`, failures = 0, trouble = null, trouble_since = null`;
+  const well = sql`, failures = 0, trouble = null, trouble_since = null`;
+  if (condition.kind === "well") return well;
+  if (condition.kind === "settled")
+    return sql`${well}, settle_at = nullif(settle_at, ${condition.settleAt}::timestamptz)`;
   return sql`, failures = ${condition.failures}, trouble = ${storableText(condition.text)},
     trouble_since = coalesce(trouble_since, now()),
     next_at = clock_timestamp() + make_interval(secs => ${condition.waitMs / 1000})`;
@@ -123,12 +156,14 @@ export async function isBusy(client: Reader, pipelineId: number, targetHash: str
         and d.next_at <= now() + make_interval(secs => ${SOON_SECONDS})
         and p.pause_kind is distinct from 'target'
         and e.suspicion is null
-        and exists (
-          select 1
-          from rowmill.deliveries l
-          where l.pipeline_id = d.pipeline_id
-            and l.state = 'waiting'
-            and l.next_at <= now() + make_interval(secs => ${SOON_SECONDS})))`);
+        and (
+          d.settle_at is not null
+          or exists (
+            select 1
+            from rowmill.deliveries l
+            where l.pipeline_id = d.pipeline_id
+              and l.state = 'waiting'
+              and l.next_at <= now() + make_interval(secs => ${SOON_SECONDS}))))`);
   return busy === true;
 }
 

@@ -144,16 +144,16 @@ function statement({ pipelines, thorough }: DueQuestion): Sql {
             (extract(epoch from clock_timestamp() - w.oldest) * 1000)::float8 as "oldestWaitMs",
             (extract(epoch from w.next - clock_timestamp()) * 1000)::float8 as "nextReadyMs", to_json(s) as sweep,
             (
-              select (extract(epoch from greatest(l.next_at, d.next_at, d.lease_until) - clock_timestamp())
-                * 1000)::float8
+              select (extract(epoch from greatest(least(l.next_at, d.settle_at), d.next_at, d.lease_until)
+                - clock_timestamp()) * 1000)::float8
               from rowmill.deliverers d
-              cross join lateral (
+              left join lateral (
                 select next_at
                 from rowmill.deliveries
                 where pipeline_id = d.pipeline_id and state = 'waiting'
                 order by next_at
-                limit 1) l
-              where d.pipeline_id = p.id) as "deliverMs",
+                limit 1) l on true
+              where d.pipeline_id = p.id and (l.next_at is not null or d.settle_at is not null)) as "deliverMs",
             (select target_hash from rowmill.deliverers d where d.pipeline_id = p.id) as "targetHash"
           from rowmill.pipelines p
           left join (select pipeline_id, ${SWEEP_FACTS} from rowmill.sweeps) s on s.pipeline_id = p.id

@@ -4,31 +4,27 @@
  * nothing at a target that compares them. No transaction is open while the target is written to.
  */
 import { createHash } from "node:crypto";
-import { ConnectorError, type Change, type Written } from "../../model/connector.js";
+import type { Change, Written } from "../../model/connector.js";
 import { foreignFences, outcomesOf, refusalsOf, type Told as ToldChange } from "../../model/delivery-outcomes.js";
 import type { Alone, Halving } from "../../model/halving.js";
 import type { Json } from "../../model/pipeline.js";
-import { preparing } from "../../model/write-back.js";
 import type { Queryable } from "../../postgres/database.js";
 import * as deliverers from "../../store/deliveries/deliverers.js";
 import * as deliveries from "../../store/deliveries/deliveries.js";
 import * as writeBacks from "../../store/deliveries/write-backs.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
-import { callConnector, Stopped } from "../connector-call.js";
+import { Stopped } from "../connector-call.js";
 import type { Delivery, Pipeline, WorkerContext } from "../context.js";
 import { guarded } from "../guard.js";
 import { judge, NOTHING_THROWN, takeGroup, type End, type Told } from "./delivery-group.js";
-import { askedWith, followWrites, readerBack, refuseSame, type AskedWith } from "./write-back.js";
+import { noteTrouble, settleRestMs, settleTarget, SETTLE_LEASE_MS, type Settling } from "./settle-target.js";
+import { asConnectorError, prepareTarget, within } from "./target-call.js";
+import { askedWith, followWrites, readerBack, type AskedWith } from "./write-back.js";
 
-/** Of `prepare`, and of `write`. */
-const CALL_MS_MAX = 60_000;
-/** What a call under way gets to finish at the end of the worker; then the changes are delivered again later. */
-const FINISH_MS_MAX = 3_000;
 /** Longer than both calls. */
 const LEASE_MS = 180_000;
 /** Writes in one round, before the worker looks again at what is due. */
 const WRITES_MAX = 100;
-const TROUBLE_CHARACTERS = 500;
 
 /** `full`: the round ended although more may be due. */
 export async function deliverDue(
@@ -55,6 +51,12 @@ async function deliverOnce(
     context.database.transaction((tx) => take(tx, { context, pipeline, delivery })),
   );
   if (taken === null) return "done";
+  if ("settleAt" in taken) {
+    const { error } = await settleTarget(context, { pipeline, delivery, settling: taken }, signal);
+    if (error !== null)
+      context.log.warn({ pipeline: pipeline.config.name, err: error }, "a target could not finish; trying again later");
+    return "done";
+  }
   const told = await context.step("deliver.write", () => tell(context, { pipeline, delivery, taken }, signal));
   const { end, memory } = judge(told, taken, context.random());
   await context.step("deliver.confirm", () =>
@@ -87,7 +89,7 @@ interface Taken {
 async function take(
   tx: Queryable,
   { context, pipeline, delivery }: Delivering & { readonly context: WorkerContext },
-): Promise<Taken | null> {
+): Promise<Taken | Settling | null> {
   const lease = await deliverers.claim(tx, pipeline.id, {
     worker: context.workerId,
     targetHash: delivery.targetHash,
@@ -100,6 +102,8 @@ async function take(
   const group = { failures, halving: before.halving, linesMax: most.changes };
   const { lines, halving } = await takeGroup(tx, pipeline.id, group);
   if (lines.length === 0) {
+    const settling = await deliverers.claimSettling(tx, pipeline.id, { token: lease.token, leaseMs: SETTLE_LEASE_MS });
+    if (settling !== null) return { lease, ...settling };
     await deliverers.release(tx, pipeline.id, { token: lease.token, condition: null });
     return null;
   }
@@ -178,7 +182,7 @@ async function tell(
   let isReady = memory.preparedTargets.has(pipeline);
   const reader = delivery.writesBack ? readerBack(context, pipeline, { lines, changes }) : null;
   try {
-    if (!isReady) await prepare(delivery, pipeline, signal);
+    if (!isReady) await prepareTarget(delivery, pipeline, signal);
     isReady = true;
     memory.preparedTargets.add(pipeline);
     const options = { pipeline: pipeline.config.name, id: idOf(pipeline, changes) };
@@ -190,7 +194,7 @@ async function tell(
           ...(reader === null ? {} : { readBack: reader.until(left) }),
         }),
       `${connector.name} did not answer`,
-      signal,
+      { signal },
     );
     const all: Written = {
       written,
@@ -206,40 +210,6 @@ async function tell(
     if (error instanceof Stopped) return { kind: "stopped" };
     return { kind: "thrown", error: asConnectorError(error), byWrite: isReady };
   }
-}
-
-async function prepare(
-  { connector, writesBack }: Delivery,
-  { config, answer }: Pipeline,
-  signal: AbortSignal,
-): Promise<void> {
-  const source = config.source.replica?.sync?.connector;
-  const late = `${connector.name} did not get ready`;
-  if (!writesBack && source !== undefined) await within((left) => refuseSame(source, connector, left), late, signal);
-  const of = preparing(config, answer.columns);
-  await within((left) => connector.prepare({ ...of, signal: left }), late, signal);
-}
-
-/** @throws Stopped */
-function within<T>(call: (signal: AbortSignal) => Promise<T>, what: string, signal: AbortSignal): Promise<T> {
-  const text = `The target ${what} within ${CALL_MS_MAX / 1000} seconds.`;
-  const late = () => new ConnectorError("again", text);
-  return callConnector(call, { msMax: CALL_MS_MAX, late, signal, graceMs: FINISH_MS_MAX });
-}
-
-function asConnectorError(error: unknown): ConnectorError {
-  if (error instanceof ConnectorError) return error;
-  // A config may load another copy of this class.
-  const { kind, message, retryAfterMs } = (typeof error === "object" && error !== null ? error : {}) as {
-    kind?: unknown;
-    message?: unknown;
-    retryAfterMs?: unknown;
-  };
-  const text = (typeof message === "string" ? message : String(error)).slice(0, TROUBLE_CHARACTERS);
-  return new ConnectorError(kind === "stop" ? "stop" : "again", text, {
-    cause: error,
-    retryAfterMs: typeof retryAfterMs === "number" && retryAfterMs > 0 ? retryAfterMs : null,
-  });
 }
 
 /** The same for the same changes, whichever worker delivers them. */
@@ -260,7 +230,7 @@ async function settle(tx: Queryable, confirming: Confirming, end: End): Promise<
   const outcomes = refusalsOf(end.refused, context.random());
   if (outcomes.length > 0) await deliveries.confirm(tx, pipeline.id, outcomes);
   if (end.kind === "written") await confirm(tx, confirming, end.written);
-  else if (end.kind === "trouble") await noteTrouble(tx, confirming, end);
+  else if (end.kind === "trouble") await noteTrouble(tx, { pipeline, lease: taken.lease }, end);
   else
     await deliverers.release(tx, pipeline.id, { token, condition: end.kind === "refused" ? { kind: "well" } : null });
 }
@@ -286,6 +256,8 @@ async function confirm(tx: Queryable, { context, pipeline, taken }: Confirming, 
     pipeline.id,
     outcomes.map((outcome, place) => ({ ...outcome, key: lines[place]?.key ?? "", fence: lines[place]?.fence ?? "0" })),
   );
+  if (pipeline.delivery?.connector.settle !== undefined && written.written.length > 0)
+    await deliverers.settleLater(tx, pipeline.id, settleRestMs(context, pipeline));
   await deliverers.release(tx, pipeline.id, { token: lease.token, condition: { kind: "well" } });
   if (foreign === undefined) return;
   const { name } = pipeline.config;
@@ -305,19 +277,4 @@ function withRows({ lines, untold }: Taken): readonly (deliveries.Line & Pick<To
     const { key } = line;
     return { ...line, row: changed.has(key) ? "changed" : unseen.has(key) ? "unseen" : "asAsked" };
   });
-}
-
-async function noteTrouble(
-  tx: Queryable,
-  { pipeline, taken }: Confirming,
-  { error, failures, waitMs }: Extract<End, { readonly kind: "trouble" }>,
-): Promise<void> {
-  const { token } = taken.lease;
-  const text = error.message.replaceAll("\n", " ");
-  const condition = { kind: "trouble", text, waitMs, failures } as const;
-  const isOurs = await deliverers.release(tx, pipeline.id, { token, condition });
-  // Where the lease is lost, another worker delivers by now, and says for itself how that goes.
-  if (error.kind === "again" || !isOurs) return;
-  const reason = [text, ...error.hints, `Then: rowmill resume ${pipeline.config.name}`].join(" ");
-  await pipelines.pause(tx, pipeline.id, { kind: "target", reason });
 }

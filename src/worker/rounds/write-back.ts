@@ -64,7 +64,11 @@ export async function refuseSame(source: SourceConnector, target: TargetConnecto
   const known = [source.identity(signal), target.identity(signal)].map((one) => one.catch(() => null));
   const [from, to] = await Promise.all(known);
   if (from === null || from !== to) return;
-  throw new ConnectorError("stop", "Source and target are one table under two addresses. Write the same url for both.");
+  const text =
+    source.name === "files"
+      ? "Source and target are one file. Name another one for the answers."
+      : "Source and target are one table under two addresses. Write the same url for both.";
+  throw new ConnectorError("stop", text);
 }
 
 interface Told {
