@@ -6,6 +6,7 @@ import { loadConfig } from "../config/load/load.js";
 import { RowmillError } from "../model/errors.js";
 import { nearMatch } from "../model/words/near-match.js";
 import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
+import { percentDecoded } from "../model/percent-decoded.js";
 import { ADAPTERS } from "../providers/adapters.js";
 import type { Database } from "../postgres/database.js";
 import * as deployment from "../store/ledger/deployment.js";
@@ -190,16 +191,7 @@ export function urlSecrets(text: string): readonly string[] {
     ...(password === "" ? [] : [`:${password}@`]),
     ...parameters.map((value) => `password=${value}`),
     ...passwords
-      .flatMap((found) => [found, decoded(found), decoded(found.replaceAll("+", " "))])
+      .flatMap((found) => [found, percentDecoded(found), percentDecoded(found.replaceAll("+", " "))])
       .filter((found) => found.length >= PASSWORD_CHARACTERS_MIN),
   ];
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    // Malformed percent-encoding.
-    return text;
-  }
 }

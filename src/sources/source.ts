@@ -5,6 +5,7 @@
 import type { Queryable } from "../postgres/database.js";
 import type { RowSql } from "../store/requests/row-sql.js";
 import type { RowCells } from "../model/pipeline.js";
+import type { AskedRequest } from "../store/requests/planned-rows.js";
 
 /** A row as it is now, without its content. */
 export interface RowVersion {
@@ -57,16 +58,10 @@ export interface SweptChunk {
   readonly met: string;
 }
 
-export interface AskedRow {
-  readonly key: string;
+/** As the ledger knows it; the row may have changed since. */
+export interface AskedRow extends AskedRequest {
   /** Where the chunk after this row starts. */
   readonly cursor: readonly string[];
-  readonly requestId: string;
-  readonly state: "succeeded" | "failed" | "waiting";
-  /** As the ledger knows it; the row may have changed since. */
-  readonly contentHash: string | null;
-  readonly fingerprint: string | null;
-  readonly answeredFingerprint: string | null;
 }
 
 export interface KeylessRows {

@@ -258,15 +258,15 @@ function answer(key: string, fence: bigint, label: string): Change & { readonly 
   return { key, fence: String(fence), model: "model-1", cells: { label, score: label.length } };
 }
 
-function deletion(key: string, fence: bigint): Change {
+export function deletion(key: string, fence: bigint): Change {
   return { key, fence: String(fence), deleted: true };
 }
 
-function onlyWritten(...keys: string[]): Written {
+export function onlyWritten(...keys: string[]): Written {
   return { written: keys, stale: [], changed: [], busy: [], failed: [] };
 }
 
-function keysOf(said: readonly { readonly key: string }[]): string[] {
+export function keysOf(said: readonly { readonly key: string }[]): string[] {
   return said.map(({ key }) => key);
 }
 

@@ -5,6 +5,7 @@
 import type { Change, RowAfter, TargetConnector, Written } from "../model/connector.js";
 import type { AnswerColumn } from "../model/answer/answer-columns.js";
 import type { SourceRow } from "./describe-source.js";
+import { deletion, keysOf, onlyWritten } from "./describe-target.js";
 import type { TestRunner } from "./test-runner.js";
 
 /** A place of its own for each test, with rows that have the columns `id`, `text` and `label`. */
@@ -53,7 +54,7 @@ type Expect = TestRunner["expect"];
 function describeRows(scene: DescribeScene, expect: Expect): void {
   scene("takes answers into rows that are as they were asked", async ({ place, write }) => {
     await place.put([row("a", "one"), row("b", null), row("c", "three")]);
-    expect(await write("films", [answer("a", 1n, "one"), answer("b", 2n, null)])).toEqual(written("a", "b"));
+    expect(await write("films", [answer("a", 1n, "one"), answer("b", 2n, null)])).toEqual(onlyWritten("a", "b"));
     expect(await texts(place)).toEqual({ a: "one: good", b: "null: good", c: "three: null" });
   });
 
@@ -67,7 +68,7 @@ function describeRows(scene: DescribeScene, expect: Expect): void {
       answer("e", 1n, "five"),
     ]);
     expect({ ...said, changed: said.changed.toSorted() }).toEqual({
-      ...written("e"),
+      ...onlyWritten("e"),
       changed: ["a", "b", "c", "d"],
     });
     expect(await texts(place)).toEqual({
@@ -83,8 +84,8 @@ function describeRows(scene: DescribeScene, expect: Expect): void {
     await place.put([row("a", "one"), row("b", "two")]);
     await place.remove(["a"]);
     const said = await write("films", [answer("a", 1n, "one"), answer("b", 1n, "two")]);
-    expect(said).toEqual({ ...written("b"), changed: ["a"] });
-    expect(await write("films", [deletion("a", 2n)])).toEqual(written("a"));
+    expect(said).toEqual({ ...onlyWritten("b"), changed: ["a"] });
+    expect(await write("films", [deletion("a", 2n)])).toEqual(onlyWritten("a"));
     expect(await texts(place)).toEqual({ b: "two: good" });
   });
 
@@ -92,7 +93,7 @@ function describeRows(scene: DescribeScene, expect: Expect): void {
     await place.put([row("a", "one")]);
     await write("films", [answer("a", 1n, "one")]);
     await place.put([row("a", "another")]);
-    expect(await write("films", [deletion("a", 3n)])).toEqual(written("a"));
+    expect(await write("films", [deletion("a", 3n)])).toEqual(onlyWritten("a"));
     expect(await texts(place)).toEqual({ a: "another: null" });
     expect(keysOf((await write("films", [answer("a", 2n, "another")])).stale)).toEqual(["a"]);
   });
@@ -103,7 +104,7 @@ function describeFences(scene: DescribeScene, expect: Expect): void {
     await place.put([row("a", "one")]);
     await write("films", [answer("a", 5n, "one")]);
     await place.put([row("a", "another")]);
-    expect(await write("films", [answer("a", 5n, "one")])).toEqual(written("a"));
+    expect(await write("films", [answer("a", 5n, "one")])).toEqual(onlyWritten("a"));
     expect(await texts(place)).toEqual({ a: "another: good" });
   });
 
@@ -117,8 +118,8 @@ function describeFences(scene: DescribeScene, expect: Expect): void {
   scene("keeps the fences of two pipelines apart", async ({ place, write }) => {
     await place.put([row("a", "one")]);
     await write("films", [answer("a", 1_000n, "one", "first")]);
-    expect(await write("films-2", [answer("a", 1n, "one", "second")])).toEqual(written("a"));
-    expect(await write("films", [answer("a", 1_001n, "one", "third")])).toEqual(written("a"));
+    expect(await write("films-2", [answer("a", 1n, "one", "second")])).toEqual(onlyWritten("a"));
+    expect(await write("films", [answer("a", 1_001n, "one", "third")])).toEqual(onlyWritten("a"));
     expect(await texts(place)).toEqual({ a: "one: third" });
   });
 }
@@ -176,18 +177,6 @@ function row(id: string, text: string | null): SourceRow {
 /** Of a row that was asked with this text. */
 function answer(key: string, fence: bigint, text: string | null, label = "good"): Change {
   return { key, fence: String(fence), model: "model-1", cells: { label }, expect: { text } };
-}
-
-function deletion(key: string, fence: bigint): Change {
-  return { key, fence: String(fence), deleted: true };
-}
-
-function written(...keys: string[]): Written {
-  return { written: keys, stale: [], changed: [], busy: [], failed: [] };
-}
-
-function keysOf(said: readonly { readonly key: string }[]): string[] {
-  return said.map(({ key }) => key);
 }
 
 async function texts(place: WriteBackUnderTest): Promise<Record<string, string>> {

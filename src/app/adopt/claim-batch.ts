@@ -30,7 +30,7 @@ export async function claimBatch(
   }
 }
 
-export function isEnded({ state }: Batch): boolean {
+export function isEnded({ state }: Pick<Batch, "state">): boolean {
   return state === "settled" || state === "rejected" || state === "cancelled";
 }
 

@@ -75,8 +75,7 @@ function spellText(parts: readonly string[]): string {
 
 function noSuchKey(error: unknown, table: SourceTable): unknown {
   if (!(error instanceof RowmillError) || error.code !== "database_refused") return error;
-  const types = table.key.map((column) => `${column.name} (${column.type})`).join(", ");
-  return new RowmillError("usage", `This is not a key of ${table.qualified}, whose key is ${types}.`, { cause: error });
+  return new RowmillError("usage", `This is not ${keyOf(table)}`, { cause: error });
 }
 
 /** The keys of `--key` as the ledger spells them. @throws RowmillError `usage` */
@@ -85,10 +84,11 @@ export async function spelledKeys(tx: Queryable, table: SourceTable, given: read
   const keys = await spellKeys(tx, table, parts);
   return keys.map((key, index) => {
     if (key !== null) return key;
-    const types = table.key.map((column) => `${column.name} (${column.type})`).join(", ");
-    throw new RowmillError(
-      "usage",
-      `--key: ${given[index] ?? ""} is not a key of ${table.qualified}, whose key is ${types}.`,
-    );
+    throw new RowmillError("usage", `--key: ${given[index] ?? ""} is not ${keyOf(table)}`);
   });
+}
+
+function keyOf({ qualified, key }: SourceTable): string {
+  const types = key.map((column) => `${column.name} (${column.type})`).join(", ");
+  return `a key of ${qualified}, whose key is ${types}.`;
 }

@@ -6,7 +6,7 @@ import { requirePredicate } from "../../sources/table/requirements.js";
 import { createTableSource } from "../../sources/table/table-source.js";
 import { contentsOf, type Source, type SourceRow } from "../../sources/source.js";
 import type { Asking } from "../../worker/context.js";
-import { keyParts, spellKeys } from "../story/row-key.js";
+import { spelledKeys } from "../story/row-key.js";
 
 export const TRY_ROWS_MAX = 100;
 /** Of all rows together, which stay in memory until they are shown. */
@@ -61,17 +61,8 @@ async function narrowed(database: Database, { id, config, table }: Asking, where
 }
 
 async function spelled(database: Database, { table }: Asking, given: readonly string[]): Promise<string[]> {
-  const parts = given.map((text) => keyParts([text], table.key.length));
-  const keys = await database.transaction((tx) => spellKeys(tx, table, parts), { readOnly: true });
-  const types = table.key.map((column) => `${column.name} (${column.type})`).join(", ");
-  const read = keys.map((key, index) => {
-    if (key !== null) return key;
-    throw new RowmillError(
-      "usage",
-      `--key: ${given[index] ?? ""} is not a key of ${table.qualified}, whose key is ${types}.`,
-    );
-  });
-  return [...new Set(read)];
+  const keys = await database.transaction((tx) => spelledKeys(tx, table, given), { readOnly: true });
+  return [...new Set(keys)];
 }
 
 async function sampled(

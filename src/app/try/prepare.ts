@@ -10,7 +10,7 @@ import {
 } from "../../model/request/tokens.js";
 import { tooLargeText, type SourceRow } from "../../sources/source.js";
 import { firstAttempt, type Asking } from "../../worker/context.js";
-import { encoderFor } from "../../worker/rounds/estimate.js";
+import { encoderFor, promptOf } from "../../worker/rounds/estimate.js";
 
 /** A row with its question, or why it has none. */
 export type Prepared = { readonly row: SourceRow } & (
@@ -88,9 +88,4 @@ function renderRow({ render }: Asking, { cells, hash }: SourceRow): RenderedRow 
   if (rendered.kind === "request") return { request: rendered.request };
   if (rendered.kind === "failed") return { outcome: "unrenderable", detail: rendered.message };
   return { outcome: "empty", detail: "There is nothing to ask about this row: its message is empty." };
-}
-
-/** What the model reads for one row. */
-function promptOf({ system, user, schema }: ModelRequest): string {
-  return [system ?? "", user, schema === null ? "" : JSON.stringify(schema)].join("\n");
 }

@@ -10,3 +10,8 @@ export function addressOf(url: string, table: string): string | null {
   const host = searchParams.get("host") ?? hostname.toLowerCase();
   return JSON.stringify(["postgres", host, port === "" ? PORT_DEFAULT : port, pathname, tableIdentity(table)]);
 }
+
+/** Not the host, by which workers may call one server differently. */
+export function databaseOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).pathname : "";
+}

@@ -2,7 +2,7 @@
 import type { Page, ReadOptions } from "../../model/connector.js";
 import type { Duration } from "../../model/duration.js";
 import type { SyncedSource } from "../../config/define-source.js";
-import { addressOf } from "./address.js";
+import { addressOf, databaseOf } from "./address.js";
 
 /** What `postgres` takes as a source. */
 export interface PostgresSourceSpec<Column extends string, Key extends string> {
@@ -77,13 +77,9 @@ export function postgresSource<const Column extends string, const Key extends st
   };
 }
 
-/** Not the host, by which workers may call one server differently, nor the overlap: neither changes the rows. */
+/** Not the overlap, which does not change the rows. */
 function readsOf({ url, table, where, cursor }: ReadTable): string {
   return JSON.stringify([databaseOf(url), table, where, cursor]);
-}
-
-function databaseOf(url: string): string {
-  return URL.canParse(url) ? new URL(url).pathname : "";
 }
 
 async function* lazily(table: ReadTable, options: ReadOptions): AsyncGenerator<Page> {

@@ -4,7 +4,7 @@
  */
 import type { TargetConnector } from "../../model/connector.js";
 import { Secret } from "../../model/secret.js";
-import { addressOf } from "./address.js";
+import { addressOf, databaseOf } from "./address.js";
 
 export interface PostgresTargetOptions {
   /** A `postgres://` URL, from a variable of the environment: the file with the config is no place for a password. */
@@ -57,11 +57,6 @@ export function postgresTarget(options: PostgresTargetOptions): TargetConnector 
     prepare: async (of) => (await writer()).prepare(of),
     write: async (changes, delivery) => (await writer()).write(changes, delivery),
   };
-}
-
-/** Not the host, by which workers may call one server differently. */
-function databaseOf(url: string): string {
-  return URL.canParse(url) ? new URL(url).pathname : "";
 }
 
 type Writer = Pick<TargetConnector, "prepare" | "write">;

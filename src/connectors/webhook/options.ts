@@ -1,5 +1,6 @@
 /** Reads the options of a web hook. No message repeats the URL, which may hold a password or a token. Pure. */
 import { ConnectorError } from "../../model/connector.js";
+import { percentDecoded } from "../../model/percent-decoded.js";
 import type { Receiver } from "./reply.js";
 import { signingKey } from "./signature.js";
 
@@ -72,22 +73,13 @@ function readUrl(text: string, allowPrivate: boolean): URL {
 
 function basicLogin({ username, password }: URL): string | null {
   if (username === "" && password === "") return null;
-  return `Basic ${Buffer.from(`${decoded(username)}:${decoded(password)}`).toString("base64")}`;
+  return `Basic ${Buffer.from(`${percentDecoded(username)}:${percentDecoded(password)}`).toString("base64")}`;
 }
 
 /** The path and the query too: receivers put tokens there. */
 function partsWithSecrets({ username, password, pathname, search }: URL): string[] {
   const parts = [username, password, ...pathname.split("/"), search.slice(1), ...search.slice(1).split(/[&=]/)];
-  return parts.flatMap((part) => [part, decoded(part)]);
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    // A percent sign that was meant as one.
-    return text;
-  }
+  return parts.flatMap((part) => [part, percentDecoded(part)]);
 }
 
 /** Shorter texts are no secrets, and words of a message may hold them. */

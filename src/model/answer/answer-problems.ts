@@ -172,7 +172,8 @@ function enumProblems(values: readonly unknown[], path: string): string[] {
 
 const VALUE_CHARACTERS_MAX = 60;
 
-function shownValue(value: unknown): string {
+/** In a message about a schema. */
+export function shownValue(value: unknown): string {
   const text = JSON.stringify(value);
   return text.length > VALUE_CHARACTERS_MAX ? `${text.slice(0, VALUE_CHARACTERS_MAX)}…` : text;
 }

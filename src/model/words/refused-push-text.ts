@@ -4,10 +4,12 @@ import { counted } from "./counted.js";
 export interface RefusedPushFacts {
   /** Null: the caller was not known. */
   readonly pipeline: string | null;
-  /** `429: …` as it was answered, or what was wrong with the rows. */
+  /** `429: …` as it was answered, or what was wrong with the rows: one of a few texts, without values. */
   readonly reason: string;
   readonly pushes: number;
+  /** 0: the whole push was refused, unread. */
   readonly rows: number;
+  /** A key, or a part of what came. */
   readonly example: string | null;
   /** From a source that Rowmill reads: nobody pushed these rows. */
   readonly isRead: boolean;

@@ -2,6 +2,7 @@
  * What OpenAI's strict mode refuses in the JSON schema of an answer, with the path of the field and what to write
  * instead. Pure. Reads the subset that `strictSchema` in src/model writes.
  */
+import { shownValue } from "../../model/answer/answer-problems.js";
 import type { Json } from "../../model/pipeline.js";
 
 /** Of a strict schema (Structured Outputs guide, 2026). */
@@ -16,7 +17,6 @@ const ENUM_CHARACTERS_MAX = 15_000;
 const REFUSED_IN_VALUES = /["\n\r]/;
 
 const PROBLEMS_MAX = 20;
-const VALUE_CHARACTERS_MAX = 60;
 
 type Node = Readonly<Record<string, Json>>;
 
@@ -118,11 +118,6 @@ function enumProblems(values: readonly Json[], path: string): string[] {
         `${ENUM_VALUES_UNLIMITED_MAX} values, strict mode allows ${ENUM_CHARACTERS_MAX}: shorten them, or use codes`,
     );
   return problems;
-}
-
-function shownValue(value: string): string {
-  const text = JSON.stringify(value);
-  return text.length > VALUE_CHARACTERS_MAX ? `${text.slice(0, VALUE_CHARACTERS_MAX)}…` : text;
 }
 
 /**

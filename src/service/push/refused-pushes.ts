@@ -2,7 +2,7 @@
 import type { Logger } from "pino";
 import type { Database } from "../../postgres/database.js";
 import * as refusals from "../../store/replicas/refused-pushes.js";
-import type { RefusedPush } from "../../store/replicas/refused-pushes.js";
+import type { RefusedPushFacts } from "../../model/words/refused-push-text.js";
 
 const WRITE_EVERY_MS = 2_000;
 /** Pipelines times reasons that are held between two writes; further ones are counted as others. */
@@ -10,12 +10,13 @@ const HELD_MAX = 500;
 const EXAMPLE_CHARACTERS = 200;
 const OTHER = { pipeline: null, reason: "other reasons" };
 
-export type Refused = Pick<RefusedPush, "pipeline" | "reason"> & Partial<Pick<RefusedPush, "rows" | "example">>;
+export type Refused = Pick<RefusedPushFacts, "pipeline" | "reason"> &
+  Partial<Pick<RefusedPushFacts, "rows" | "example">>;
 
 export class RefusedPushes {
   readonly #database: Database;
   readonly #log: Logger;
-  readonly #held = new Map<string, RefusedPush>();
+  readonly #held = new Map<string, RefusedPushFacts>();
   readonly #timer: NodeJS.Timeout;
   #writing: Promise<void> = Promise.resolve();
 
@@ -62,6 +63,6 @@ export class RefusedPushes {
   }
 }
 
-function keyOf({ pipeline, reason }: Pick<RefusedPush, "pipeline" | "reason">): string {
+function keyOf({ pipeline, reason }: Pick<RefusedPushFacts, "pipeline" | "reason">): string {
   return JSON.stringify([pipeline, reason]);
 }

@@ -3,6 +3,7 @@
  * A line is written in the transaction that writes its answer, and confirmed only where its fence is unchanged. Lines
  * are locked last; what confirms or replays them never waits for one.
  */
+import type { ChangeOutcome } from "../../model/delivery-outcomes.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { int8Array, sideBySide, textArray } from "../../postgres/arrays.js";
 import { sentAhead, sql, type Queryable } from "../../postgres/database.js";
@@ -84,14 +85,9 @@ export async function dueAmong(tx: Queryable, pipelineId: number, keys: readonly
 }
 
 /** What became of a line, by its fence. */
-export interface Confirmation {
+export interface Confirmation extends ChangeOutcome {
   readonly key: string;
   readonly fence: string;
-  readonly state: "waiting" | "delivered" | "stale" | "failed" | "dropped";
-  readonly failures: number;
-  readonly reason: string | null;
-  /** Until the next try, where it waits. */
-  readonly waitMs: number;
 }
 
 /**

@@ -1,20 +1,9 @@
 /** Pushes and rows that were refused, and rows of sources that could not be read, by reason: nobody may look at a reply. */
+import type { RefusedPushFacts } from "../../model/words/refused-push-text.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
 
-export interface RefusedPush {
-  /** Null: it could not be told. */
-  readonly pipeline: string | null;
-  /** For display; one of a few texts, without values. */
-  readonly reason: string;
-  readonly pushes: number;
-  /** 0: the whole push was refused, unread. */
-  readonly rows: number;
-  /** A key, or a part of what came. */
-  readonly example: string | null;
-}
-
-export async function record(client: Queryable, refused: readonly RefusedPush[]): Promise<void> {
+export async function record(client: Queryable, refused: readonly Omit<RefusedPushFacts, "isRead">[]): Promise<void> {
   const rows = refused.map((one) => ({
     ...one,
     pipeline: one.pipeline ?? "",
@@ -31,9 +20,7 @@ export async function record(client: Queryable, refused: readonly RefusedPush[])
       example = coalesce(excluded.example, r.example), last_at = now()`);
 }
 
-export interface ListedRefusal extends RefusedPush {
-  /** By Rowmill, from a source that is read: nobody pushed these rows. */
-  readonly isRead: boolean;
+export interface ListedRefusal extends RefusedPushFacts {
   readonly lastAt: Date;
 }
 

@@ -3,7 +3,7 @@
  * requests that it won. Queue and counts follow in the same transaction, always after the request. Hashes are
  * hexadecimal here, bytes in SQL.
  */
-import type { RequestState } from "../../model/request/request-transitions.js";
+import type { KnownRequest, RequestState } from "../../model/request/request-transitions.js";
 import { DROPPED } from "../../model/words/failure-fixes.js";
 import { int8Array } from "../../postgres/arrays.js";
 import { changesOf, countChanges } from "./counts.js";
@@ -27,15 +27,10 @@ export function hex(column: Sql): Sql {
   return sql`encode(${column}, 'hex')`;
 }
 
-export interface LedgerRow {
+export interface LedgerRow extends KnownRequest {
   readonly id: string;
   readonly key: string;
-  readonly state: RequestState;
-  readonly goneFrom: RequestState | null;
-  readonly contentHash: string | null;
-  readonly answeredHash: string | null;
   readonly answeredFingerprint: string | null;
-  readonly rowGone: boolean;
 }
 
 /** Locks, in id order, the requests that exist for these keys. */

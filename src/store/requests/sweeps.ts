@@ -102,11 +102,15 @@ export async function startSweep(tx: Queryable, pipelineId: number, definitionHa
     where pipeline_id = ${pipelineId}`);
 }
 
-export async function advanceSweep(
-  tx: Queryable,
-  pipelineId: number,
-  step: { phase: SweepPhase; cursor: readonly string[] | null; rows: number; keys: number; met: string },
-): Promise<void> {
+export interface SweepStep {
+  readonly phase: SweepPhase;
+  readonly cursor: readonly string[] | null;
+  readonly rows: number;
+  readonly keys: number;
+  readonly met: string;
+}
+
+export async function advanceSweep(tx: Queryable, pipelineId: number, step: SweepStep): Promise<void> {
   await tx.run(sql`
     update rowmill.sweeps
     set phase = ${step.phase}, cursor = ${step.cursor === null ? null : JSON.stringify(step.cursor)}::jsonb,

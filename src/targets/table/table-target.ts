@@ -86,12 +86,15 @@ async function present(tx: Queryable, table: TargetTable, keys: readonly string[
         table.columns.map((column) => sql`t.${identifier(column.name)} is not null`),
         " or ",
       );
-  const found = await tx.column<string>(sql`
+  return new Set(await keysWhere(tx, table, keys, written));
+}
+
+function keysWhere(tx: Queryable, table: TargetTable, keys: readonly string[], condition: Sql): Promise<string[]> {
+  return tx.column<string>(sql`
     select k.key
     from unnest(${keys}::text[]) as k (key)
     join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)}
-    where ${written}`);
-  return new Set(found);
+    where ${condition}`);
 }
 
 async function write(
@@ -150,13 +153,8 @@ async function notWritten(tx: Queryable, table: TargetTable, keys: readonly stri
   const fresh = isDated(table)
     ? sql`t.rowmill_at::pg_catalog.timestamptz >= pg_catalog.now() - interval '1 second'`
     : sql`pg_catalog.age(t.xmin) <= 0`;
-  const held = await tx.column<string>(sql`
-    select k.key
-    from unnest(${keys}::text[]) as k (key)
-    join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)}
-    where ${fresh}`);
   const missing = new Set(keys);
-  for (const key of held) missing.delete(key);
+  for (const key of await keysWhere(tx, table, keys, fresh)) missing.delete(key);
   return missing;
 }
 

@@ -238,7 +238,7 @@ function mean(numbers: readonly number[]): number | null {
 }
 
 /** What the model reads for one row. */
-function promptOf({ system, user, schema }: ModelRequest): string {
+export function promptOf({ system, user, schema }: ModelRequest): string {
   return [system ?? "", user, schema === null ? "" : JSON.stringify(schema)].join("\n");
 }
 

@@ -11,7 +11,7 @@ import * as refusedKeys from "../../store/requests/refused-keys.js";
 import { bisect } from "../../postgres/bisect.js";
 import * as ledgerChunks from "../../store/requests/ledger-chunks.js";
 import * as sweeps from "../../store/requests/sweeps.js";
-import type { SweepPhase, SweepRow } from "../../store/requests/sweeps.js";
+import type { SweepPhase, SweepRow, SweepStep } from "../../store/requests/sweeps.js";
 import type { Pipeline, WorkerContext } from "../context.js";
 import { guarded, mayLook } from "../guard.js";
 import { compareWithDefinition } from "./changed-definition.js";
@@ -78,15 +78,7 @@ export function isSweepDue({
   return wanted && (!mayRest || finishedAgoMs > restMs);
 }
 
-interface ChunkDone {
-  readonly phase: SweepPhase;
-  readonly cursor: readonly string[] | null;
-  readonly rows: number;
-  readonly keys: number;
-  readonly met: string;
-}
-
-async function doChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
+async function doChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<SweepStep> {
   if (sweep.phase === "source") return sourceChunk(tx, pipeline, sweep);
   if (sweep.phase === "ledger") return goneChunk(tx, pipeline, sweep);
   const { cursor, moved } = await compareWithDefinition(tx, pipeline, sweep.cursor);
@@ -94,7 +86,7 @@ async function doChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Prom
   return { phase: cursor === null ? "source" : "definition", cursor, rows: 0, keys: moved, met: sweep.met };
 }
 
-async function sourceChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
+async function sourceChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<SweepStep> {
   const chunk = await pipeline.source.compareChunk(tx, sweep, READ_KEYS_MAX);
   await lookAtFound(tx, pipeline, chunk.keys);
   if (chunk.cursor === null) await countKeyless(tx, pipeline);
@@ -117,7 +109,7 @@ async function countKeyless(tx: Queryable, pipeline: Pipeline): Promise<void> {
   else if (found.rows > 0) await refusedKeys.refuseKeyless(tx, pipeline.id, found);
 }
 
-async function goneChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
+async function goneChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<SweepStep> {
   const { keys, lastKey } = await goneKeys(tx, pipeline, {
     pipelineId: pipeline.id,
     after: sweep.cursor?.[0] ?? null,

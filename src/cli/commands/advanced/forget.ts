@@ -1,4 +1,5 @@
 /** `rowmill forget`: erases every copy of rows that Rowmill has, after a question. Calls no provider. */
+import { isEnded } from "../../../app/adopt/claim-batch.js";
 import {
   answersOf,
   forgetRows,
@@ -106,10 +107,6 @@ function fateOf(batch: HeldBatch, { known, keepsFiles }: Pick<ForgetFacts, "know
   if (batch.foreign || keepsFiles) return "kept";
   if (batch.endsBy !== null || !isEnded(batch)) return "untilItEnds";
   return batch.settled ? "deleted" : "nextRound";
-}
-
-function isEnded({ state }: HeldBatch): boolean {
-  return state === "settled" || state === "rejected" || state === "cancelled";
 }
 
 export function forgetQuestion(facts: ForgetFacts, answers: boolean): string {

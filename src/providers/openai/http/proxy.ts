@@ -5,6 +5,7 @@
  */
 import type { Dispatcher, ProxyAgent } from "undici";
 import { proxyFor, type Proxies, type Proxy } from "../../../model/provider/proxy.js";
+import { percentDecoded } from "../../../model/percent-decoded.js";
 
 /** For a proxy to open the tunnel; the call's own time-out may end it before. */
 const CONNECT_MS_MAX = 30_000;
@@ -52,17 +53,8 @@ function openAgent(undici: typeof import("undici"), { address }: Proxy): ProxyAg
 }
 
 function basic(username: string, password: string): string {
-  const text = `${decoded(username)}:${decoded(password)}`;
+  const text = `${percentDecoded(username)}:${percentDecoded(password)}`;
   return `Basic ${Buffer.from(text).toString("base64")}`;
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    // A percent sign that was meant as one.
-    return text;
-  }
 }
 
 /** The status with which a proxy refused; null: another error. By the words of undici, which gives no code. */
