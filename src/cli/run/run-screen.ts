@@ -13,12 +13,10 @@ const BAR_CHARACTERS = 24;
 const PLAIN_EVERY_MS = 5_000;
 const COUNT_EVERY_MS = 1_000;
 
-/** The same terminal, on which a line about the pipeline is about the file. */
-export function titled(terminal: Terminal, { name, file }: { readonly name: string; readonly file: string }): Terminal {
-  const begin = new RegExp(`^((?:[!✓✗] )?)${name}: `);
-  const shown = (text: string) => text.replace(begin, `$1${basename(file)}: `);
-  const note = (text: string) => terminal.note(shown(text));
-  return Object.create(terminal, { note: { value: note } }) as Terminal;
+/** The same terminal, on which what is said of the pipeline is said of the file. */
+export function titled(terminal: Terminal, words: (text: string) => string): Terminal {
+  const ends = (name: "note" | "print") => ({ value: (text: string) => terminal[name](words(text)) });
+  return Object.create(terminal, { note: ends("note"), print: ends("print") }) as Terminal;
 }
 
 export class RunProgress {

@@ -10,7 +10,7 @@ import { exists } from "../../../model/file-errors.js";
 import type { Cli, ProjectOptions } from "../../cli.js";
 import { configOf, loadProject, notInConfig, registeredPipeline, withExistingLedger } from "../../project.js";
 import { oneOf } from "../../run/run-options.js";
-import { shownPath } from "../../run/run-output.js";
+import { shownPath } from "../../run/shown-path.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
 import { interruptible } from "../../screen/interruption.js";
 import { counted, formatCount } from "../../screen/text.js";
