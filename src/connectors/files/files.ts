@@ -1,7 +1,7 @@
 /** `files()` of a config: rows from files that match a pattern. Loads no reader. */
 import type { SyncedSource } from "../../config/define-source.js";
 import type { FileEncoding, FileFormat } from "../../files/file-types.js";
-import type { Page, ReadOptions } from "../../model/connector.js";
+import type { Page, ReadOptions, SourceConnector } from "../../model/connector.js";
 import type { Duration } from "../../model/duration.js";
 
 /** What `files` takes besides the pattern. */
@@ -49,6 +49,13 @@ export function files<const Column extends string, const Key extends string>(
   const read: ReadFiles = { pattern, key: typeof key === "string" ? [key] : [...key], columns: [...columns], look };
   const reads = JSON.stringify([pattern, look]);
   return { ...shape, elsewhere: { name: "files", reads, rows: (options) => lazily(read, options) } };
+}
+
+/** The pattern of such a source. Null: it is another one. */
+export function patternOf({ name, reads }: SourceConnector): string | null {
+  if (name !== "files" || reads === undefined || !reads.startsWith("[")) return null;
+  const [pattern]: unknown[] = JSON.parse(reads);
+  return typeof pattern === "string" ? pattern : null;
 }
 
 async function* lazily(read: ReadFiles, options: ReadOptions): AsyncGenerator<Page> {

@@ -3,6 +3,7 @@ import { dirname, resolve } from "node:path";
 import { examineSource } from "../../../app/open/bind-pipeline.js";
 import { stateFolder } from "../../../app/open/open-database.js";
 import { exportAnswers } from "../../../app/export/export-answers.js";
+import { requireNoSource } from "../../../app/export/require-no-source.js";
 import { listRecords } from "../../../app/run/run-folder.js";
 import { FILE_FORMATS } from "../../../files/file-types.js";
 import { requireWritable } from "../../../files/whole-file.js";
@@ -33,6 +34,7 @@ export async function runExport({ terminal }: Cli, name: string, options: Export
       if (config === undefined) throw notInConfig(project, name);
       const out = resolve(options.out);
       await requireNoInput(out, dirname(project.config.file));
+      requireNoSource(out, project.config, shownPath(out));
       const { rows, notes } = await exportAnswers({
         database,
         pipelineId: row.id,
