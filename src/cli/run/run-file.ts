@@ -30,7 +30,7 @@ import { counted, describeEstimate, formatCount } from "../screen/text.js";
 import { resumeRun } from "./resume-run.js";
 import type { Draft, RunOptions } from "./run-options.js";
 import { sayEnd, writeOutput } from "./run-output.js";
-import { RunProgress } from "./run-screen.js";
+import { readingLabel, RunProgress } from "./run-screen.js";
 import { acceptEarlier, tryFirst } from "./try-lines.js";
 
 /** For deleting files at the provider at the end. */
@@ -102,7 +102,10 @@ async function read({ context, pipeline, reading, record, terminal, draft, signa
   for (const note of draft.look.notes) terminal.note(`! ${title}: ${note}`);
   await withdrawLocalApproval(context, pipeline);
   try {
-    await terminal.during(`Reading ${title}`, () => readFile(context, pipeline, signal));
+    let isRead = false;
+    const label = () =>
+      isRead ? `Comparing ${title} with what was asked before` : readingLabel(reading, draft.look, title);
+    await terminal.during(label, () => readFile(context, pipeline, { signal, onRead: () => (isRead = true) }));
   } catch (error) {
     throw reading.fault ?? error;
   }
@@ -121,7 +124,7 @@ async function agreed({ context, pipeline, options, terminal, signal, record }: 
   const row = await pipelines.byId(context.read, pipeline.id);
   if (row?.approvedHash != null && (await overviewOf(context, pipeline))?.waiting !== 0)
     await pipelines.withdrawApproval(context.database, pipeline.id, "each run shows its cost");
-  const approval = await approvalOf(context, pipeline);
+  const approval = await terminal.during("Estimating the cost", () => approvalOf(context, pipeline));
   if (approval.kind === "approved" || approval.kind === "nothing") return true;
   terminal.note(`${title}: ${describeEstimate(approval.estimate, pipeline.config)}`);
   if (approval.kind === "cheap") return true;

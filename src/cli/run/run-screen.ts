@@ -1,6 +1,8 @@
 /** What `rowmill run` shows: the file's name where others show the pipeline's, a bar, and how it ended. */
 import { basename } from "node:path";
 import * as overview from "../../store/ledger/overview.js";
+import type { FileReading } from "../../app/run/file-reading.js";
+import type { FileLook } from "../../files/file-types.js";
 import type { PipelineOverview } from "../../store/ledger/overview.js";
 import type { Due } from "../../store/ledger/due.js";
 import { formatUsd } from "../../model/provider/pricing.js";
@@ -17,6 +19,13 @@ const COUNT_EVERY_MS = 1_000;
 export function titled(terminal: Terminal, words: (text: string) => string): Terminal {
   const ends = (name: "note" | "print") => ({ value: (text: string) => terminal[name](words(text)) });
   return Object.create(terminal, { note: ends("note"), print: ends("print") }) as Terminal;
+}
+
+/** `Reading films.csv: 12,000 lines, 34%` */
+export function readingLabel(reading: FileReading, look: FileLook, title: string): string {
+  const part = reading.partOf(look);
+  const percent = part === null ? "" : `, ${Math.floor(part * 100)}%`;
+  return reading.records === 0 ? `Reading ${title}` : `Reading ${title}: ${counted(reading.records, "line")}${percent}`;
 }
 
 export class RunProgress {

@@ -2,7 +2,7 @@
  * `rowmill run`: a file in, the same file with new columns out. Owns the order in which things are opened, and closes
  * them. Nothing new works inside: the file is a source like any other, in an embedded database next to it.
  */
-import { openProjectDatabase } from "../../../app/open/open-database.js";
+import { hasDatabase, openProjectDatabase } from "../../../app/open/open-database.js";
 import { openProject, type ProjectParts } from "../../../app/open/open-project.js";
 import { openProviders } from "../../../app/open/providers.js";
 import { FileReading } from "../../../app/run/file-reading.js";
@@ -107,16 +107,17 @@ async function runLocked(cli: Cli, prepared: PreparedRun): Promise<number> {
   const release = await lockRuns(project.config, draft.folder, "rowmill run");
   try {
     signal.throwIfAborted();
-    const opened = await terminal.during("Opening the database", () =>
-      openProjectDatabase(project.config, project.environment),
-    );
+    const isFirst = !(await hasDatabase(project.config));
+    const opening = isFirst ? "Making the database, which only the first run here does" : "Opening the database";
+    const opened = await terminal.during(opening, () => openProjectDatabase(project.config, project.environment));
     try {
       signal.throwIfAborted();
       await settleNewColumns(prepared, opened.database);
       // The question is remembered once it is agreed to.
       if (draft.before === null) await writeRecord(draft.folder, withoutQuestion(record));
       const log = openLog(terminal, options.logLevel);
-      const context = await openProject({ ...project, providers, database: opened.database, log });
+      const parts = { ...project, providers, database: opened.database, log };
+      const context = await terminal.during("Setting up the tables", () => openProject(parts));
       const [pipeline] = context.pipelines.values();
       if (pipeline === undefined) throw new RowmillError("internal", "The run has no pipeline.");
       try {
