@@ -55,7 +55,8 @@ export interface FileRun {
 
 export async function runFile(cli: Cli, run: FileRun): Promise<number> {
   const { context, pipeline, options, signal, terminal } = run;
-  const asking = { terminal, context, by: options.yes ? "rowmill run --yes" : "rowmill run" };
+  const shown = { title: basename(run.record.file), later: "nothing is sent now" };
+  const asking = { terminal, context, by: options.yes ? "rowmill run --yes" : "rowmill run", shown };
   if (options.yes) await reaskAll(asking);
   if (!(await resumeRun(run))) return EXIT_STATUS.blocked;
   await read(run);
