@@ -100,6 +100,9 @@ describe("Files as a source", { timeout: 300_000 }, () => {
     expect(rows.map(([id]) => Number(id)).toSorted((a, b) => a - b)).toEqual([0, 1, 2]);
     if (format !== "csv") return;
     expect((await readOutput(project, "all.csv")).rows).toHaveLength(12);
+    const asSource = await project.run("export", "films", "--out", "inbox/all.csv");
+    expect(asSource.status).toBe(4);
+    expect(asSource.stderr).toContain('films would read inbox/all.csv as new rows: it matches files("inbox/*.csv").');
     const wrong = await project.run("export", "films", "--out", "none.csv", "--where", "nothing = 1");
     expect(wrong.status).toBe(2);
     expect(wrong.stderr).toContain("--where:");

@@ -5,7 +5,8 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { buildCli, cliScript, runCli, startCliProject, type CliProject } from "../support/cli.js";
+import { buildCli, cliScript, placePreparedState, runCli, startCliProject, type CliProject } from "../support/cli.js";
+import { raw } from "../../src/postgres/database.js";
 import { filmLines, QUESTION, readOutput, writeFilms } from "../support/film-file.js";
 
 const LONG_MS = 300_000;
@@ -16,12 +17,21 @@ beforeAll(buildCli, 150_000);
 describe("rowmill run", { timeout: LONG_MS }, () => {
   let project: CliProject;
   beforeEach(async () => {
-    project = await startCliProject("embedded");
+    project = await startCliProject("embedded", { prepared: true });
   });
   afterEach(() => project.close());
 
   const executed = async () => (await project.gateway.journal.summary()).executed;
   const run = async (...args: string[]) => project.run("run", "films.csv", ...args);
+
+  it("makes its database where there is none", async () => {
+    await mkdir(join(project.folder, "fresh"));
+    await writeFilms(project, filmLines(2), "fresh/films.csv");
+    const ended = await project.run("run", "fresh/films.csv", ...QUESTION);
+    expect(ended.status, ended.stderr).toBe(0);
+    expect((await readOutput(project, "fresh/films.answers.csv")).rows).toHaveLength(2);
+    expect(await readFile(join(project.folder, "fresh/.rowmill/.gitignore"), "utf8")).toBe("*\n");
+  });
 
   it("writes every line with its answer and every input column as it was, and a second run pays nothing", async () => {
     const lines = filmLines(1_000);
@@ -49,9 +59,16 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     expect(again.status, again.stderr).toBe(0);
     expect((await readOutput(project)).text).toBe(text);
     expect(await executed()).toBe(1_000);
-    expect(await readFile(join(project.folder, ".rowmill/.gitignore"), "utf8")).toBe("*\n");
     expect((await project.run("status")).stdout).toMatch(/films-[0-9a-f]{8} +0 +0 +1,000/);
     expect((await project.run("run", "--list")).stdout).toContain("films.csv: 1,000 answered, 0 failed");
+
+    // No export over a file that was run.
+    const { runs } = JSON.parse((await project.run("run", "--list", "--json")).stdout) as { runs: { name: string }[] };
+    const before = await readFile(join(project.folder, "films.csv"), "utf8");
+    const over = await project.run("export", runs[0]?.name ?? "", "--out", "films.csv");
+    expect(over.stderr).toContain("films.csv is the input. The output must be another file.");
+    expect(await readFile(join(project.folder, "films.csv"), "utf8")).toBe(before);
+    expect((await project.run("export", runs[0]?.name ?? "", "--out", "exported.csv")).status).toBe(0);
   });
 
   it("asks changed and new lines, and neither moved nor equal ones; lines that are gone keep their answers", async () => {
@@ -111,21 +128,30 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     await project.check();
   });
 
-  it("asks before a changed prompt costs anything, and asks all lines again with --yes", async () => {
+  it("asks only the first lines with --limit, and before a changed prompt costs anything", async () => {
     await writeFilms(project, filmLines(10));
-    expect((await project.run(...RUN)).status).toBe(0);
-    const { text } = await readOutput(project);
+    expect((await project.run(...RUN, "--limit", "3")).status).toBe(0);
+    expect((await readOutput(project)).rows).toHaveLength(3);
+    expect(await executed()).toBe(3);
+    expect((await run()).status).toBe(0);
+    const { text, rows } = await readOutput(project);
+    expect(rows).toHaveLength(10);
     const wider = await run("--prompt", "Sum up: {{ Title }}: {{ Description }}");
     expect(wider.status).toBe(4);
     expect(wider.stderr).toContain(
-      "The prompt now reads Title too, so 10 answered lines of films.csv would be asked again.",
+      "The question now reads Title too, so it is a new one for all lines of films.csv. 10 answers to the question",
     );
-    const changed = await run("--prompt", "Sum up: {{ Description }}");
+    const prompt = ["--prompt", "Sum up: {{ Description }}"];
+    const changed = await run(...prompt);
     expect(changed.status).toBe(4);
-    expect(changed.stderr).toContain("films.csv: the config changed. To ask its answered rows again: 10 rows");
+    expect(changed.stderr).toContain("films.csv: the question changed. To ask its answered rows again: 10 rows");
+    expect(changed.stderr).toContain("until you decide: rowmill run films.csv --yes");
+    // What was not agreed to is not the question of the file.
+    const asBefore = await run();
+    expect(asBefore.status, asBefore.stderr).toBe(0);
     expect(await executed()).toBe(10);
     expect((await readOutput(project)).text).toBe(text);
-    const agreed = await run("--yes");
+    const agreed = await run(...prompt, "--yes");
     expect(agreed.status, agreed.stderr).toBe(0);
     expect(await executed()).toBe(20);
     expect((await run("--prompt", "Sum up: {{ Title }}: {{ Description }}", "--yes")).status).toBe(0);
@@ -155,13 +181,6 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     expect(refused.status).toBe(4);
     expect(refused.stderr).toContain("labelled.csv already exists, and this run did not write it.");
     expect(await readFile(join(project.folder, "labelled.csv"), "utf8")).toBe(before);
-    expect(await executed()).toBe(0);
-    expect((await project.run(...RUN, "--force")).status).toBe(0);
-    expect((await readOutput(project)).rows).toHaveLength(2);
-  });
-
-  it("finds out that the output cannot be written before anything is paid", async () => {
-    await writeFilms(project, filmLines(2));
     const inNoFolder = await run(...QUESTION, "--out", "absent/labelled.csv");
     expect(inNoFolder.status).toBe(4);
     expect(inNoFolder.stderr).toContain("cannot be written: its folder does not exist.");
@@ -170,17 +189,8 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     const linked = await run(...QUESTION, "--out", "link.csv", "--force");
     expect(linked.stderr).toContain("is the input. The output must be another file.");
     expect(await executed()).toBe(0);
-  });
-
-  it("does not export over a file that was run", async () => {
-    await writeFilms(project, filmLines(2));
-    expect((await project.run(...RUN)).status).toBe(0);
-    const { runs } = JSON.parse((await project.run("run", "--list", "--json")).stdout) as { runs: { name: string }[] };
-    const before = await readFile(join(project.folder, "films.csv"), "utf8");
-    const over = await project.run("export", runs[0]?.name ?? "", "--out", "films.csv");
-    expect(over.stderr).toContain("films.csv is the input. The output must be another file.");
-    expect(await readFile(join(project.folder, "films.csv"), "utf8")).toBe(before);
-    expect((await project.run("export", runs[0]?.name ?? "", "--out", "exported.csv")).status).toBe(0);
+    expect((await project.run(...RUN, "--force")).status).toBe(0);
+    expect((await readOutput(project)).rows).toHaveLength(2);
   });
 
   it("writes the format that the output's name says, and names an output by its format and question", async () => {
@@ -196,6 +206,7 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
   it("forgets only the file that was named where two have one name", async () => {
     const state = { XDG_STATE_HOME: join(project.folder, "state") };
     const at = (args: readonly string[]) => runCli(args, { cwd: project.folder, env: { ...project.env, ...state } });
+    await placePreparedState(join(project.folder, "state/rowmill"));
     for (const folder of ["one", "two"]) {
       await mkdir(join(project.folder, folder));
       await writeFilms(project, filmLines(1), `${folder}/films.csv`);
@@ -206,16 +217,6 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     );
     expect((await at(["run", "one/films.csv", "--global", "--forget", "--yes"])).status).toBe(0);
     expect((await at(["run", "--list", "--global"])).stdout).toContain("two/films.csv: 1 answered");
-  });
-
-  it("asks only the first lines with --limit, and the others later", async () => {
-    await writeFilms(project, filmLines(10));
-    expect((await project.run(...RUN, "--limit", "3")).status).toBe(0);
-    expect((await readOutput(project)).rows).toHaveLength(3);
-    expect(await executed()).toBe(3);
-    expect((await run()).status).toBe(0);
-    expect((await readOutput(project)).rows).toHaveLength(10);
-    expect(await executed()).toBe(10);
   });
 
   it("takes a file from a pipe, gives its output to stdout, and knows the same bytes again", async () => {
@@ -270,128 +271,63 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     expect(await executed()).toBe(8);
   });
 
-  it("shows some answers first with --try, and does not pay for them again", async () => {
+  it("shows some answers first with --try, which are paid once, and mixes nothing into an output on stdout", async () => {
     await writeFilms(project, filmLines(6));
+    const live = async () => project.database.number(raw("select count(*)::float8 as count from rowmill.try_answers"));
+    const mixed = await run(...QUESTION, "--out", "-", "--try", "2");
+    expect(mixed.status).toBe(2);
+    expect(mixed.stderr).toContain("--try prints to stdout, where the output goes.");
     const tried = await project.run(...RUN, "--try", "2");
     expect(tried.status, tried.stderr).toBe(0);
     expect(tried.stdout).toContain("summary");
     expect(existsSync(join(project.folder, "labelled.csv"))).toBe(false);
-    expect((await run("--try", "2", "--yes")).status).toBe(0);
-    expect(await executed()).toBe(4);
-  });
-
-  it("takes the answers of a try before, and mixes nothing into an output on stdout", async () => {
-    await writeFilms(project, filmLines(6));
-    const mixed = await run(...QUESTION, "--out", "-", "--try", "2");
-    expect(mixed.status).toBe(2);
-    expect(mixed.stderr).toContain("--try prints to stdout, where the output goes.");
-    expect((await project.run(...RUN, "--try", "2")).status).toBe(0);
+    const again = await run("--try", "2");
+    expect(again.status, again.stderr).toBe(0);
+    expect(again.stderr).toContain("2 answers of the previous try, at no further cost");
+    expect(again.stdout).toContain("summary");
+    expect([await live(), await executed()]).toEqual([2, 0]);
     const ended = await run();
     expect(ended.status, ended.stderr).toBe(0);
     expect(ended.stderr).toContain("2 answers of the previous try used at no further cost");
-    expect(await executed()).toBe(4);
     expect((await readOutput(project)).rows.every((row) => row[4] !== "")).toBe(true);
+    const nothing = await run("--try", "2");
+    expect(nothing.status, nothing.stderr).toBe(0);
+    expect(nothing.stderr).toContain("All lines are answered, so there is nothing to try.");
+    expect([await live(), await executed()]).toEqual([2, 4]);
+    await writeFilms(project, filmLines(9));
+    expect((await run("--try", "1", "--yes")).status).toBe(0);
+    expect([await live(), await executed()]).toEqual([3, 6]);
     expect((await run("--columns", "Title")).stderr).toContain("--columns is for a prompt that names no columns");
     await project.check();
   });
-});
 
-describe("rowmill run, interrupted", { timeout: LONG_MS }, () => {
-  let project: CliProject;
-  let held = true;
-  beforeEach(async () => {
-    held = true;
-    const faults = { hold: () => held };
-    project = await startCliProject("embedded", { run: runCli, gateway: { faults } });
-    await writeFilms(project, filmLines(200));
-  });
-  afterEach(() => project.close());
-
-  const release = () => {
-    held = false;
-    project.gateway.release();
-  };
-
-  const expectWhole = async () => {
-    const ended = await project.run("run", "films.csv");
-    expect(ended.status, ended.stderr).toBe(0);
-    expect((await readOutput(project)).rows.every((row) => (row[4] ?? "") !== "")).toBe(true);
-    const { executed, executedByContent } = await project.gateway.journal.summary();
-    expect(executed).toBe(200);
-    expect(executedByContent.size).toBe(200);
-    await project.check();
-  };
-
-  it("by Ctrl-C, writes nothing, and the same command continues", async () => {
-    const running = project.start(...RUN);
-    await running.says("1 running");
-    running.child.kill("SIGINT");
-    const { status, stderr } = await running.ended;
-    expect(status).toBe(130);
-    expect(stderr).toContain("The same command continues where it stops.");
-    expect(existsSync(join(project.folder, "labelled.csv"))).toBe(false);
-    release();
-    await expectWhole();
-  });
-
-  it("refuses a second run beside the first, which --partial only looks at", async () => {
-    const running = project.start(...RUN);
-    await running.says("1 running");
-    const second = await project.run(...RUN);
-    expect(second.status).toBe(1);
-    expect(second.stderr).toContain("Another run or worker is at work");
-    const partial = await project.run("run", "films.csv", "--partial", "--out", "partial.csv");
-    expect(partial.status, partial.stderr).toBe(0);
-    expect(partial.stderr).toContain("200 lines, 0 answered, 0 failed, 200 without an answer yet");
-    release();
-    expect((await running.ended).status).toBe(0);
-    await project.run(...RUN);
-    await expectWhole();
-  });
-
-  it("leaves with --detach when everything is sent, and the same command fetches the answers", async () => {
-    const left = await project.run(...RUN, "--detach");
-    expect(left.status, left.stderr).toBe(0);
-    expect(left.stderr).toContain("Everything is sent.");
-    expect((await project.status()).pipelines[0]).toMatchObject({ batched: 200 });
-    release();
-    await expectWhole();
-  });
-
-  it("gives no answer to a line that changed under its key while it was asked", async () => {
-    const lines = filmLines(3);
+  it("carries a column that the prompt does not read to the output, and asks no line again for it", async () => {
+    const lines = filmLines(4);
     await writeFilms(project, lines);
-    const keyed = [...RUN, "--key", "column_1"];
-    const running = project.start(...keyed);
-    await running.says("1 running");
-    const [first = "", second = "", third = ""] = lines;
-    const swapped = [first, second.replace(/^\d+/, "2"), third.replace(/^\d+/, "1")];
-    await writeFilms(project, swapped);
-    const partial = await project.run(...keyed.slice(0, 2), "--key", "column_1", "--partial", "--out", "partial.csv");
-    expect(partial.stderr).toContain("3 lines, 0 answered, 0 failed, 3 without an answer yet");
-    release();
-    const { status, stderr } = await running.ended;
-    expect(status).toBe(4);
-    expect(stderr).toContain("changed during the run: 2 lines have no answer yet.");
-    expect(existsSync(join(project.folder, "labelled.csv"))).toBe(false);
-    expect((await project.run(...keyed)).status).toBe(0);
-    const cells = async (of: readonly string[]) => {
-      await writeFilms(project, of, "alone.csv");
-      const alone = await project.run("run", "alone.csv", ...QUESTION, "--force", "--out", "alone.out.csv");
-      expect(alone.status, alone.stderr).toBe(0);
-      return (await readOutput(project, "alone.out.csv")).rows.map((row) => row.slice(2));
-    };
-    expect((await readOutput(project)).rows.map((row) => row.slice(2))).toEqual(await cells(swapped));
-  });
-
-  it("is not forgotten while it reads the file, before anything is in flight", async () => {
-    const running = project.start(...RUN);
-    await running.says("Column 1 has no name");
-    const forgotten = await project.run("run", "--forget", "--yes");
-    expect(forgotten.status).toBe(1);
-    expect(forgotten.stderr).toContain("Another run or worker is at work");
-    release();
-    expect((await running.ended).status).toBe(0);
-    await expectWhole();
+    const prompt = ["--prompt", "Sum up the film.", ...QUESTION.slice(2)];
+    expect((await project.run(...RUN)).status).toBe(0);
+    expect((await run(...prompt, "--name", "all")).status).toBe(0);
+    expect(await executed()).toBe(8);
+    const noted = lines.map((line, at) => `${line},note ${at}`);
+    await writeFile(join(project.folder, "films.csv"), [",Name,Description,Notes", ...noted, ""].join("\n"));
+    const carried = await run();
+    expect(carried.status, carried.stderr).toBe(0);
+    const { header, rows } = await readOutput(project);
+    expect(header).toEqual(["", "Name", "Description", "Notes", "categories", "summary"]);
+    expect(rows.map((row) => row[3])).toEqual(["note 0", "note 1", "note 2", "note 3"]);
+    const all = await run("--name", "all");
+    expect(all.status).toBe(4);
+    expect(all.stderr).toContain(
+      "The question now reads Name, Notes instead of Title, so it is a new one for all lines",
+    );
+    await writeFile(join(project.folder, "films.csv"), [",Title,Description,Notes", ...noted, ""].join("\n"));
+    const wider = await run("--name", "all");
+    expect(wider.status).toBe(4);
+    expect(wider.stderr).toContain("The question now reads Notes too, so it is a new one for all lines of films.csv.");
+    expect(wider.stderr).toContain('add --columns "column_1,Title,Description"');
+    const asBefore = await run("--name", "all", "--columns", "column_1,Title,Description");
+    expect(asBefore.status, asBefore.stderr).toBe(0);
+    expect(await executed()).toBe(8);
+    await project.check();
   });
 });

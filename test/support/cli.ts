@@ -16,6 +16,7 @@ import { openEmbedded } from "./built.js";
 import { createDatabase, databaseKinds, type DatabaseKind } from "./databases.js";
 import { embeddedDataDir } from "./embedded-template.js";
 import { findViolations } from "./invariants.js";
+import { asUnopened, preparedDataDir } from "./prepared-databases.js";
 import { openUsersDatabase } from "./users-database.js";
 
 /** A command that does not end by then is killed, and its test fails. */
@@ -203,14 +204,15 @@ export interface CliProject {
 
 /**
  * A folder, a database, a gateway. `embedded`: the database of `database: "embedded"`, else a server by DATABASE_URL.
+ * `prepared`: the embedded one has Rowmill's schemas already.
  */
 export async function startCliProject(
   kind: DatabaseKind,
-  options: { gateway?: Partial<GatewayOptions>; run?: typeof runCli } = {},
+  options: { gateway?: Partial<GatewayOptions>; run?: typeof runCli; prepared?: true } = {},
 ): Promise<CliProject> {
   const { run = runCommand } = options;
   const folder = await realpath(await mkdtemp(join(inject("runFolder"), "cli-")));
-  const place = kind === "embedded" ? await placeEmbedded(folder) : await placeServer(kind);
+  const place = kind === "embedded" ? await placeEmbedded(folder, options) : await placeServer(kind);
   const gateway = await startGateway({
     dataDir: join(folder, "gateway"),
     demoModel: true,
@@ -272,19 +274,28 @@ async function placeServer(kind: DatabaseKind): Promise<Place> {
   return { databaseUrl: url, database: openUsersDatabase({ connectionString: url }), drop };
 }
 
-async function placeEmbedded(folder: string): Promise<Place> {
+async function placeEmbedded(folder: string, { prepared }: { prepared?: true }): Promise<Place> {
   const dataDir = join(folder, ".rowmill/database");
-  await mkdir(join(folder, ".rowmill"), { mode: 0o700 });
-  await rename(await embeddedDataDir(), dataDir);
+  await mkdir(join(folder, ".rowmill"), { recursive: true, mode: 0o700 });
+  await rename(await (prepared ? preparedDataDir() : embeddedDataDir()), dataDir);
   const embedded = await openEmbedded({ dataDir });
+  const database = openUsersDatabase(embedded.connection);
+  if (prepared) await asUnopened(database);
   return {
     databaseUrl: "embedded",
-    database: openUsersDatabase(embedded.connection),
+    database,
     drop: async () => {
       await embedded.close();
       await stopEmbedded({ dataDir });
     },
   };
+}
+
+/** The state of `folder`, with a database as that of a project with `prepared`. Ends before a command opens it. */
+export async function placePreparedState(folder: string): Promise<void> {
+  const { database, drop } = await placeEmbedded(folder, { prepared: true });
+  await database.close();
+  await drop();
 }
 
 function configText(pipelines: string): string {

@@ -9,7 +9,7 @@ import { inject } from "vitest";
 import { stopEmbedded, type EmbeddedDatabase } from "../../src/embedded/embedded.js";
 import { openEmbedded } from "./built.js";
 import { exists, hasCode } from "../../src/model/file-errors.js";
-import { openDatabase, raw, sql } from "../../src/postgres/database.js";
+import { openDatabase, raw, sql, type Database } from "../../src/postgres/database.js";
 import { createDatabase, type DatabaseKind, type TestDatabase } from "./databases.js";
 import { clusterTemplate, embeddedDataDir } from "./embedded-template.js";
 import { EMBEDDED_PREFIX } from "./run-folder.js";
@@ -19,14 +19,20 @@ import { PREPARED_DATABASE, prepare } from "./prepare-server.js";
 export async function createPreparedDatabase(kind: DatabaseKind): Promise<TestDatabase> {
   const made = kind === "embedded" ? await copyEmbedded() : await createDatabase(kind, PREPARED_DATABASE);
   const database = openDatabase({ connectionString: made.url, ssl: false }, { poolMax: 1 });
-  // As a ledger that no worker has opened yet: the embedded one may have served a test that ended with it suspected
-  // to be a copy.
+  await asUnopened(database);
+  await database.close();
+  return made;
+}
+
+/**
+ * Makes a ledger one that no worker has opened yet: the embedded one may have served a test that ended with it
+ * suspected to be a copy.
+ */
+export async function asUnopened(database: Database): Promise<void> {
   await database.run(
     sql`update rowmill.deployment set id = gen_random_uuid(), database_name = current_database(), created_at = now(),
       system_identifier = null, database_oid = null, folder = null, folder_inode = null, suspicion = null, suspected_at = null`,
   );
-  await database.close();
-  return made;
 }
 
 /**
@@ -41,9 +47,14 @@ async function copyEmbedded(): Promise<TestDatabase> {
 }
 
 async function startEmbedded(): Promise<EmbeddedDatabase> {
+  return openEmbedded({ dataDir: await preparedDataDir() });
+}
+
+/** A new folder in the folder of the run, for `openEmbedded`, with a cluster that has the schemas. */
+export async function preparedDataDir(): Promise<string> {
   const dataDir = await mkdtemp(join(inject("runFolder"), EMBEDDED_PREFIX));
   await cp(await preparedTemplate(), join(dataDir, "postgres"), { recursive: true });
-  return openEmbedded({ dataDir });
+  return dataDir;
 }
 
 /** As it was copied: no user's schema, no rows, no trigger functions, no roles that a test made. */

@@ -1,7 +1,7 @@
 /** What a reading of the file found: how many records, which cannot be asked, and keys that name two of them. */
 import { basename } from "node:path";
 import type { FileRow, RowShape } from "../../connectors/files/file-row.js";
-import type { FileRecord } from "../../files/file-types.js";
+import type { FileLook, FileRecord } from "../../files/file-types.js";
 import { ConnectorError } from "../../model/connector.js";
 import { KnownKeys } from "../../connectors/files/known-keys.js";
 
@@ -14,6 +14,8 @@ export interface LineProblem {
 
 export class FileReading {
   records = 0;
+  /** Of the records in UTF-8, without the ends of their lines. */
+  bytes = 0;
   problems = 0;
   /** The first ones. */
   readonly examples: LineProblem[] = [];
@@ -29,9 +31,17 @@ export class FileReading {
     this.#keys = keyColumn === null ? null : new KnownKeys();
   }
 
+  /** The part of the file that was read, from 0 to 1. Null: that is not known before its end. */
+  partOf({ bytes, rows, gzip, encoding }: Pick<FileLook, "bytes" | "rows" | "gzip" | "encoding">): number | null {
+    if (rows !== null) return Math.min(1, this.records / Math.max(1, rows));
+    if (gzip || encoding !== "utf-8") return null;
+    return Math.min(1, (this.bytes + this.records) / Math.max(1, bytes));
+  }
+
   /** @throws ConnectorError where a key names two records that differ in what is asked */
   readonly onRecord = (record: FileRecord, row: FileRow): void => {
     this.records += 1;
+    this.bytes += record.raw?.length ?? 0;
     if ("problem" in row) {
       this.problems += 1;
       if (this.examples.length < PROBLEMS_SHOWN) this.examples.push({ line: record.line, problem: row.problem });

@@ -17,8 +17,15 @@ import { syncPipeline } from "../../worker/rounds/sync.js";
 /** A pass that another transaction was in the way of, or that has rows left to delete. */
 const TURNS_MAX = 100;
 
-/** @throws RowmillError `connector_failed` where the file cannot be read */
-export async function readFile(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal): Promise<void> {
+/**
+ * `onRead`: called once the file is read, before its lines are compared.
+ * @throws RowmillError `connector_failed` where the file cannot be read
+ */
+export async function readFile(
+  context: WorkerContext,
+  pipeline: Pipeline,
+  { signal, onRead }: { readonly signal: AbortSignal; readonly onRead: () => void },
+): Promise<void> {
   const { database } = context;
   const { name } = pipeline.config;
   await runRescuer(context, { alone: true });
@@ -37,6 +44,7 @@ export async function readFile(context: WorkerContext, pipeline: Pipeline, signa
     if (sync?.phase === "idle" && sync.nextMs > 0) break;
     if (turn === TURNS_MAX) throw new RowmillError("connector_failed", "The file could not be read to its end.");
   }
+  onRead();
   await takeAll(context, signal);
   // No one else does so soon after so many writes, and without statistics a chunk of a sweep reads the whole copy.
   await database.run(raw(`analyze ${replicaTable(name)}, rowmill.requests`));

@@ -28,6 +28,8 @@ export interface RunRecord {
   readonly columns: readonly string[] | null;
   readonly model: string | null;
   readonly answer: string | null;
+  /** The columns that the question reads, by their names in prompts. Null: nothing was agreed to yet. */
+  readonly reads: readonly string[] | null;
   /** Absolute, or `-`. */
   readonly out: string;
   readonly format: string | null;
@@ -131,11 +133,13 @@ const TEXTS_OR_NULL = [
 function isRecord(value: unknown): value is RunRecord {
   if (typeof value !== "object" || value === null) return false;
   const fields: Partial<Record<keyof RunRecord, unknown>> = value;
-  const { columns } = fields;
+  const isNames = (value: unknown) =>
+    value === null || (Array.isArray(value) && value.every((name) => typeof name === "string"));
   return (
     TEXTS.every((name) => typeof fields[name] === "string") &&
     TEXTS_OR_NULL.every((name) => fields[name] === null || typeof fields[name] === "string") &&
-    (columns === null || (Array.isArray(columns) && columns.every((column) => typeof column === "string")))
+    isNames(fields.columns) &&
+    isNames(fields.reads)
   );
 }
 
@@ -152,7 +156,12 @@ export async function listRecords(folder: string): Promise<RunRecord[]> {
   return (await Promise.all(read)).filter((record) => record !== null);
 }
 
-/** The last run of a file under this label; with a key: only by that. */
+/** Of a file whose question nobody agreed to yet: it shows that the database knows the file. */
+export function withoutQuestion(record: RunRecord): RunRecord {
+  return { ...record, pipeline: null, prompt: null, columns: null, model: null, answer: null, reads: null };
+}
+
+/** The last run of a file under this label that was agreed to, else that was begun; with a key: only by that. */
 export async function lastRecord(
   folder: string,
   { file, label, key }: Pick<RunRecord, "file" | "label" | "key">,
@@ -160,7 +169,8 @@ export async function lastRecord(
   const records = (await listRecords(folder)).filter(
     (record) => record.file === file && record.label === label && (key === null || record.key === key),
   );
-  return records.toSorted((a, b) => (a.at < b.at ? -1 : 1)).at(-1) ?? null;
+  const agreed = records.filter(({ reads }) => reads !== null);
+  return (agreed.length > 0 ? agreed : records).toSorted((a, b) => (a.at < b.at ? -1 : 1)).at(-1) ?? null;
 }
 
 export async function removeRecord(folder: string, name: string): Promise<void> {

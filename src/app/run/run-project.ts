@@ -6,7 +6,7 @@ import type { PipelineConfig, ProjectConfig } from "../../model/pipeline.js";
 import { identityOf, runConfig, shapeFor } from "./run-config.js";
 import { configFileOf, listRecords, type RunRecord } from "./run-folder.js";
 
-/** Null: none was. A file that is gone, or whose question is in a config, is left out, but for its records. */
+/** Null: none was. A file that is gone, or whose question is in a config or not agreed to, is left out. */
 export async function runProject(
   folder: string,
   variables: Record<string, string | undefined>,
@@ -23,7 +23,7 @@ export async function runProject(
 }
 
 async function pipelineOf(folder: string, record: RunRecord): Promise<PipelineConfig | null> {
-  if (record.pipeline !== null) return null;
+  if (record.pipeline !== null || record.reads === null) return null;
   try {
     const { delimiter } = record;
     const look = await lookAtFile(record.file, delimiter === null ? {} : { delimiter });

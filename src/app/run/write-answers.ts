@@ -119,7 +119,7 @@ async function readKnown(tx: Queryable, writing: Writing, keys: readonly string[
   const { table: target, trustOwner } = config.target;
   const endings = new Map((await rowEndings.ofKeys(tx, id, keys)).map((ending) => [ending.key, ending]));
   const answers = await readAnswers(tx, { table: target, trustOwner, source: table, fields }, keys);
-  // Any other key is a hash of the whole record.
+  // Any other key is a hash of what was asked.
   const asked = writing.shape.keyColumn === null ? null : await readAsked(tx, writing, keys);
   return (row) => {
     if (asked !== null && !isAsAsked(row, asked, writing.shape)) return {};

@@ -17,7 +17,7 @@ import { EXIT_STATUS } from "../screen/exit-status.js";
 import { counted, formatCount, formatTime } from "../screen/text.js";
 import { lockRuns } from "./run-lock.js";
 import type { RunOptions } from "./run-options.js";
-import { shownPath } from "./run-output.js";
+import { shownPath } from "./shown-path.js";
 
 /** Of a file with many lines, beside others. */
 const FORGET_MS_MAX = 3_600_000;

@@ -1,34 +1,52 @@
 /**
- * A prompt that reads a column which no earlier one read makes each line a new question: no answer of before can be
- * kept for it. That is said before anything is changed.
+ * A question that reads other columns than the last one is a new question about every line. That is said before
+ * anything is changed: the ledger would keep no answer of before for a line that comes back to a third question.
  */
 import { basename } from "node:path";
 import { RowmillError } from "../../model/errors.js";
 import type { Database } from "../../postgres/database.js";
 import * as overview from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
-import * as replicas from "../../store/replicas/replicas.js";
 import * as counts from "../../store/requests/counts.js";
 import type { PreparedRun } from "../commands/run/run.js";
 import { counted } from "../screen/text.js";
 
 /** @throws RowmillError `refused` where answered lines would be asked again, and no one can be asked */
-export async function settleNewColumns(
-  { config, record, options, terminal }: Pick<PreparedRun, "config" | "record" | "options" | "terminal">,
-  database: Database,
-): Promise<void> {
-  if (!(await overview.ledgerExists(database))) return;
+export async function settleNewColumns(prepared: PreparedRun, database: Database): Promise<void> {
+  const { draft, record, shape, options, terminal } = prepared;
+  const before = draft.before?.reads ?? null;
+  const why = before === null ? null : differenceOf(before, shape.columns);
+  if (before === null || why === null || !(await overview.ledgerExists(database))) return;
   const row = await pipelines.byName(database, record.name);
-  const replica = await replicas.replicaOf(database, record.name);
-  const added = config.source.columns.filter((column) => replica?.columns.includes(column) === false);
-  const answered = row === null || added.length === 0 ? 0 : await counts.countState(database, row.id, "succeeded");
+  const answered = row === null ? 0 : await counts.countState(database, row.id, "succeeded");
   if (answered === 0) return;
   const message =
-    `The prompt now reads ${added.join(", ")} too, so ${counted(answered, "answered line")} of ` +
-    `${basename(record.file)} would be asked again.`;
+    `The question now reads ${why}, so it is a new one for all lines of ${basename(record.file)}. ` +
+    `${counted(answered, "answer")} to the question before ${answered === 1 ? "is" : "are"} there.`;
   // At a terminal the question about the cost follows.
   if (options.yes === true || terminal.interactive) return terminal.note(`! ${message}`);
   throw new RowmillError("refused", message, {
-    hints: ["To ask them again: add --yes", "To keep their answers apart from the new ones: add --name NAME"],
+    hints: [
+      ...sameColumns(prepared, before),
+      "To ask the new question: add --yes",
+      "To keep their answers apart from the new ones: add --name NAME",
+    ],
   });
+}
+
+/** Null: the same columns. */
+function differenceOf(before: readonly string[], now: readonly string[]): string | null {
+  const added = now.filter((column) => !before.includes(column));
+  const gone = before.filter((column) => !now.includes(column));
+  if (added.length === 0) return gone.length === 0 ? null : `only ${now.join(", ")}`;
+  return `${added.join(", ")} ${gone.length === 0 ? "too" : `instead of ${gone.join(", ")}`}`;
+}
+
+/** A prompt that names no columns reads all that the file has now. */
+function sameColumns({ record, shape }: PreparedRun, before: readonly string[]): string[] {
+  const readsAll = record.columns === null && !/\{\{|\{%/.test(record.prompt ?? "{{");
+  const canNameThem = before.every((column) => shape.names.has(column) && !column.includes(","));
+  return readsAll && canNameThem
+    ? [`To ask about the same columns as before: add --columns "${before.join(",")}"`]
+    : [];
 }

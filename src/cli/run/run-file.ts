@@ -5,13 +5,11 @@
 import type { Logger } from "pino";
 import { basename } from "node:path";
 import { idleState } from "../../app/open/idle.js";
-import { acceptTry } from "../../app/try/accept-try.js";
 import { FileReading } from "../../app/run/file-reading.js";
 import { readFile, settle } from "../../app/run/read-file.js";
-import type { RunRecord } from "../../app/run/run-folder.js";
+import { writeRecord, type RunRecord } from "../../app/run/run-folder.js";
 import type { RowShape } from "../../app/run/run-config.js";
 import * as overview from "../../store/ledger/overview.js";
-import * as tries from "../../store/tries/tries.js";
 import type { PipelineOverview } from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { Pipeline, WorkerContext } from "../../worker/context.js";
@@ -29,11 +27,11 @@ import { reportFinished } from "../screen/live/finished-batches.js";
 import { follow } from "../screen/live/follow.js";
 import type { Terminal } from "../screen/terminal.js";
 import { counted, describeEstimate, formatCount } from "../screen/text.js";
-import { acceptAnswers } from "../try/accept.js";
-import { askRows } from "../try/ask-rows.js";
+import { resumeRun } from "./resume-run.js";
 import type { Draft, RunOptions } from "./run-options.js";
 import { sayEnd, writeOutput } from "./run-output.js";
-import { RunProgress } from "./run-screen.js";
+import { readingLabel, RunProgress } from "./run-screen.js";
+import { acceptEarlier, tryFirst } from "./try-lines.js";
 
 /** For deleting files at the provider at the end. */
 const CLEAN_MS_MAX = 30_000;
@@ -57,19 +55,27 @@ export interface FileRun {
 
 export async function runFile(cli: Cli, run: FileRun): Promise<number> {
   const { context, pipeline, options, signal, terminal } = run;
-  const asking = { terminal, context, by: options.yes ? "rowmill run --yes" : "rowmill run" };
+  const shown = { title: basename(run.record.file), later: "nothing is sent now" };
+  const asking = { terminal, context, by: options.yes ? "rowmill run --yes" : "rowmill run", shown };
   if (options.yes) await reaskAll(asking);
+  if (!(await resumeRun(run))) return EXIT_STATUS.blocked;
   await read(run);
   if (options.retry)
     await retryRows({ ...cli, terminal }, { logLevel: options.logLevel, yes: true }, { context, pipeline, signal });
   if (await settleChanges(asking)) await settle(context, signal);
   if ((await undecidedRows(context, pipeline)) > 0) return undecided(terminal);
   if (options.try === undefined) await acceptEarlier(run);
-  else if (!(await tryFirst(run, options.try))) return EXIT_STATUS.ok;
+  else {
+    const tried = await tryFirst(run, options.try);
+    // Answers that were paid are of this question, also where you stop here.
+    if (tried !== "refused") await remember(run);
+    if (tried !== "goOn") return tried === "stop" ? EXIT_STATUS.ok : EXIT_STATUS.blocked;
+  }
   if (!(await agreed(run))) {
     terminal.note("! Nothing was sent. To send it without a question: add --yes");
     return EXIT_STATUS.blocked;
   }
+  await remember(run);
   if ((await work(run)) === "left") return EXIT_STATUS.ok;
   const { blocked } = await idleState(context);
   for (const { reason } of blocked) terminal.note(`! ${basename(run.record.file)}: ${reason}`);
@@ -78,6 +84,11 @@ export async function runFile(cli: Cli, run: FileRun): Promise<number> {
     return EXIT_STATUS.blocked;
   }
   return finish(run);
+}
+
+/** From now on the same file without options means this question. */
+function remember({ draft, record }: FileRun): Promise<void> {
+  return writeRecord(draft.folder, record);
 }
 
 function undecided(terminal: Terminal): number {
@@ -92,7 +103,10 @@ async function read({ context, pipeline, reading, record, terminal, draft, signa
   for (const note of draft.look.notes) terminal.note(`! ${title}: ${note}`);
   await withdrawLocalApproval(context, pipeline);
   try {
-    await terminal.during(`Reading ${title}`, () => readFile(context, pipeline, signal));
+    let isRead = false;
+    const label = () =>
+      isRead ? `Comparing ${title} with what was asked before` : readingLabel(reading, draft.look, title);
+    await terminal.during(label, () => readFile(context, pipeline, { signal, onRead: () => (isRead = true) }));
   } catch (error) {
     throw reading.fault ?? error;
   }
@@ -105,45 +119,13 @@ async function read({ context, pipeline, reading, record, terminal, draft, signa
   if (more > 0) terminal.note(`! … and ${formatCount(more)} more lines that cannot be asked`);
 }
 
-/** Answers of an earlier `--try` of the same question are paid, so their lines are not asked again. */
-async function acceptEarlier({ context, pipeline, terminal, signal }: FileRun): Promise<void> {
-  const { database } = context;
-  const tried = await tries.last(database, pipeline.config.name);
-  const row = await pipelines.byId(database, pipeline.id);
-  if (tried === null || tried.definitionHash !== row?.definitionHash) return;
-  const answers = await tries.answersOf(database, tried.no);
-  const { accepted } = await acceptTry({ database, pipeline, tried, answers, signal });
-  if (accepted.length > 0)
-    terminal.note(`✓ ${counted(accepted.length, "answer")} of the previous try used at no further cost`);
-}
-
-/** False: you stop here. */
-async function tryFirst({ project, terminal, pipeline, options, signal }: FileRun, rows: number): Promise<boolean> {
-  const { config } = pipeline;
-  const choice = { rows, keys: [], where: null, random: false };
-  const status = await askRows(project, config, {
-    choice,
-    model: null,
-    promptFile: null,
-    yes: options.yes === true,
-    json: options.json === true,
-    signal,
-  });
-  if (status !== EXIT_STATUS.ok && status !== EXIT_STATUS.rowsFailed) return false;
-  const continues =
-    options.yes === true || (terminal.interactive && (await askYesNo("Continue with all lines?", signal)));
-  if (!continues) return false;
-  await acceptAnswers(project, config, { no: null, json: false, signal });
-  return true;
-}
-
 /** Shows what is to be sent and its cost, each time. False: you do not want it. */
 async function agreed({ context, pipeline, options, terminal, signal, record }: FileRun): Promise<boolean> {
   const title = basename(record.file);
   const row = await pipelines.byId(context.read, pipeline.id);
   if (row?.approvedHash != null && (await overviewOf(context, pipeline))?.waiting !== 0)
     await pipelines.withdrawApproval(context.database, pipeline.id, "each run shows its cost");
-  const approval = await approvalOf(context, pipeline);
+  const approval = await terminal.during("Estimating the cost", () => approvalOf(context, pipeline));
   if (approval.kind === "approved" || approval.kind === "nothing") return true;
   terminal.note(`${title}: ${describeEstimate(approval.estimate, pipeline.config)}`);
   if (approval.kind === "cheap") return true;

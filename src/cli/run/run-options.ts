@@ -46,8 +46,8 @@ export interface Draft {
   readonly look: FileLook;
   readonly identity: string;
   readonly record: RunRecord;
-  /** Where its last run wrote to. Null: it was not run before. */
-  readonly outBefore: string | null;
+  /** Of its last run. Null: it was not run before. */
+  readonly before: RunRecord | null;
   /** It came through a pipe. */
   readonly piped: boolean;
 }
@@ -86,7 +86,7 @@ export async function draftOf(given: string, options: RunOptions, signal: AbortS
     look,
     identity: await identityOf(file),
     record,
-    outBefore: before?.out ?? null,
+    before,
     piped,
   };
 }
@@ -161,6 +161,7 @@ function recordOf(options: RunOptions, { file, before, piped }: RecordParts): Ru
     encoding: options.encoding ?? before?.encoding ?? null,
     pipeline: theirs,
     ...question,
+    reads: null,
     ...outOf(options, { file, before, piped, label }),
     at: new Date().toISOString(),
   };

@@ -1,7 +1,7 @@
 /** Writes the output of a run, and says how it ended. */
 import { createReadStream } from "node:fs";
 import { rm } from "node:fs/promises";
-import { basename, join, relative } from "node:path";
+import { basename, join } from "node:path";
 import { pipeline as pipe } from "node:stream/promises";
 import type { RunRecord } from "../../app/run/run-folder.js";
 import { writeAnswers, type Writing, type Written } from "../../app/run/write-answers.js";
@@ -13,6 +13,8 @@ import { formatUsd } from "../../model/provider/pricing.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import type { Terminal } from "../screen/terminal.js";
 import { counted, fit, formatCount } from "../screen/text.js";
+import { runCommand } from "./run-words.js";
+import { shownPath } from "./shown-path.js";
 import { formatOf, type Draft, type RunOptions } from "./run-options.js";
 
 const ERROR_CHARACTERS = 160;
@@ -65,14 +67,15 @@ export async function writeOutput(parts: OutputParts, asked: Asked): Promise<Wri
  * Before anything is paid: the output can be written, and no file is lost but an output of this run.
  * @throws RowmillError `usage`, `refused`
  */
-export async function requireFreeOut({ outBefore }: Draft, { file, out }: RunRecord, force: boolean): Promise<void> {
+export async function requireFreeOut({ before }: Draft, { file, out }: RunRecord, force: boolean): Promise<void> {
   if (out === file)
     throw new RowmillError("usage", "--out names the file itself, which stays as it is.", {
       hints: ["Choose another name for the output."],
     });
   if (out === STDOUT) return;
   await requireWritable(out, { overwrite: true, input: file });
-  if (force || out === outBefore || !(await exists(out))) return;
+  const isOurs = before !== null && before.reads !== null && before.out === out;
+  if (force || isOurs || !(await exists(out))) return;
   throw new RowmillError("refused", `${shownPath(out)} already exists, and this run did not write it.`, {
     hints: ["Name another file with --out, or replace it: add --force"],
   });
@@ -107,13 +110,7 @@ export function sayEnd(terminal: Terminal, { record, written, options, nanoUsd, 
   if (failed === 0) return EXIT_STATUS.ok;
   if (failed > failures.length)
     terminal.note(`  … and ${formatCount(failed - failures.length)} more, in the column ${errorColumn ?? "error"}`);
-  if (retriable > 0) terminal.note(`  To send failed lines again: rowmill run ${shownPath(record.file)} --retry`);
+  const again = runCommand(record, options.global === true);
+  if (retriable > 0) terminal.note(`  To send failed lines again: ${again} --retry`);
   return EXIT_STATUS.rowsFailed;
-}
-
-/** As you would type it from here. */
-export function shownPath(path: string): string {
-  const near = relative(process.cwd(), path);
-  const shown = near.startsWith("..") || near === "" ? path : near;
-  return /^[\w@%+=:,./-]+$/.test(shown) ? shown : `'${shown.replaceAll("'", `'\\''`)}'`;
 }

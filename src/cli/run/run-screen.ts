@@ -1,6 +1,8 @@
 /** What `rowmill run` shows: the file's name where others show the pipeline's, a bar, and how it ended. */
 import { basename } from "node:path";
 import * as overview from "../../store/ledger/overview.js";
+import type { FileReading } from "../../app/run/file-reading.js";
+import type { FileLook } from "../../files/file-types.js";
 import type { PipelineOverview } from "../../store/ledger/overview.js";
 import type { Due } from "../../store/ledger/due.js";
 import { formatUsd } from "../../model/provider/pricing.js";
@@ -13,12 +15,17 @@ const BAR_CHARACTERS = 24;
 const PLAIN_EVERY_MS = 5_000;
 const COUNT_EVERY_MS = 1_000;
 
-/** The same terminal, on which a line about the pipeline is about the file. */
-export function titled(terminal: Terminal, { name, file }: { readonly name: string; readonly file: string }): Terminal {
-  const begin = new RegExp(`^((?:[!✓✗] )?)${name}: `);
-  const shown = (text: string) => text.replace(begin, `$1${basename(file)}: `);
-  const note = (text: string) => terminal.note(shown(text));
-  return Object.create(terminal, { note: { value: note } }) as Terminal;
+/** The same terminal, on which what is said of the pipeline is said of the file. */
+export function titled(terminal: Terminal, words: (text: string) => string): Terminal {
+  const ends = (name: "note" | "print") => ({ value: (text: string) => terminal[name](words(text)) });
+  return Object.create(terminal, { note: ends("note"), print: ends("print") }) as Terminal;
+}
+
+/** `Reading films.csv: 12,000 lines, 34%` */
+export function readingLabel(reading: FileReading, look: FileLook, title: string): string {
+  const part = reading.partOf(look);
+  const percent = part === null ? "" : `, ${Math.floor(part * 100)}%`;
+  return reading.records === 0 ? `Reading ${title}` : `Reading ${title}: ${counted(reading.records, "line")}${percent}`;
 }
 
 export class RunProgress {

@@ -21,6 +21,8 @@ export interface AskingUser {
   readonly context: WorkerContext;
   /** For display: which command decides. */
   readonly by: string;
+  /** In the question, instead of the pipeline's name and of how to decide later. */
+  readonly shown?: { readonly title: string; readonly later: string };
 }
 
 /** `--yes`: before the first sweep, which then asks again at once. */
@@ -39,7 +41,7 @@ export async function settleChanges(asking: AskingUser): Promise<boolean> {
     if (rows === 0) continue;
     terminal.note(`! ${await describeChange(context, pipeline, rows)}`);
     const { name } = pipeline.config;
-    const decision = terminal.interactive ? await askAbout(name, rows) : "later";
+    const decision = terminal.interactive ? await askAbout(name, rows, asking.shown) : "later";
     if (decision === "later") terminal.note(`! ${name}: ${undecidedText(name, rows)}`);
     else decided = (await decide(context, pipeline, { decision, by: asking.by })) || decided;
   }
@@ -60,15 +62,19 @@ export async function describeChange(context: Estimating, pipeline: Asking, rows
   return `${config.name}: the config changed. To ask its answered rows again: ${describeEstimate(estimate, config)}`;
 }
 
-export async function askAbout(name: string, rows: number): Promise<ChangeDecision | "later"> {
+export async function askAbout(
+  name: string,
+  rows: number,
+  { title, later } = { title: name, later: `rowmill approve ${name}` },
+): Promise<ChangeDecision | "later"> {
   const answered = counted(rows, "answered row");
   const choices = [
     { value: "newOnly", label: "keep their answers", hint: "new and changed rows get the new version" },
     { value: "reask", label: "ask them again", hint: "their answers stay until the new ones come" },
     { value: "keep", label: "keep their answers, and count them as answers to the new version" },
-    { value: "later", label: "decide later", hint: `rowmill approve ${name}` },
+    { value: "later", label: "decide later", hint: later },
   ] as const;
-  const chosen = await choose(`What should happen to ${answered} of ${name}?`, choices);
+  const chosen = await choose(`What should happen to ${answered} of ${title}?`, choices);
   return choices.find(({ value }) => value === chosen)?.value ?? "later";
 }
 

@@ -7,7 +7,7 @@ import { oneLine, proseLine } from "../../model/words/one-line.js";
 import { formatAgo } from "./text.js";
 import { invocationOf, layOut, spellCommands } from "./lay-out.js";
 import { openFullScreen, type FullScreen } from "./live/full-screen.js";
-import { openLiveBoard, withSpinner, type LiveLine } from "./live/live-board.js";
+import { openLiveBoard, withSpinner, type Label, type LiveLine } from "./live/live-board.js";
 
 /** Hiding shorter texts would hide ordinary words. */
 const SECRET_CHARACTERS_MIN = 8;
@@ -39,7 +39,7 @@ export interface Terminal {
   /** Text as it will be shown, without secrets and with commands as the reader types them: before it is measured. */
   spell(text: string): string;
   /** Shows a spinner with `label` while the work lasts, where it lasts long. The work must not draw or ask. */
-  during<T>(label: string, work: () => Promise<T>): Promise<T>;
+  during<T>(label: Label, work: () => Promise<T>): Promise<T>;
   bold(line: string): string;
   dim(line: string): string;
   /** `3 min ago`; null where no terminal shows it, because a log is read later. */

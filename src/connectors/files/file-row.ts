@@ -5,7 +5,7 @@ import { isRefused, rowText } from "../../model/request/sync-row.js";
 
 /** How the records of a file become rows. */
 export interface RowShape {
-  /** The column whose cells name the rows; null: the whole content does, so equal records are one row. */
+  /** The column whose cells name the rows; null: the cells that are asked about do, so equal questions are one row. */
   readonly keyColumn: string | null;
   /** The name of the key in Rowmill's copy: `keyColumn`, or one that the file does not have. */
   readonly key: string;
@@ -53,14 +53,12 @@ export function contentKeyName(columns: readonly string[]): string {
 
 export function rowOf(record: FileRecord, { keyColumn, key, columns, names }: RowShape): FileRow {
   if ("problem" in record) return { problem: record.problem };
-  const named = keyColumn === null ? contentHash(record.cells) : (record.cells[keyColumn] ?? "");
+  const asked = Object.fromEntries(columns.map((name) => [name, record.cells[names.get(name) ?? name] ?? null]));
+  const named = keyColumn === null ? contentHash(asked) : (record.cells[keyColumn] ?? "");
   if (named === "") return { problem: `Its key is empty: the column "${keyColumn ?? ""}" names the row.` };
   if (Buffer.byteLength(named) > KEY_BYTES_MAX)
     return { problem: `Its key in the column "${keyColumn ?? ""}" has more than ${KEY_BYTES_MAX} bytes.` };
-  const cells = {
-    ...Object.fromEntries(columns.map((name) => [name, record.cells[names.get(name) ?? name] ?? null])),
-    [key]: named,
-  };
+  const cells = { ...asked, [key]: named };
   const text = rowText(cells, { key: [key], columns: [...new Set([key, ...columns])] });
   if (isRefused(text)) return { problem: `It cannot be read: ${text.reason}.` };
   if (Buffer.byteLength(text) > ROW_BYTES_MAX)
@@ -68,7 +66,7 @@ export function rowOf(record: FileRecord, { keyColumn, key, columns, names }: Ro
   return { key: named, cells };
 }
 
-/** Of all cells with their names, in any order. */
+/** Of the cells with their names, in any order. */
 function contentHash(cells: Readonly<Record<string, string | null>>): string {
   const named = Object.entries(cells).toSorted(([a], [b]) => (a < b ? -1 : 1));
   return createHash("sha256").update(JSON.stringify(named)).digest("hex").slice(0, HASH_CHARACTERS);

@@ -2,7 +2,7 @@
 import { basename, resolve } from "node:path";
 import type { SyncedSource } from "../../config/define-source.js";
 import type { FileEncoding, FileFormat } from "../../files/file-types.js";
-import type { Page, ReadOptions, TargetConnector } from "../../model/connector.js";
+import type { Page, ReadOptions, SourceConnector, TargetConnector } from "../../model/connector.js";
 import type { Duration } from "../../model/duration.js";
 import type { OpenFileTarget, WantedFile } from "./target/file-target.js";
 
@@ -107,6 +107,13 @@ async function openTarget(wanted: WantedFile): Promise<OpenFileTarget> {
 /** A pattern is not one file: its outputs are passed over. */
 function identityOf(path: string): Promise<string | null> {
   return Promise.resolve(/[*?]/.test(basename(path)) ? null : `file ${resolve(path)}`);
+}
+
+/** The pattern of such a source. Null: it is another one. */
+export function patternOf({ name, reads }: SourceConnector): string | null {
+  if (name !== "files" || reads === undefined || !reads.startsWith("[")) return null;
+  const [pattern]: unknown[] = JSON.parse(reads);
+  return typeof pattern === "string" ? pattern : null;
 }
 
 async function* lazily(read: ReadFiles, options: ReadOptions): AsyncGenerator<Page> {

@@ -39,6 +39,11 @@ export async function findFiles(pattern: string): Promise<FoundFile[]> {
   return found.toSorted((a, b) => b.timeMs - a.timeMs || (a.path < b.path ? -1 : 1));
 }
 
+/** Whether a file of this path would be found. */
+export function isFound(path: string, pattern: string): boolean {
+  return dirname(resolve(path)) === resolve(dirname(pattern)) && matcherOf(basename(pattern))(basename(path));
+}
+
 /** An empty inbox is none yet; a single file that is missing is an error. */
 async function namesIn(folder: string, pattern: string): Promise<readonly string[]> {
   try {

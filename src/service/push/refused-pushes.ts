@@ -16,7 +16,7 @@ export type Refused = Pick<RefusedPushFacts, "pipeline" | "reason"> &
 export class RefusedPushes {
   readonly #database: Database;
   readonly #log: Logger;
-  readonly #held = new Map<string, RefusedPushFacts>();
+  readonly #held = new Map<string, Omit<RefusedPushFacts, "isRead">>();
   readonly #timer: NodeJS.Timeout;
   #writing: Promise<void> = Promise.resolve();
 

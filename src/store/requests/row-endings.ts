@@ -18,6 +18,16 @@ export async function ofKeys(client: Reader, pipelineId: number, keys: readonly 
     where pipeline_id = ${pipelineId} and key = any(${[...keys]}::text[])`);
 }
 
+/** Of rows that wait, in the order in which the ledger got them. */
+export async function waitingKeys(client: Reader, pipelineId: number, max: number): Promise<string[]> {
+  return client.column<string>(sql`
+    select key
+    from rowmill.requests
+    where pipeline_id = ${pipelineId} and state = 'waiting'
+    order by id
+    limit ${max}`);
+}
+
 /** Answered rows in the order in which the ledger got them, from behind an id. */
 export async function answeredPage(
   client: Reader,

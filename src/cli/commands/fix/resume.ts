@@ -1,8 +1,7 @@
 /** `rowmill resume`: ends a pause, whatever caused it, and makes its batches due at once. */
+import { acceptFailing } from "../../../app/story/accept-failing.js";
 import { RowmillError } from "../../../model/errors.js";
-import { ANSWERS_JUDGED, failuresToAccept } from "../../../model/batch/failing.js";
 import type { Queryable } from "../../../postgres/database.js";
-import * as lastAnswers from "../../../store/batches/last-answers.js";
 import * as deliverers from "../../../store/deliveries/deliverers.js";
 import * as pipelines from "../../../store/pipelines/pipelines.js";
 import type { PipelineRow } from "../../../store/pipelines/pipelines.js";
@@ -40,30 +39,15 @@ export async function runResume(
 }
 
 async function accept(tx: Queryable, { id, name }: PipelineRow): Promise<readonly string[]> {
-  const row = await pipelines.lock(tx, id);
-  if (row?.pauseKind === "target") {
-    await lastAnswers.acceptFailures(tx, { pipelineId: id, definitionHash: row.definitionHash }, ["unwritable"]);
-    return ["unwritable"];
-  }
-  if (row?.pauseKind !== "answers")
-    throw new RowmillError(
-      "usage",
-      `${name} is not paused because of its answers or its target: there is nothing to accept.`,
-      {
-        hints: [`To resume it: rowmill resume ${name}`],
-      },
-    );
-  const of = { pipelineId: id, definitionHash: row.definitionHash };
-  const answers = await lastAnswers.readAll(tx, of, { max: ANSWERS_JUDGED, first: false });
-  const outcomes = failuresToAccept(answers);
-  if (outcomes.length === 0)
-    throw new RowmillError(
-      "refused",
-      `Fewer than half of the last answers of ${name} failed: there is nothing to accept.`,
-      { hints: [`To resume it: rowmill resume ${name}`] },
-    );
-  await lastAnswers.acceptFailures(tx, of, outcomes);
-  return outcomes;
+  const outcomes = await acceptFailing(tx, id);
+  if (outcomes !== null && outcomes.length > 0) return outcomes;
+  throw new RowmillError(
+    outcomes === null ? "usage" : "refused",
+    outcomes === null
+      ? `${name} is not paused because of its answers or its target: there is nothing to accept.`
+      : `Fewer than half of the last answers of ${name} failed: there is nothing to accept.`,
+    { hints: [`To resume it: rowmill resume ${name}`] },
+  );
 }
 
 /** It pauses all pipelines, and what ends it changes more than one of them. */

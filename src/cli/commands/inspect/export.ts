@@ -3,6 +3,7 @@ import { dirname, resolve } from "node:path";
 import { examineSource } from "../../../app/open/bind-pipeline.js";
 import { stateFolder } from "../../../app/open/open-database.js";
 import { exportAnswers } from "../../../app/export/export-answers.js";
+import { requireNoSource } from "../../../app/export/require-no-source.js";
 import { listRecords } from "../../../app/run/run-folder.js";
 import { FILE_FORMATS } from "../../../files/file-types.js";
 import { requireWritable } from "../../../files/whole-file.js";
@@ -10,7 +11,7 @@ import { exists } from "../../../model/file-errors.js";
 import type { Cli, ProjectOptions } from "../../cli.js";
 import { configOf, loadProject, notInConfig, registeredPipeline, withExistingLedger } from "../../project.js";
 import { oneOf } from "../../run/run-options.js";
-import { shownPath } from "../../run/run-output.js";
+import { shownPath } from "../../run/shown-path.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
 import { interruptible } from "../../screen/interruption.js";
 import { counted, formatCount } from "../../screen/text.js";
@@ -33,6 +34,7 @@ export async function runExport({ terminal }: Cli, name: string, options: Export
       if (config === undefined) throw notInConfig(project, name);
       const out = resolve(options.out);
       await requireNoInput(out, dirname(project.config.file));
+      requireNoSource(out, project.config, shownPath(out));
       const { rows, notes } = await exportAnswers({
         database,
         pipelineId: row.id,

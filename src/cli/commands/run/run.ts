@@ -2,16 +2,16 @@
  * `rowmill run`: a file in, the same file with new columns out. Owns the order in which things are opened, and closes
  * them. Nothing new works inside: the file is a source like any other, in an embedded database next to it.
  */
-import { openProjectDatabase } from "../../../app/open/open-database.js";
+import { hasDatabase, openProjectDatabase } from "../../../app/open/open-database.js";
 import { openProject, type ProjectParts } from "../../../app/open/open-project.js";
 import { openProviders } from "../../../app/open/providers.js";
 import { FileReading } from "../../../app/run/file-reading.js";
 import { runConfig, shapeFor, type RunFile } from "../../../app/run/run-config.js";
-import { writeRecord } from "../../../app/run/run-folder.js";
+import { withoutQuestion, writeRecord } from "../../../app/run/run-folder.js";
 import { completeFromDotenv } from "../../../config/load/dotenv.js";
 import { readEnvironment } from "../../../config/load/environment.js";
 import { loadConfig } from "../../../config/load/load.js";
-import { RowmillError } from "../../../model/errors.js";
+import { RowmillError, reworded } from "../../../model/errors.js";
 import type { PipelineConfig } from "../../../model/pipeline.js";
 import { ADAPTERS } from "../../../providers/adapters.js";
 import type { Cli } from "../../cli.js";
@@ -24,6 +24,7 @@ import { draftOf, type Draft, type RunOptions } from "../../run/run-options.js";
 import { requireFreeOut } from "../../run/run-output.js";
 import { completed } from "../../run/run-questions.js";
 import { titled } from "../../run/run-screen.js";
+import { runWords } from "../../run/run-words.js";
 import { writePartial } from "../../run/write-partial.js";
 import { openLog } from "../../screen/command-log.js";
 import { interruptible } from "../../screen/interruption.js";
@@ -46,7 +47,11 @@ export async function runRun(cli: Cli, file: string | undefined, options: RunOpt
   return interruptible(cli.terminal, confirmation, async (signal) => {
     const draft = await draftOf(file, options, signal);
     const prepared = await prepare(cli, { draft, options, signal });
-    return options.partial ? writePartial(prepared) : runLocked(cli, prepared);
+    try {
+      return await (options.partial ? writePartial(prepared) : runLocked(cli, prepared));
+    } catch (error) {
+      throw reworded(error, runWords(prepared.record, options.global === true));
+    }
   });
 }
 
@@ -60,10 +65,11 @@ async function prepare(
   cli: Cli,
   { draft, options, signal }: { readonly draft: Draft; readonly options: RunOptions; readonly signal: AbortSignal },
 ): Promise<PreparedRun> {
-  const record = await completed(cli.terminal, draft);
-  await requireFreeOut(draft, record, options.force === true);
-  const theirs = record.pipeline === null ? null : await pipelineOf(record.pipeline, options);
-  const shape = shapeFor(record, draft.look, theirs);
+  const complete = await completed(cli.terminal, draft);
+  await requireFreeOut(draft, complete, options.force === true);
+  const theirs = complete.pipeline === null ? null : await pipelineOf(complete.pipeline, options);
+  const shape = shapeFor(complete, draft.look, theirs);
+  const record = { ...complete, reads: shape.columns };
   const reading = new FileReading(record.file, shape);
   const limit = options.limit ?? null;
   const file: RunFile = {
@@ -81,7 +87,7 @@ async function prepare(
     // At a terminal each cost is asked about; elsewhere, as for `up`, only one above the default.
     ...(cli.terminal.interactive && options.yes !== true ? { approveAboveUsd: 0 } : {}),
   });
-  const terminal = titled(cli.terminal, record);
+  const terminal = titled(cli.terminal, runWords(record, options.global === true));
   const project: Project = { config, environment, terminal };
   // First: what is missing here is known without a database.
   const providers = await openProviders(project);
@@ -101,15 +107,17 @@ async function runLocked(cli: Cli, prepared: PreparedRun): Promise<number> {
   const release = await lockRuns(project.config, draft.folder, "rowmill run");
   try {
     signal.throwIfAborted();
-    const opened = await terminal.during("Opening the database", () =>
-      openProjectDatabase(project.config, project.environment),
-    );
+    const isFirst = !(await hasDatabase(project.config));
+    const opening = isFirst ? "Making the database, which only the first run here does" : "Opening the database";
+    const opened = await terminal.during(opening, () => openProjectDatabase(project.config, project.environment));
     try {
       signal.throwIfAborted();
       await settleNewColumns(prepared, opened.database);
-      await writeRecord(draft.folder, record);
+      // The question is remembered once it is agreed to.
+      if (draft.before === null) await writeRecord(draft.folder, withoutQuestion(record));
       const log = openLog(terminal, options.logLevel);
-      const context = await openProject({ ...project, providers, database: opened.database, log });
+      const parts = { ...project, providers, database: opened.database, log };
+      const context = await terminal.during("Setting up the tables", () => openProject(parts));
       const [pipeline] = context.pipelines.values();
       if (pipeline === undefined) throw new RowmillError("internal", "The run has no pipeline.");
       try {

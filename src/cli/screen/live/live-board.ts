@@ -76,10 +76,13 @@ const FRAME_MS = 100;
 const FRAMES = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"] as const;
 const ELAPSED_FROM_MS = 2_000;
 
+/** What is being done; a function where that moves on. */
+export type Label = string | (() => string);
+
 /** Shows `label` in a line of its own while the work takes longer than `SHOWN_AFTER_MS`. The work must not draw. */
 export async function withSpinner<T>(
   board: Pick<LiveBoard, "show" | "clear">,
-  label: string,
+  label: Label,
   work: () => Promise<T>,
 ): Promise<T> {
   const startedAtMs = performance.now();
@@ -88,7 +91,8 @@ export async function withSpinner<T>(
     const ms = performance.now() - startedAtMs;
     if (ms < SHOWN_AFTER_MS) return;
     const elapsed = ms < ELAPSED_FROM_MS ? "" : ` ${formatDuration(ms)}`;
-    board.show([`${FRAMES[frame++ % FRAMES.length] ?? ""} ${label} …${elapsed}`]);
+    const text = typeof label === "string" ? label : label();
+    board.show([`${FRAMES[frame++ % FRAMES.length] ?? ""} ${text} …${elapsed}`]);
   }, FRAME_MS);
   try {
     return await work();
