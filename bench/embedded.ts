@@ -132,7 +132,7 @@ async function peakOfServer(dataDir: string): Promise<number | null> {
 }
 
 /** Samples the one server that serves the folder until it is stopped. */
-function watchServer(dataDir: string): {
+export function watchServer(dataDir: string): {
   stop(): void;
   last(): Pick<EmbeddedFigures, "serverMs" | "serverPeakBytes">;
 } {

@@ -59,7 +59,7 @@ function pass(...args: readonly string[]): Promise<Measured> {
   return runMeasured([{ args: [resolve(import.meta.dirname, "files-pass.mjs"), ...args], cwd: repository }]);
 }
 
-async function writeRows(path: string, rows: number): Promise<void> {
+export async function writeRows(path: string, rows: number): Promise<void> {
   const file = createWriteStream(path);
   file.write("id,title,description\n");
   for (let row = 0; row < rows; row += ROWS_AT_ONCE) {

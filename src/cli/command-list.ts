@@ -89,13 +89,17 @@ function runCommand(cli: Cli): Command {
 }
 
 function initCommand(cli: Cli): Command {
+  const rowsIn = (flags: string, text: string) => new Option(flags, text).conflicts(["table", "sql"]);
   const init = command(
     "init",
     "init",
+    "init --csv films.csv",
     'init --table films --columns title \\\n    --model MODEL --prompt "Summarize it." --answer text',
   )
     .description("Write a config file. Asks a few questions, unless these options answer them.")
     .option("--table <name>", "the table that has your rows")
+    .addOption(rowsIn("--file <file>", "instead: the file that has your rows, as CSV, TSV, JSONL or Parquet, also .gz"))
+    .addOption(rowsIn("--csv <file>", "the same as --file").conflicts("file"))
     .option("--key <columns>", "columns that identify a row, separated by commas; default: the primary key")
     .option("--columns <columns>", "columns that the model sees, separated by commas")
     .option("--model <name>", "the model, as the provider names it")

@@ -2,6 +2,9 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse } from "csv-parse/sync";
+import { lookAtFile } from "../../src/files/look-at-file.js";
+import { openWriter } from "../../src/files/open-writer.js";
+import { readRecords } from "../../src/files/read-records.js";
 import type { CliProject } from "./cli.js";
 import { films } from "./films.js";
 
@@ -39,4 +42,15 @@ export async function readOutput(
   const text = await readFile(join(folder, name), "utf8");
   const [header = [], ...rows] = parse(text) as string[][];
   return { text, header, rows };
+}
+
+/** The films as a file of another format, by the ending of its name. */
+export async function convertFilms({ folder }: CliProject, name: string): Promise<void> {
+  if (name === "films.csv") return;
+  const look = await lookAtFile(join(folder, "films.csv"));
+  const options = { answer: [], errors: false, escapeFormulas: false, overwrite: false };
+  const writer = await openWriter(join(folder, name), look, options);
+  for await (const { records } of readRecords(look))
+    await writer.write(records.map((record) => ({ record, answer: null, error: null })));
+  await writer.commit();
 }

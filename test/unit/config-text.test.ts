@@ -6,6 +6,7 @@ import { compileMessage } from "../../src/model/request/template.js";
 const choices: Choices = {
   name: "films",
   table: "films",
+  isFile: false,
   key: ["id"],
   columns: ["title"],
   model: "gpt-4o-mini",

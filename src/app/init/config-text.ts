@@ -10,7 +10,9 @@ import type { AnswerFieldChoice } from "./answer-fields.js";
 
 export interface Choices {
   readonly name: string;
+  /** A table, or the path of a file. */
   readonly table: string;
+  readonly isFile: boolean;
   readonly key: readonly string[];
   readonly columns: readonly string[];
   readonly model: string;
@@ -29,14 +31,16 @@ const TAKEN = new Set([
   ..."arguments await break case catch class const continue debugger default delete do else enum eval".split(" "),
   ..."export exports extends false finally for function if implements import in instanceof interface".split(" "),
   ..."let module new null package private protected public require return static super switch this".split(" "),
-  ..."throw true try typeof undefined var void while with yield defineConfig pipeline z".split(" "),
+  ..."throw true try typeof undefined var void while with yield defineConfig files pipeline z".split(" "),
 ]);
 
 export function configText(choices: Choices): string {
-  const { name, answer, embedded } = choices;
+  const { name, answer, embedded, isFile } = choices;
   const variable = variableOf(name);
   const named = variable === name ? name : `${JSON.stringify(name)}: ${variable}`;
-  const imports = answer === null ? "defineConfig, pipeline" : "defineConfig, pipeline, z";
+  const imports = ["defineConfig", isFile ? "files" : null, "pipeline", answer === null ? null : "z"]
+    .filter((name) => name !== null)
+    .join(", ");
   const database = embedded ? `database: "embedded", ` : "";
   const where = embedded ? "" : "// Connects to DATABASE_URL, from the environment or from .env next to this file.\n";
   const fields = answer === null ? "" : answerText(answer);
@@ -63,18 +67,20 @@ function variableOf(name: string): string {
   return TAKEN.has(word) ? `${word}_rows` : word;
 }
 
-function sourceText({ table, key, columns }: Choices): string {
+function sourceText({ table, isFile, key, columns }: Choices): string {
   const list = (names: readonly string[]) => `[${names.map((name) => JSON.stringify(name)).join(", ")}]`;
   const keyText = key.length === 1 ? JSON.stringify(key[0]) : list(key);
-  const line = `{ table: ${JSON.stringify(table)}, key: ${keyText}, columns: ${list(columns)} }`;
+  const [before, first, end] = isFile
+    ? [`files(${JSON.stringify(table)}, {`, "", "})"]
+    : ["{", `table: ${JSON.stringify(table)},`, "}"];
+  const line = `${before} ${first === "" ? "" : `${first} `}key: ${keyText}, columns: ${list(columns)} ${end}`;
   if (line.length <= 90) return line;
-  return `{
-    table: ${JSON.stringify(table)},
+  return `${before}${first === "" ? "" : `\n    ${first}`}
     key: ${keyText},
     columns: [
 ${columns.map((name) => `      ${JSON.stringify(name)},`).join("\n")}
     ],
-  }`;
+  ${end}`;
 }
 
 function messages({ prompt, columns, asFunction }: Choices): string[] {

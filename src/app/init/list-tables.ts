@@ -15,6 +15,8 @@ const INSPECTED_MAX = 100;
 export interface FoundColumn {
   readonly name: string;
   readonly type: string;
+  /** Of a file: a cell, instead of the type. */
+  readonly example?: string;
 }
 
 export interface FoundTable {

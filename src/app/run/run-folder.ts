@@ -61,8 +61,13 @@ export function pipelineNameOf({ file, label, key }: Pick<RunRecord, "file" | "l
     .update(JSON.stringify([file, label, key]))
     .digest("hex")
     .slice(0, HASH_CHARACTERS);
-  const stem = basename(file).replace(/(?:\.[A-Za-z0-9]{1,8}){1,2}$/, "");
+  const stem = stemOf(file);
   return `${nameFor(label === null ? stem : `${stem}-${label}`).slice(0, STEM_CHARACTERS_MAX)}-${hash}`;
+}
+
+/** `films` of `/tmp/films.csv.gz`. */
+export function stemOf(file: string): string {
+  return basename(file).replace(/(?:\.[A-Za-z0-9]{1,8}){1,2}$/, "");
 }
 
 /** The table of the answers, which are in the same database. */

@@ -8,8 +8,7 @@ import { askYesNo } from "../screen/ask.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { counted } from "../screen/text.js";
 import { askRows } from "../try/ask-rows.js";
-import { shownColumns } from "../try/cell-lines.js";
-import { rowLines, rowTitle } from "../try/row-text.js";
+import { rowLines, rowTitle, shownColumns } from "../try/row-text.js";
 import type { FileRun } from "./run-file.js";
 
 interface Stored {

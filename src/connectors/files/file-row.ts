@@ -34,7 +34,8 @@ export function promptNames(columns: readonly string[]): ReadonlyMap<string, str
   return new Map(columns.map((column, at) => [isUsable(column) ? column : numbered(at + 1, columns), column]));
 }
 
-function isUsable(name: string): boolean {
+/** Whether PostgreSQL and a config can name it. */
+export function isUsable(name: string): boolean {
   return Buffer.byteLength(name) <= NAME_BYTES_MAX && !name.startsWith(OWN_PREFIX) && !/^".*"$/s.test(name);
 }
 

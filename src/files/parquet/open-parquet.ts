@@ -92,19 +92,50 @@ async function readColumns(
   for (const column of names) {
     const values: ArrayLike<unknown> = await scan.readColumn({ column, rowStart, rowEnd });
     if (values.length !== rowEnd - rowStart) throw new Error(`the column ${column} has too few values`);
-    columns.push(values);
+    columns.push(Array.isArray(values) ? values.map(withTexts) : values);
   }
   return columns;
 }
 
 const STORED_PARSERS = {
   timestampFromNanoseconds: (nanos: bigint) => nanos,
-  // Not TextDecoder, which drops a byte order mark.
-  stringFromBytes: (bytes: unknown) => {
-    if (!(bytes instanceof Uint8Array)) return bytes;
-    return isUtf8(bytes) ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString() : new BadText(bytes);
-  },
+  stringFromBytes: (bytes: unknown) => (bytes instanceof Uint8Array ? new UnreadText(bytes) : bytes),
 };
+
+/**
+ * Becomes a text only where its row is read: pages are decoded as a whole, and some have 100 MB. Values of a dictionary
+ * share one.
+ */
+class UnreadText {
+  readonly #bytes: Uint8Array;
+  #text: string | BadText | null = null;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  read(): string | BadText {
+    this.#text ??= textOf(this.#bytes);
+    return this.#text;
+  }
+
+  /** As the key of a map. */
+  toString(): string {
+    return String(this.read());
+  }
+}
+
+/** Not TextDecoder, which drops a byte order mark. */
+function textOf(bytes: Uint8Array): string | BadText {
+  return isUtf8(bytes) ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString() : new BadText(bytes);
+}
+
+function withTexts(value: unknown): unknown {
+  if (value instanceof UnreadText) return value.read();
+  if (Array.isArray(value)) return value.map(withTexts);
+  if (typeof value !== "object" || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, withTexts(member)]));
+}
 
 function randomAccess(path: string, handle: FileHandle, byteLength: number): AsyncBuffer {
   return {

@@ -23,6 +23,7 @@ import { lockRuns } from "../../run/run-lock.js";
 import { draftOf, type Draft, type RunOptions } from "../../run/run-options.js";
 import { requireFreeOut } from "../../run/run-output.js";
 import { completed } from "../../run/run-questions.js";
+import { keepHeapSmall } from "../../run/small-heap.js";
 import { titled } from "../../run/run-screen.js";
 import { runWords } from "../../run/run-words.js";
 import { writePartial } from "../../run/write-partial.js";
@@ -40,6 +41,7 @@ export async function runRun(cli: Cli, file: string | undefined, options: RunOpt
     throw new RowmillError("usage", "Name the file to run.", {
       hints: ["For example: rowmill run films.csv", "Files that were run here: rowmill run --list"],
     });
+  keepHeapSmall();
   hideVariables(cli.terminal);
   await completeFromDotenv(process.env, process.cwd());
   hideVariables(cli.terminal);

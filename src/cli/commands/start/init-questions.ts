@@ -3,6 +3,7 @@ import { ANSWER_EXAMPLE, readAnswerFields } from "../../../app/init/answer-field
 import { nameFor, targetFor, type Choices } from "../../../app/init/config-text.js";
 import type { AnswerName, KeptAnswers } from "../../../app/init/kept-answers.js";
 import type { FoundTable } from "../../../app/init/list-tables.js";
+import { stemOf } from "../../../app/run/run-folder.js";
 import { pipelineNameProblem } from "../../../config/read/read-names.js";
 import { RowmillError } from "../../../model/errors.js";
 import { ADAPTERS } from "../../../providers/adapters.js";
@@ -12,6 +13,8 @@ import type { Terminal } from "../../screen/terminal.js";
 
 export interface InitOptions extends LogOptions {
   readonly table?: string;
+  readonly file?: string;
+  readonly csv?: string;
   readonly key?: string;
   readonly columns?: string;
   readonly model?: string;
@@ -28,6 +31,8 @@ export interface InitOptions extends LogOptions {
 export interface Found {
   readonly tables: readonly FoundTable[];
   readonly place: string;
+  /** The rows are in a file, which is the only one of `tables`. */
+  readonly isFile: boolean;
 }
 
 interface FoundBefore extends Found {
@@ -51,13 +56,14 @@ export function areComplete(options: InitOptions): boolean {
 
 export function missingOptions(options: InitOptions, found: Found): RowmillError {
   const missing = REQUIRED.filter((name) => options[name] === undefined).map((name) => `--${name}`);
+  const rows = found.isFile ? `--file ${found.place}` : "--table films";
   return new RowmillError("usage", `There is no terminal to ask on. Missing options: ${missing.join(", ")}.`, {
     lines: [
       `Found in ${found.place}: ${found.tables.length === 0 ? "no table." : ""}`.trimEnd(),
       ...listFound(found.tables, options.table).map((line) => `  ${line}`),
     ],
     hints: [
-      `For example: rowmill init --table films --columns title,description --model ${MODEL_DEFAULT} ` +
+      `For example: rowmill init ${rows} --columns title,description --model ${MODEL_DEFAULT} ` +
         `--prompt "Summarize the film." --answer ${ANSWER_EXAMPLE}`,
     ],
   });
@@ -73,6 +79,7 @@ export async function makeChoices(terminal: Terminal, options: InitOptions, foun
   const asks = !areComplete(options);
   const text = async (name: AnswerName, question: string, asked: { initial?: string; check: Check }) =>
     kept.keep(name, await askText(question, { ...asked, initial: kept.text(name) ?? asked.initial ?? "" }));
+  const { isFile } = found;
   const table = options.table === undefined ? await askTable(terminal, found) : tableNamed(found, options.table);
   if (asks) await kept.keep("table", table.name);
   const key = listOf(options.key) ?? (asks ? await askKey(table) : (table.keys[0] ?? []));
@@ -84,18 +91,20 @@ export async function makeChoices(terminal: Terminal, options: InitOptions, foun
   const asksAnswer = "Which fields should the answer have? Names with types; or: text";
   const answer =
     options.answer ?? (await text("answer", asksAnswer, { initial: ANSWER_EXAMPLE, check: answerProblem }));
-  const asksName = { initial: nameFor(table.name), check: pipelineNameProblem };
+  const title = isFile ? stemOf(table.name).replaceAll(".", "_") : table.name;
+  const asksName = { initial: nameFor(title), check: pipelineNameProblem };
   const name =
     checkedName(options.name) ??
     (asks ? await text("name", "What is the name of this pipeline?", asksName) : asksName.initial);
-  const asksTarget = { initial: targetFor(table.name), check: notEmpty };
+  const asksTarget = { initial: targetFor(title), check: notEmpty };
   const where = "Which table should the answers go to? Rowmill creates it if needed.";
   const target = options.target ?? (asks ? await text("target", where, asksTarget) : asksTarget.initial);
-  return { name, table: table.name, key, columns, model, prompt, asFunction, answer: readAnswerFields(answer), target };
+  const fields = readAnswerFields(answer);
+  return { name, table: table.name, isFile, key, columns, model, prompt, asFunction, answer: fields, target };
 }
 
 /** A table that is not in the list is left to the inspection, which suggests a similar name. */
-function tableNamed(found: Found, name: string): FoundTable {
+function tableNamed(found: Pick<Found, "tables">, name: string): FoundTable {
   return (
     found.tables.find((table) => table.name === name) ?? {
       name,
@@ -107,19 +116,20 @@ function tableNamed(found: Found, name: string): FoundTable {
   );
 }
 
-async function askTable(terminal: Terminal, { tables, place, kept }: FoundBefore): Promise<FoundTable> {
+async function askTable(terminal: Terminal, { kept, ...found }: FoundBefore): Promise<FoundTable> {
+  const { tables } = found;
   const usable = tables.filter((table) => table.problem === null);
-  if (usable.length === 0) throw noTable({ tables, place });
+  if (usable.length === 0) throw noTable(found);
   for (const line of listUnwatchable(tables)) terminal.note(line);
   const options = usable.map(({ name, columns }) => ({
     value: name,
     label: name,
     hint: columns.map((column) => column.name).join(", "),
   }));
-  return tableNamed({ tables, place }, await choose("Which table has your rows?", options, kept.text("table")));
+  return tableNamed(found, await choose("Which table has your rows?", options, kept.text("table")));
 }
 
-export function noTable({ tables, place }: Found): RowmillError {
+export function noTable({ tables, place }: Omit<Found, "isFile">): RowmillError {
   const embedded = place.startsWith("the embedded database");
   const make = embedded
     ? "Create one with an SQL file (create table …; insert into …;): rowmill init --embedded --sql FILE"
@@ -142,7 +152,7 @@ async function askColumns(
   key: readonly string[],
   kept: KeptAnswers,
 ): Promise<readonly string[]> {
-  const options = columns.map(({ name, type }) => ({ value: name, label: name, hint: type }));
+  const options = columns.map(({ name, type, example }) => ({ value: name, label: name, hint: example ?? type }));
   const texts = columns.filter(({ name, type }) => /^(?:text|character)/.test(type) && !key.includes(name));
   const before = (kept.list("columns") ?? []).filter((name) => columns.some((column) => column.name === name));
   const chosen = await chooseSome(
@@ -177,7 +187,7 @@ function notEmpty(text: string): string | null {
   return text === "" ? "Enter some text." : null;
 }
 
-function listOf(text: string | undefined): readonly string[] | null {
+export function listOf(text: string | undefined): readonly string[] | null {
   return text === undefined ? null : text.split(",").map((part) => part.trim());
 }
 

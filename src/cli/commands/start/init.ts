@@ -12,8 +12,10 @@ import {
   requireWatchable,
   type FoundTable,
 } from "../../../app/init/list-tables.js";
+import { columnsOfFile, noKey, requireColumns } from "../../../app/init/file-columns.js";
 import { KeptAnswers } from "../../../app/init/kept-answers.js";
 import { configFileName, ignoreOwnFiles, writeTsconfig, writeVariable } from "../../../app/init/project-files.js";
+import { stemOf } from "../../../app/run/run-folder.js";
 import { openProjectDatabase, type OpenedDatabase } from "../../../app/open/open-database.js";
 import { completeFromDotenv } from "../../../config/load/dotenv.js";
 import { readEnvironment } from "../../../config/load/environment.js";
@@ -29,7 +31,15 @@ import { Interrupted } from "../../screen/interruption.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
 import { hideUrl, hideVariables } from "../../project.js";
 import { noteMessage } from "../../screen/report-error.js";
-import { areComplete, makeChoices, missingOptions, noTable, type InitOptions } from "./init-questions.js";
+import {
+  areComplete,
+  listOf,
+  makeChoices,
+  missingOptions,
+  noTable,
+  type Found,
+  type InitOptions,
+} from "./init-questions.js";
 
 /** Of typing a connection string. */
 const TRIES_MAX = 5;
@@ -40,19 +50,52 @@ export async function runInit(cli: Cli, options: InitOptions): Promise<number> {
   const folder = process.cwd();
   const existing = await existingConfig(folder);
   if (existing !== null) await requireForce(cli, existing, options);
+  const rows = options.file ?? options.csv;
+  const { choices, typedUrl } =
+    rows === undefined ? await fromDatabase(cli, folder, options) : await fromFile(cli, options, rows);
+  const file = existing ?? (await configFileName(folder));
+  const text = configText(choices);
+  const databaseUrl = typedUrl ?? process.env["DATABASE_URL"] ?? null;
+  await checkConfigText(text, { file: join(folder, file), databaseUrl });
+  await writeProject(cli, folder, { file, text, typedUrl, exports: choices.isFile ? choices : null });
+  return EXIT_STATUS.ok;
+}
+
+interface Chosen {
+  readonly choices: Choices;
+  /** To be kept in `.env`; null: it was known already. */
+  readonly typedUrl: string | null;
+}
+
+async function fromDatabase(cli: Cli, folder: string, options: InitOptions): Promise<Chosen> {
   const database = await openInitDatabase(cli, folder, options);
-  let choices: Choices;
   try {
-    choices = await choicesFor(cli, database, options);
+    return { choices: await choicesFor(cli, database, options), typedUrl: database.typedUrl };
   } finally {
     await database.close();
   }
-  const file = existing ?? (await configFileName(folder));
-  const text = configText(choices);
-  const databaseUrl = database.typedUrl ?? process.env["DATABASE_URL"] ?? null;
-  await checkConfigText(text, { file: join(folder, file), databaseUrl });
-  await writeProject(cli, folder, { file, text, database });
-  return EXIT_STATUS.ok;
+}
+
+/** The embedded database is created by the first `up`. */
+async function fromFile({ terminal }: Cli, options: InitOptions, path: string): Promise<Chosen> {
+  hideVariables(terminal);
+  await completeFromDotenv(process.env, process.cwd());
+  const { table, notes } = await terminal.during(`Reading ${path}`, () => columnsOfFile(path, listOf(options.key)));
+  for (const note of notes) terminal.note(`! ${path}: ${note}`);
+  const [key, ...otherKeys] = table.keys;
+  if (key === undefined) throw noKey(path);
+  const found = { tables: [table], place: path, isFile: true };
+  const named = { ...options, table: path };
+  if (!areComplete(named) && !terminal.interactive) throw missingOptions(named, found);
+  if (options.key === undefined && (otherKeys.length === 0 || areComplete(named)))
+    terminal.note(`! ${path}: ${key.join()} identifies a row. To name another column: --key`);
+  const wanted = await chooseKept(terminal, named, found);
+  requireColumns(
+    path,
+    table.columns.map(({ name }) => name),
+    wanted.columns,
+  );
+  return { choices: { ...wanted, embedded: true }, typedUrl: null };
 }
 
 async function existingConfig(folder: string): Promise<string | null> {
@@ -191,7 +234,7 @@ function isDuplicate(error: RowmillError): boolean {
 
 async function choicesFor({ terminal }: Cli, opened: InitDatabase, typed: InitOptions): Promise<Choices> {
   const { database, place, embedded } = opened;
-  const found = { tables: await listTables(database), place };
+  const found = { tables: await listTables(database), place, isFile: false };
   const options = asListed(typed, found.tables);
   if (options.table === undefined && found.tables.every((table) => table.problem !== null)) throw noTable(found);
   const named = found.tables.find((table) => table.name === options.table);
@@ -208,7 +251,7 @@ async function choicesFor({ terminal }: Cli, opened: InitDatabase, typed: InitOp
 async function chooseKept(
   terminal: Cli["terminal"],
   options: InitOptions,
-  found: { readonly tables: readonly FoundTable[]; readonly place: string },
+  found: Found,
 ): Promise<Awaited<ReturnType<typeof makeChoices>>> {
   const kept = await KeptAnswers.read(process.cwd());
   try {
@@ -229,20 +272,20 @@ function asListed(options: InitOptions, tables: readonly FoundTable[]): InitOpti
 async function writeProject(
   { terminal }: Cli,
   folder: string,
-  written: { file: string; text: string; database: InitDatabase },
+  written: { file: string; text: string; typedUrl: string | null; exports: Choices | null },
 ): Promise<void> {
-  const { file, text, database } = written;
+  const { file, text, typedUrl, exports } = written;
   const ignored = await ignoreOwnFiles(folder);
-  if (database.typedUrl !== null) await writeVariable(folder, "DATABASE_URL", database.typedUrl);
+  if (typedUrl !== null) await writeVariable(folder, "DATABASE_URL", typedUrl);
   const tsconfig = await writeTsconfig(folder, file);
   await writeFile(join(folder, file), text);
   await (await KeptAnswers.read(folder)).forget();
   const lines = describeWritten({
     config: file,
     tsconfig,
-    env: database.typedUrl !== null,
+    env: typedUrl !== null,
     ignored,
-    embedded: database.embedded,
+    exports,
     hasKey: (process.env[ADAPTERS[0].keyVariable] ?? "") !== "",
   });
   for (const line of lines) terminal.print(line);
@@ -253,7 +296,8 @@ interface Written {
   readonly tsconfig: boolean;
   readonly env: boolean;
   readonly ignored: readonly string[];
-  readonly embedded: boolean;
+  /** Where the rows are in a file. */
+  readonly exports: Choices | null;
   readonly hasKey: boolean;
 }
 
@@ -271,6 +315,11 @@ function describeWritten(written: Written): string[] {
     "Check your setup: rowmill doctor",
     "Try your prompt on five rows: rowmill try",
     "Start (shows the cost and asks first): rowmill up",
+    ...(written.exports === null ? [] : [`Write the answers to a file: ${exportCommand(written.exports)}`]),
   ];
   return [...files, "Next:", ...steps.map((step, index) => `  ${index + 1}. ${step}`)];
+}
+
+function exportCommand({ name, table }: Choices): string {
+  return `rowmill export ${name} --out ${stemOf(table)}.answers.csv`;
 }
