@@ -118,6 +118,23 @@ describe.skipIf(serverKind === "embedded")(`A target over HTTP${unlessServer}`, 
     expect((await project.gateway.journal.summary()).executed).toBe(3);
   });
 
+  it("that cannot take answers is found before anything is sent, and paid for once it can", async () => {
+    const noRoom = (fails: boolean) => `films: pipeline({ source, polling, request, answer, target: {
+      prepare: () => { if (${fails}) throw Object.assign(new Error("It has no index of that name."), { kind: "stop" }); },
+      write: async () => {},
+    } })`;
+    await project.writeConfig(noRoom(true));
+    const ended = await project.run("up", "--until-idle", "--yes");
+    expect(ended.status).toBe(4);
+    expect(ended.stderr).toContain("films: paused: It has no index of that name. Then: rowmill resume films\n");
+    expect((await project.gateway.journal.summary()).executed).toBe(0);
+    await project.writeConfig(noRoom(false));
+    await project.run("resume", "films");
+    expect(await project.run("up", "--until-idle", "--yes")).toMatchObject({ status: 0 });
+    expect((await project.gateway.journal.summary()).executed).toBe(3);
+    expect(await deliveries()).toMatchObject({ delivered: 3, waiting: 0 });
+  });
+
   it("may refuse a row: the reason is shown, and rowmill deliver --replay delivers it once it is fixed", async () => {
     refused = ["1"];
     expect(await project.run("up", "--until-idle", "--yes")).toMatchObject({ status: 4 });

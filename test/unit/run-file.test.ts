@@ -17,12 +17,13 @@ const shape = (more: Partial<RowShape> = {}): RowShape => ({
 });
 
 describe("A record of a file", () => {
-  it("is named by all of its cells, whatever their order, where no column is its key", () => {
-    const one = rowOf(record({ id: "1", title: "M" }), shape());
-    expect(one).toEqual(rowOf(record({ title: "M", id: "1" }), shape()));
-    expect(one).toMatchObject({ cells: { title: "M" } });
-    expect(one).not.toEqual(rowOf(record({ id: "2", title: "M" }), shape()));
-    expect(one).not.toEqual(rowOf(record({ id: "1", title: "M", more: "" }), shape()));
+  it("is named by the cells that are asked about, whatever their order and that of others, without a key", () => {
+    const asked = shape({ columns: ["title", "year"] });
+    const one = rowOf(record({ id: "1", title: "M", year: "1931" }), asked);
+    expect(one).toMatchObject({ cells: { title: "M", year: "1931" } });
+    expect(one).toEqual(rowOf(record({ year: "1931", title: "M", id: "2", more: "" }), asked));
+    expect(one).not.toEqual(rowOf(record({ id: "1", title: "M", year: "1951" }), asked));
+    expect(one).not.toEqual(rowOf(record({ id: "1", title: "1931", year: "M" }), asked));
   });
 
   it("is named by its key's cell, and cannot be asked where that is empty or too long", () => {

@@ -94,7 +94,27 @@ export async function noteTrouble(
   const text = error.message.replaceAll("\n", " ");
   const condition = { kind: "trouble", text, waitMs, failures } as const;
   const isOurs = await deliverers.release(tx, pipeline.id, { token, condition });
-  if (error.kind === "again" || !isOurs) return;
-  const reason = [text, ...error.hints, `Then: rowmill resume ${pipeline.config.name}`].join(" ");
-  await pipelines.pause(tx, pipeline.id, { kind: "target", reason });
+  if (error.kind === "stop" && isOurs) await pauseFor(tx, pipeline, error);
+}
+
+/** Before anything is paid: a target that cannot take answers pauses its pipeline. One that is down may come back. */
+export async function examineTarget(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal): Promise<void> {
+  const { delivery } = pipeline;
+  const { preparedTargets } = context.memory;
+  if (delivery === null || preparedTargets.has(pipeline)) return;
+  try {
+    await prepareTarget(delivery, pipeline, signal);
+    preparedTargets.add(pipeline);
+  } catch (error) {
+    if (error instanceof Stopped) return;
+    const known = asConnectorError(error);
+    if (known.kind === "again") return;
+    await context.step("turn.pause", () => context.database.transaction((tx) => pauseFor(tx, pipeline, known)));
+  }
+}
+
+async function pauseFor(tx: Queryable, { id, config }: Pipeline, error: ConnectorError): Promise<void> {
+  const text = error.message.replaceAll("\n", " ");
+  const reason = [text, ...error.hints, `Then: rowmill resume ${config.name}`].join(" ");
+  await pipelines.pause(tx, id, { kind: "target", reason });
 }

@@ -25,6 +25,7 @@ import type { Pipeline, WorkerContext } from "../../../worker/context.js";
 import { askAgainAfterDemo } from "../../../worker/rounds/demo-answers.js";
 import { forgetFiles } from "../../../worker/rounds/janitor.js";
 import { runIntake } from "../../../worker/rounds/intake.js";
+import { examineTarget } from "../../../worker/rounds/settle-target.js";
 import { syncPipeline } from "../../../worker/rounds/sync.js";
 import { startWorker } from "../../../worker/process/worker.js";
 import { Approvals, askForChanges } from "../../screen/approvals.js";
@@ -139,6 +140,7 @@ async function workWith(cli: Cli, context: WorkerContext, options: WorkOptions):
     await patient(() => lookFirst(cli, context, options));
     if (await patient(() => settleChanges(asking))) await patient(() => lookFirst(cli, context, options));
     if (terminal.interactive && options.yes !== true) await patient(() => readSourcesFirst(cli, context, signal));
+    await patient(() => checkTargetsFirst(context, signal));
     await patient(() => approvals.settleAtStart(signal));
     signal.throwIfAborted();
     if (options.once) {
@@ -201,14 +203,22 @@ async function readSourcesFirst({ terminal }: Cli, context: WorkerContext, signa
   }
 }
 
+/** Elsewhere. Of definitions that are approved already, the first delivery finds out. */
+async function checkTargetsFirst(context: WorkerContext, signal: AbortSignal): Promise<void> {
+  const { pipelines: unapproved } = await only(context, isUnapproved);
+  for (const pipeline of unapproved.values()) await examineTarget(context, pipeline, signal);
+}
+
+async function isUnapproved(client: Reader, { id, definitionHash }: Pipeline): Promise<boolean> {
+  return (await pipelines.byId(client, id))?.approvedHash !== definitionHash;
+}
+
 /** Takes in some rows, for the estimate, and meanwhile loads the tokenizer, which takes as long. */
 async function takeSample(context: WorkerContext, signal: AbortSignal): Promise<void> {
   const arrived = await arrivals.pipelinesWithArrivals(context.read);
   const unapproved = await only(
     context,
-    async (client, pipeline) =>
-      arrived.includes(pipeline.id) &&
-      (await pipelines.byId(client, pipeline.id))?.approvedHash !== pipeline.definitionHash,
+    async (client, pipeline) => arrived.includes(pipeline.id) && (await isUnapproved(client, pipeline)),
   );
   // Only early: the estimate asks for the tokenizer itself, and gets its error.
   for (const { provider, config } of unapproved.pipelines.values())
