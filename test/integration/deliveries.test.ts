@@ -1,6 +1,7 @@
 /** Answers that go to a system elsewhere: here another PostgreSQL, written to as a user would. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { prepareRestore, restoreLedger } from "../../src/app/deployment/restore-ledger.js";
+import { idleState } from "../../src/app/open/idle.js";
 import { ConnectorError, defineTarget, pipeline, push, z, type PipelineSpec } from "../../src/index.js";
 import * as deployment from "../../src/store/ledger/deployment.js";
 import { deliverDue } from "../../src/worker/rounds/deliverer.js";
@@ -106,6 +107,11 @@ describeDatabases(
       expect(await deliverer()).toMatchObject({ failures: 1, trouble: "It is down." });
       expect((await deliverer())?.waits).toBeGreaterThan(3_000);
       expect((await line("1"))?.failures).toBe(0);
+      const why = [{ pipeline: "notes", reason: expect.stringMatching(/^3 answers were not delivered .*It is down/s) }];
+      expect(await idleState(context)).toMatchObject({ idle: true, blocked: why });
+      // A worker that ends just before the next try leaves them as much as one that ends long before.
+      await project.run(sql`update rowmill.deliverers set next_at = now() + interval '2 seconds'`);
+      expect(await idleState(context)).toMatchObject({ idle: false, blocked: why });
       isUp();
       await waitLong();
       await deliver(context);

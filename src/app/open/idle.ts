@@ -20,7 +20,7 @@ import type { Pipeline, WorkerContext } from "../../worker/context.js";
 export interface IdleState {
   /** Nothing moves until you or your source's writers do something. */
   readonly idle: boolean;
-  /** Pipelines that wait for you, with the reason. */
+  /** Pipelines that wait for you, or for a target that is tried again, with the reason. */
   readonly blocked: readonly { readonly pipeline: string; readonly reason: string }[];
   /** Rows that failed for good, and rows whose key cannot name them. */
   readonly failed: number;
@@ -40,7 +40,7 @@ async function look(client: Queryable, { pipelines: ours, workerId }: WorkerCont
   for (const pipeline of ours.values()) {
     const state = await pipelineState(client, pipeline, workerId);
     if (state.blocked !== null) blocked.push({ pipeline: pipeline.config.name, reason: state.blocked });
-    else if (state.busy) idle = false;
+    if (state.busy) idle = false;
   }
   return { idle, blocked, failed: await countFailed(client, ours) };
 }
@@ -67,8 +67,9 @@ async function pipelineState(
   if (row.definitionHash !== pipeline.definitionHash)
     return { busy: false, blocked: "Another rowmill up started with a changed config, so this one is out of date." };
   const { delivery } = pipeline;
+  // Both: if the worker ends now, the next try comes from no one.
   if (delivery !== null && (await deliverers.isBusy(client, pipeline.id, delivery.targetHash)))
-    return { busy: true, blocked: null };
+    return { busy: true, blocked: await undelivered(client, pipeline) };
   const paused = pauseText(row);
   if (paused !== null) return { busy: false, blocked: paused };
   const unswept =
