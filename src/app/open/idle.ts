@@ -29,17 +29,25 @@ export interface IdleState {
 /** There is nothing elsewhere to read. */
 const READ: syncs.Unread = { unread: false, trouble: null };
 
-/** In one transaction, which saves two round trips for each of a dozen questions. */
-export async function idleState(context: WorkerContext): Promise<IdleState> {
-  return context.database.transaction((tx) => look(tx, context), { readOnly: true });
+/**
+ * In one transaction, which saves two round trips for each of a dozen questions. `ended`: no one continues, so a target
+ * in trouble counts also where its next try is near.
+ */
+export async function idleState(context: WorkerContext, { ended = false } = {}): Promise<IdleState> {
+  return context.database.transaction((tx) => look(tx, context, ended), { readOnly: true });
 }
 
-async function look(client: Queryable, { pipelines: ours, workerId }: WorkerContext): Promise<IdleState> {
+async function look(
+  client: Queryable,
+  { pipelines: ours, workerId }: WorkerContext,
+  ended: boolean,
+): Promise<IdleState> {
   const blocked: { pipeline: string; reason: string }[] = [];
   let idle = true;
   for (const pipeline of ours.values()) {
     const state = await pipelineState(client, pipeline, workerId);
-    if (state.blocked !== null) blocked.push({ pipeline: pipeline.config.name, reason: state.blocked });
+    const reason = state.blocked ?? (ended ? await undelivered(client, pipeline) : null);
+    if (reason !== null) blocked.push({ pipeline: pipeline.config.name, reason });
     else if (state.busy) idle = false;
   }
   return { idle, blocked, failed: await countFailed(client, ours) };
