@@ -1,5 +1,5 @@
 /** Films in files, answered, and delivered into a file, by the built command. */
-import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, rm, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse } from "csv-parse/sync";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -121,6 +121,25 @@ describe("Answers in a file", { timeout: 300_000 }, () => {
     const second = await up();
     expect(second.status, second.stderr + second.stdout).toBe(0);
     expect((await readFile(at("away", "labels.jsonl"), "utf8")).split("\n")).toHaveLength(6);
+    expect(await executed()).toBe(5);
+  });
+
+  it("that cannot get its name is not silent: up ends with the reason, and status shows it", async () => {
+    await config("out/labels.jsonl");
+    await put("a.csv", filmLines(5));
+    expect((await up()).status).toBe(0);
+    await rm(at("out", "labels.jsonl"));
+    await mkdir(at("out", "labels.jsonl"));
+    const reason = /films: files could not finish, next try .*: .*a folder has its name\. Move that away\./;
+    const ended = await up();
+    expect(ended.status, ended.stderr).toBe(4);
+    expect(ended.stderr).toMatch(reason);
+    expect((await project.run("status")).stdout).toMatch(reason);
+    await rmdir(at("out", "labels.jsonl"));
+    expect((await project.run("deliver", "films", "--replay", "--all")).status).toBe(0);
+    const second = await up();
+    expect(second.status, second.stderr).toBe(0);
+    expect(await labels()).toHaveLength(5);
     expect(await executed()).toBe(5);
   });
 });

@@ -56,6 +56,14 @@ describe("A column whose name PostgreSQL cannot hold", () => {
     expect(found).toMatchObject({ cells: { column_2_: "very" } });
   });
 
+  it("is called by its place too if an object cannot hold it", () => {
+    const own = promptNames(["id", "__proto__"]);
+    expect([...own.keys()]).toEqual(["id", "column_2"]);
+    const cells = Object.fromEntries([["__proto__", "very"]]);
+    const found = rowOf({ line: 2, raw: null, cells }, shape({ columns: ["column_2"], names: own }));
+    expect(found).toMatchObject({ cells: { column_2: "very" } });
+  });
+
   it("may be named by its place or in full where no template names it", () => {
     const asked = (columns: string[]) => messagesOf({ prompt: "Name the mood.", columns }, names).columns;
     expect(asked([question])).toEqual(["column_2_"]);

@@ -36,6 +36,8 @@ export function promptNames(columns: readonly string[]): ReadonlyMap<string, str
 
 /** Whether PostgreSQL and a config can name it. */
 export function isUsable(name: string): boolean {
+  // An object takes a cell of that name for its prototype.
+  if (name === "__proto__") return false;
   return Buffer.byteLength(name) <= NAME_BYTES_MAX && !name.startsWith(OWN_PREFIX) && !/^".*"$/s.test(name);
 }
 

@@ -9,7 +9,9 @@ export interface Undelivered {
   readonly reason: string | null;
   /** What the last write failed with as a whole; null: it did not. */
   readonly trouble: string | null;
-  /** Until the next one that waits is tried; not above 0: now. Null: none waits. */
+  /** It has them all, and could not finish with them. */
+  readonly unfinished: boolean;
+  /** Until the next try, also to finish; not above 0: now. Null: nothing waits. */
   readonly nextMs: number | null;
 }
 
@@ -19,7 +21,9 @@ export function undeliveredText(of: Undelivered): string | null {
 }
 
 /** Time may help. Null: nothing waits for a refusal or a target in trouble. */
-export function waitingText({ target, waiting, trouble, reason, nextMs }: Undelivered): string | null {
+export function waitingText(of: Undelivered): string | null {
+  const { target, waiting, trouble, reason, unfinished, nextMs } = of;
+  if (unfinished) return `${target} could not finish, next try ${soon(nextMs ?? 0)}: ${trouble ?? ""}`;
   const why = trouble ?? reason;
   if (waiting === 0 || why === null) return null;
   return `${answers(waiting)} not delivered to ${target} yet, next try ${soon(nextMs ?? 0)}: ${why}`;

@@ -221,11 +221,12 @@ function statement(wanted: Sql): Sql {
           and (r.state in ('stale', 'failed') or (r.state = 'waiting' and r.failures > 0))
         order by r.changed_at desc
         limit 1) as reason,
-      d.trouble, d.trouble_since as "troubleSince", 
+      d.trouble, d.trouble_since as "troubleSince",
+      d.trouble is not null and d.settle_at is not null and coalesce(l.waiting, 0) = 0 as unfinished,
       case when l.waiting > 0 then greatest(l.next_at, d.next_at) end as "nextAt",
       case
-        when l.waiting > 0 then (extract(epoch from greatest(l.next_at, d.next_at) - clock_timestamp())
-          * 1000)::float8 end as "nextMs"
+        when l.waiting > 0 or d.settle_at is not null
+          then (extract(epoch from greatest(l.next_at, d.next_at) - clock_timestamp()) * 1000)::float8 end as "nextMs"
     from rowmill.deliverers d
     join rowmill.pipelines p on p.id = d.pipeline_id
     left join lateral (
