@@ -131,6 +131,8 @@ export interface PrepareOptions {
   readonly key?: readonly KeyColumn[];
   /** Of the rows that it writes back into. */
   readonly source?: { readonly key: readonly string[]; readonly columns: readonly string[] };
+  /** So many keys were delivered and are not erased: a target that has fewer lost some, or is a new one. */
+  readonly delivered?: number;
   readonly signal: AbortSignal;
 }
 

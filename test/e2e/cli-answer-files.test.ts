@@ -85,7 +85,6 @@ describe("Answers in a file", { timeout: 300_000 }, () => {
     expect(await readFile(at("out", "labels.jsonl"), "utf8")).toBe(before);
 
     await config("out/labels.csv");
-    expect((await up()).status).toBe(0);
     expect((await project.run("deliver", "films", "--replay", "--all")).status).toBe(0);
     expect((await up()).status).toBe(0);
     const [header, ...rows] = parse(await readFile(at("out", "labels.csv"), "utf8")) as string[][];
@@ -123,6 +122,33 @@ describe("Answers in a file", { timeout: 300_000 }, () => {
     expect((await readFile(at("away", "labels.jsonl"), "utf8")).split("\n")).toHaveLength(6);
     expect(await executed()).toBe(5);
   });
+
+  it.each(["its folder was emptied", "it has another path"])(
+    "pauses where %s, until all answers are delivered again at no cost",
+    async (what) => {
+      await config("out/labels.jsonl");
+      await put("a.csv", filmLines(5));
+      expect((await up()).status).toBe(0);
+      if (what === "it has another path") await config("out/others.jsonl");
+      else await rm(at("out"), { recursive: true });
+      await mkdir(at("out"), { recursive: true });
+      const ended = await up();
+      expect(ended.status, ended.stderr).toBe(4);
+      expect(ended.stderr).toMatch(
+        /\.jsonl has 0 of the 5 answers that were delivered\..* --replay --all\. Then: rowmill/,
+      );
+      expect((await readdir(at("out"))).filter((name) => !name.startsWith("."))).toEqual(
+        what === "it has another path" ? ["labels.jsonl"] : [],
+      );
+      expect((await project.run("deliver", "films", "--replay", "--all")).status).toBe(0);
+      expect((await project.run("resume", "films")).status).toBe(0);
+      const second = await up();
+      expect(second.status, second.stderr).toBe(0);
+      const name = what === "it has another path" ? "others.jsonl" : "labels.jsonl";
+      expect((await readFile(at("out", name), "utf8")).trim().split("\n")).toHaveLength(5);
+      expect(await executed()).toBe(5);
+    },
+  );
 
   it("that cannot get its name is not silent: up ends with the reason, and status shows it", async () => {
     await config("out/labels.jsonl");

@@ -37,7 +37,8 @@ export function rowText(
 
 /** Or why they cannot be kept. */
 function cellsOf(row: Row, columns: readonly string[]): Cells | string {
-  const cells: Record<string, string | null> = {};
+  // Without a prototype, of which a column may have the name.
+  const cells: Record<string, string | null> = Object.create(null) as Record<string, string | null>;
   for (const column of columns) {
     let text: string | null;
     try {

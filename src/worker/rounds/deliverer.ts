@@ -182,7 +182,7 @@ async function tell(
   let isReady = memory.preparedTargets.has(pipeline);
   const reader = delivery.writesBack ? readerBack(context, pipeline, { lines, changes }) : null;
   try {
-    if (!isReady) await prepareTarget(delivery, pipeline, signal);
+    if (!isReady) await prepareTarget(context, { pipeline, delivery }, signal);
     isReady = true;
     memory.preparedTargets.add(pipeline);
     const options = { pipeline: pipeline.config.name, id: idOf(pipeline, changes) };

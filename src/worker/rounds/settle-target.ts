@@ -64,14 +64,15 @@ export async function settleTarget(
 type Said = { readonly kind: "settled" | "stopped" } | { readonly kind: "failed"; readonly error: ConnectorError };
 
 async function settle(
-  { memory }: WorkerContext,
+  context: WorkerContext,
   { pipeline, delivery }: Omit<About, "settling">,
   signal: AbortSignal,
 ): Promise<Said> {
+  const { memory } = context;
   const { connector } = delivery;
   const startedMs = performance.now();
   try {
-    if (!memory.preparedTargets.has(pipeline)) await prepareTarget(delivery, pipeline, signal);
+    if (!memory.preparedTargets.has(pipeline)) await prepareTarget(context, { pipeline, delivery }, signal);
     memory.preparedTargets.add(pipeline);
     const { name } = pipeline.config;
     const call = async (left: AbortSignal) => connector.settle?.({ pipeline: name, signal: left });
@@ -103,7 +104,7 @@ export async function examineTarget(context: WorkerContext, pipeline: Pipeline, 
   const { preparedTargets } = context.memory;
   if (delivery === null || preparedTargets.has(pipeline)) return;
   try {
-    await prepareTarget(delivery, pipeline, signal);
+    await prepareTarget(context, { pipeline, delivery }, signal);
     preparedTargets.add(pipeline);
   } catch (error) {
     if (error instanceof Stopped) return;

@@ -2,7 +2,8 @@
 import { ConnectorError } from "../../model/connector.js";
 import { preparing } from "../../model/write-back.js";
 import { callConnector } from "../connector-call.js";
-import type { Delivery, Pipeline } from "../context.js";
+import * as deliverers from "../../store/deliveries/deliverers.js";
+import type { Delivery, Pipeline, WorkerContext } from "../context.js";
 import { refuseSame } from "./write-back.js";
 
 /** Of `prepare`, and of `write`. */
@@ -12,15 +13,19 @@ const FINISH_MS_MAX = 3_000;
 const TROUBLE_CHARACTERS = 500;
 
 export async function prepareTarget(
-  { connector, writesBack }: Delivery,
-  { config, answer, table }: Pipeline,
+  { read }: Pick<WorkerContext, "read">,
+  { pipeline, delivery }: { readonly pipeline: Pipeline; readonly delivery: Delivery },
   signal: AbortSignal,
 ): Promise<void> {
+  const { connector, writesBack } = delivery;
+  const { config, answer, table } = pipeline;
   const source = config.source.replica?.sync?.connector;
   const late = `${connector.name} did not get ready`;
   if (!writesBack && source !== undefined)
     await within((left) => refuseSame(source, connector, left), late, { signal });
-  const of = preparing(config, answer.columns, table.key);
+  // Before the call: meanwhile other workers deliver more.
+  const delivered = (await deliverers.standing(read, pipeline.id))?.delivered ?? 0;
+  const of = { ...preparing(config, answer.columns, table.key), delivered };
   await within((left) => connector.prepare({ ...of, signal: left }), late, { signal });
 }
 

@@ -16,6 +16,7 @@ import {
   type Written,
 } from "../../../model/connector.js";
 import { RowmillError } from "../../../model/errors.js";
+import { counted } from "../../../model/words/counted.js";
 import { formatByName } from "../../../files/look-at-file.js";
 import type { FileFormat } from "../../../files/file-types.js";
 import { whyRefused } from "./cell-check.js";
@@ -68,14 +69,25 @@ interface State {
 }
 
 async function prepare(state: State, wanted: WantedFile, of: PrepareOptions): Promise<void> {
-  const { pipeline, signal } = of;
+  const { pipeline, delivered = 0, signal } = of;
   const shape = shapeOf(wanted, of);
   await requireFolder(wanted.path);
   const owner = await ownerOf(state.folder, wanted.path, signal);
   if (owner === null) await state.folder.begin(headOf(pipeline));
   else refuseOwner(state.folder, { path: wanted.path, owner, pipeline });
   await learn(state, signal);
+  if (state.known.count < delivered) throw incomplete(wanted.path, { pipeline, delivered, held: state.known.count });
   state.ready = { pipeline, shape };
+}
+
+/** Another path, or someone removed the parts: without the others, the file would look complete. */
+function incomplete(
+  path: string,
+  { pipeline, delivered, held }: { readonly pipeline: string; readonly delivered: number; readonly held: number },
+): ConnectorError {
+  return new ConnectorError("stop", `${path} has ${held} of the ${counted(delivered, "answer")} that were delivered.`, {
+    hints: [`Deliver all of them to it, at no cost: rowmill deliver ${pipeline} --replay --all.`],
+  });
 }
 
 /** @throws ConnectorError if it cannot be written as it is wanted */
