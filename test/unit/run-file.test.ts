@@ -1,5 +1,6 @@
 /** The parts of `rowmill run` that need no database. */
 import { describe, expect, it } from "vitest";
+import { FileReading } from "../../src/app/run/file-reading.js";
 import { messagesOf, promptNames } from "../../src/app/run/run-config.js";
 import { pipelineNameOf } from "../../src/app/run/run-folder.js";
 import { pipelineNameProblem } from "../../src/config/read/read-names.js";
@@ -39,6 +40,25 @@ describe("A record of a file", () => {
       problem: expect.stringContaining("4 MiB"),
     });
     expect(rowOf({ line: 3, raw: null, problem: "It has 2 cells." }, shape())).toEqual({ problem: "It has 2 cells." });
+  });
+});
+
+describe("What was read of a file", () => {
+  const read = (reading: FileReading, title: string): void => {
+    reading.onBegin();
+    for (const id of ["1", "2"]) {
+      const one = record({ id, title });
+      reading.onRecord({ ...one, line: Number(id) }, { key: id, cells: { id, title } });
+    }
+    reading.onRecord({ line: 3, raw: null, problem: "It has 2 cells." }, { problem: "It has 2 cells." });
+  };
+
+  it("is counted once where a pass that was cut off is followed by another one, also if the file changed", () => {
+    const reading = new FileReading("films.csv", { keyColumn: "id" });
+    read(reading, "M");
+    read(reading, "Nosferatu");
+    expect(reading).toMatchObject({ records: 3, problems: 1, fault: null });
+    expect(reading.examples).toEqual([{ line: 3, problem: "It has 2 cells." }]);
   });
 });
 

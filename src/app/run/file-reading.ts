@@ -1,6 +1,7 @@
 /** What a reading of the file found: how many records, which cannot be asked, and keys that name two of them. */
 import { basename } from "node:path";
 import type { FileRow, RowShape } from "../../connectors/files/file-row.js";
+import type { FileFollower } from "../../connectors/files/source.js";
 import type { FileLook, FileRecord } from "../../files/file-types.js";
 import { ConnectorError } from "../../model/connector.js";
 import { KnownKeys } from "../../connectors/files/known-keys.js";
@@ -12,7 +13,7 @@ export interface LineProblem {
   readonly problem: string;
 }
 
-export class FileReading {
+export class FileReading implements FileFollower {
   records = 0;
   /** Of the records in UTF-8, without the ends of their lines. */
   bytes = 0;
@@ -23,12 +24,18 @@ export class FileReading {
   fault: ConnectorError | null = null;
   readonly #file: string;
   readonly #keyColumn: string | null;
-  readonly #keys: KnownKeys | null;
+  #keys: KnownKeys | null = null;
 
   constructor(file: string, { keyColumn }: Pick<RowShape, "keyColumn">) {
     this.#file = basename(file);
     this.#keyColumn = keyColumn;
-    this.#keys = keyColumn === null ? null : new KnownKeys();
+    this.onBegin();
+  }
+
+  /** Again from the first record: the pass of a run that was killed is followed by another one. */
+  onBegin(): void {
+    [this.records, this.bytes, this.problems, this.examples.length] = [0, 0, 0, 0];
+    this.#keys = this.#keyColumn === null ? null : new KnownKeys();
   }
 
   /** The part of the file that was read, from 0 to 1. Null: that is not known before its end. */
@@ -39,7 +46,7 @@ export class FileReading {
   }
 
   /** @throws ConnectorError where a key names two records that differ in what is asked */
-  readonly onRecord = (record: FileRecord, row: FileRow): void => {
+  onRecord(record: FileRecord, row: FileRow): void {
     this.records += 1;
     this.bytes += record.raw?.length ?? 0;
     if ("problem" in row) {
@@ -56,5 +63,5 @@ export class FileReading {
       { hints: ["Name another column with --key, or leave it out: then a line's content names it."] },
     );
     throw this.fault;
-  };
+  }
 }

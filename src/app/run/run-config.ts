@@ -4,7 +4,7 @@ import { answerSchema } from "../init/answer-fields.js";
 import { templateText } from "../init/config-text.js";
 import { validateConfig } from "../../config/read/validate.js";
 import { contentKeyName, promptNames, type RowShape } from "../../connectors/files/file-row.js";
-import { fileSource, type FileToRead } from "../../connectors/files/source.js";
+import { fileSource, type FileFollower } from "../../connectors/files/source.js";
 import type { FileLook } from "../../files/file-types.js";
 import { RowmillError } from "../../model/errors.js";
 import type { PipelineConfig, ProjectConfig } from "../../model/pipeline.js";
@@ -20,7 +20,8 @@ export interface RunFile {
   /** Changes when the file does. */
   readonly identity: string;
   readonly limit: number | null;
-  readonly onRecord: NonNullable<FileToRead["onRecord"]>;
+  /** Null: no one counts what is read. */
+  readonly reading: FileFollower | null;
 }
 
 /** What tells the file as it is now from what it was. */

@@ -28,7 +28,7 @@ async function pipelineOf(folder: string, record: RunRecord): Promise<PipelineCo
     const { delimiter } = record;
     const look = await lookAtFile(record.file, delimiter === null ? {} : { delimiter });
     const shape = shapeFor(record, look, null);
-    const file = { look, identity: await identityOf(record.file), limit: null, onRecord: () => undefined };
+    const file = { look, identity: await identityOf(record.file), limit: null, reading: null };
     return runConfig(folder, record, file, { theirs: null, shape }).pipeline;
   } catch (error) {
     if (error instanceof RowmillError) return null;

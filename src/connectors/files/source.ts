@@ -3,6 +3,13 @@ import type { FileLook, FileRecord } from "../../files/file-types.js";
 import type { Page, ReadOptions, SourceConnector } from "../../model/connector.js";
 import { rowOf, type FileRow, type RowShape } from "./file-row.js";
 
+export interface FileFollower {
+  /** A pass begins, which reads all records. */
+  onBegin(): void;
+  /** For each record, in order. */
+  onRecord(record: FileRecord, row: FileRow): void;
+}
+
 export interface FileToRead {
   readonly path: string;
   readonly shape: RowShape;
@@ -11,8 +18,8 @@ export interface FileToRead {
   /** What is read; another one is read from its beginning. */
   readonly identity: string;
   readonly look: () => Promise<FileLook>;
-  /** Called for each record in order; what it throws ends the reading. */
-  readonly onRecord?: (record: FileRecord, row: FileRow) => void;
+  /** Follows what is read. What it throws ends the reading. Null: no one does. */
+  readonly reading: FileFollower | null;
 }
 
 export function fileSource(file: FileToRead): SourceConnector {
@@ -20,11 +27,12 @@ export function fileSource(file: FileToRead): SourceConnector {
 }
 
 async function* pagesOf(file: FileToRead, { signal }: ReadOptions): AsyncGenerator<Page> {
+  file.reading?.onBegin();
   for await (const records of recordsOf(file, signal)) {
     const rows: Record<string, string | null>[] = [];
     for (const record of records) {
       const row = rowOf(record, file.shape);
-      file.onRecord?.(record, row);
+      file.reading?.onRecord(record, row);
       if (!("problem" in row)) rows.push({ ...row.cells });
     }
     yield { rows };

@@ -78,7 +78,7 @@ async function prepare(
     look: draft.look,
     identity: `${draft.identity} ${limit ?? ""}`,
     limit,
-    onRecord: reading.onRecord,
+    reading,
   };
   const environment = readEnvironment(process.env);
   const account = (theirs?.provider ?? ADAPTERS[0].choice).account(environment.provider);
