@@ -67,7 +67,6 @@ async function pipelineState(
   if (row.definitionHash !== pipeline.definitionHash)
     return { busy: false, blocked: "Another rowmill up started with a changed config, so this one is out of date." };
   const { delivery } = pipeline;
-  // Both: if the worker ends now, the next try comes from no one.
   if (delivery !== null && (await deliverers.isBusy(client, pipeline.id, delivery.targetHash)))
     return { busy: true, blocked: await undelivered(client, pipeline) };
   const paused = pauseText(row);
@@ -99,11 +98,12 @@ async function pipelineState(
   });
   const behind = inFlight > 0 ? await createIntents.waitingForPerson(client, pipeline.id) : null;
   const busy = unseen || inFlight > held.length + (behind?.count ?? 0) || waiting > 0;
-  if (busy) return { busy, blocked: null };
+  if (busy) return { busy, blocked: await undelivered(client, pipeline) };
   const blocked = heldReason(held, pipeline) ?? behindReason(behind) ?? (await undelivered(client, pipeline));
   return { busy, blocked: blocked ?? (trouble === null ? null : `Its source cannot be read: ${trouble}`) };
 }
 
+/** Also of a pipeline that is busy: if the worker ends now, no one makes the next try. */
 async function undelivered(client: Queryable, { id, delivery }: Pipeline): Promise<string | null> {
   const standing = delivery === null ? null : await deliverers.standing(client, id);
   return standing === null ? null : undeliveredText(standing);
