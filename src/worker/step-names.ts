@@ -77,8 +77,8 @@ export const STEP_NAMES = {
   "deliver.readBack":
     "for answers that go into rows of the source: records how the write leaves these, before it takes effect",
   "deliver.confirm": "records what happened to them, if no newer answer came in the meantime: one transaction",
-  "deliver.settle": "target: it is told that no change is due",
-  "deliver.settled": "records that it was told, or why that failed: one transaction",
+  "deliver.settle": "target: learns that no change is due",
+  "deliver.settled": "records that it learned that, or why not: one transaction",
 
   "rescue.bury": "frees what dead workers or an ended queue held: one transaction",
   "rescue.wake": "a batch without a wake-up gets one",

@@ -320,7 +320,7 @@ describeDatabases(
       await late.close();
     });
 
-    it("keep their order and cursors on a server that counts its transactions anew", async () => {
+    it("keep their order and cursors on a server that counts its transactions from the beginning", async () => {
       await pushRows(films(0, 3));
       await project.drain(worker);
       const before = await feed();

@@ -47,7 +47,7 @@ describeDatabases("A target that settles", (kind) => {
       }),
     });
 
-  it("is told once after the last of several writes", async () => {
+  it("is called once after the last of several writes", async () => {
     await createNotes(project, plain(5));
     const context = await worker();
     await project.drain(context);
@@ -63,7 +63,7 @@ describeDatabases("A target that settles", (kind) => {
     expect(settles).toBe(1);
   });
 
-  it("is told again when it throws, and the trouble is written down", async () => {
+  it("is called again when it throws, and the trouble is written down", async () => {
     await createNotes(project, plain(3));
     const context = await worker();
     await project.drain(context);
@@ -85,7 +85,7 @@ describeDatabases("A target that settles", (kind) => {
   });
 
   it.each<Boundary>(["before deliver.settle", "after deliver.settle", "before deliver.settled"])(
-    "is told by a worker that ran all the time although the one that wrote died %s",
+    "is called by a worker that ran all the time although the one that wrote died %s",
     async (at) => {
       await createNotes(project, plain(3));
       const [running, dying] = [await worker(), stageWorker(await worker())];
@@ -103,7 +103,7 @@ describeDatabases("A target that settles", (kind) => {
     },
   );
 
-  it("is told once more where a write was confirmed while it settled", async () => {
+  it("is called once more where a write was confirmed while it settled", async () => {
     await createNotes(project, plain(3));
     const context = await worker();
     await project.drain(context);

@@ -29,17 +29,25 @@ export interface IdleState {
 /** There is nothing elsewhere to read. */
 const READ: syncs.Unread = { unread: false, trouble: null };
 
-/** In one transaction, which saves two round trips for each of a dozen questions. */
-export async function idleState(context: WorkerContext): Promise<IdleState> {
-  return context.database.transaction((tx) => look(tx, context), { readOnly: true });
+/**
+ * In one transaction, which saves two round trips for each of a dozen questions. `ended`: no one continues, so a target
+ * in trouble counts even if its next try is near. That counts all deliveries, which is too much for each look.
+ */
+export async function idleState(context: WorkerContext, { ended = false } = {}): Promise<IdleState> {
+  return context.database.transaction((tx) => look(tx, context, ended), { readOnly: true });
 }
 
-async function look(client: Queryable, { pipelines: ours, workerId }: WorkerContext): Promise<IdleState> {
+async function look(
+  client: Queryable,
+  { pipelines: ours, workerId }: WorkerContext,
+  ended: boolean,
+): Promise<IdleState> {
   const blocked: { pipeline: string; reason: string }[] = [];
   let idle = true;
   for (const pipeline of ours.values()) {
     const state = await pipelineState(client, pipeline, workerId);
-    if (state.blocked !== null) blocked.push({ pipeline: pipeline.config.name, reason: state.blocked });
+    const reason = state.blocked ?? (ended ? await undelivered(client, pipeline) : null);
+    if (reason !== null) blocked.push({ pipeline: pipeline.config.name, reason });
     if (state.busy) idle = false;
   }
   return { idle, blocked, failed: await countFailed(client, ours) };
@@ -68,7 +76,7 @@ async function pipelineState(
     return { busy: false, blocked: "Another rowmill up started with a changed config, so this one is out of date." };
   const { delivery } = pipeline;
   if (delivery !== null && (await deliverers.isBusy(client, pipeline.id, delivery.targetHash)))
-    return { busy: true, blocked: await undelivered(client, pipeline) };
+    return { busy: true, blocked: null };
   const paused = pauseText(row);
   if (paused !== null) return { busy: false, blocked: paused };
   const unswept =
@@ -98,12 +106,11 @@ async function pipelineState(
   });
   const behind = inFlight > 0 ? await createIntents.waitingForPerson(client, pipeline.id) : null;
   const busy = unseen || inFlight > held.length + (behind?.count ?? 0) || waiting > 0;
-  if (busy) return { busy, blocked: await undelivered(client, pipeline) };
+  if (busy) return { busy, blocked: null };
   const blocked = heldReason(held, pipeline) ?? behindReason(behind) ?? (await undelivered(client, pipeline));
   return { busy, blocked: blocked ?? (trouble === null ? null : `Its source cannot be read: ${trouble}`) };
 }
 
-/** Also of a pipeline that is busy: if the worker ends now, no one makes the next try. */
 async function undelivered(client: Queryable, { id, delivery }: Pipeline): Promise<string | null> {
   const standing = delivery === null ? null : await deliverers.standing(client, id);
   return standing === null ? null : undeliveredText(standing);

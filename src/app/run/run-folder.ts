@@ -161,7 +161,7 @@ export async function listRecords(folder: string): Promise<RunRecord[]> {
   return (await Promise.all(read)).filter((record) => record !== null);
 }
 
-/** Of a file whose question nobody agreed to yet: it shows that the database knows the file. */
+/** Of a file whose question no one has agreed to yet: it shows that the database knows the file. */
 export function withoutQuestion(record: RunRecord): RunRecord {
   return { ...record, pipeline: null, prompt: null, columns: null, model: null, answer: null, reads: null };
 }

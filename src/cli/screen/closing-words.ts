@@ -22,7 +22,7 @@ export async function sayHowItEnded(
   context: WorkerContext,
 ): Promise<{ blocked: number; failed: number }> {
   const { database } = context;
-  const state = await idleState(context);
+  const state = await idleState(context, { ended: true });
   const money = new Map((await overview.moneyOverviews(database)).map((sum) => [sum.pipelineId, sum.spentNanoUsd]));
   for (const pipeline of await overview.pipelineOverviews(database)) {
     const opened = context.pipelines.get(pipeline.id);

@@ -11,7 +11,7 @@ export interface RefusedPushFacts {
   readonly rows: number;
   /** A key, or a part of what came. */
   readonly example: string | null;
-  /** From a source that Rowmill reads: nobody pushed these rows. */
+  /** From a source that Rowmill reads: no one pushed these rows. */
   readonly isRead: boolean;
 }
 

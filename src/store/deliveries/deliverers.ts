@@ -23,7 +23,7 @@ export async function register(
     where pipeline_id = ${pipelineId}`);
 }
 
-/** Something was written to it: it is told when nothing is due, but not within `restMs`. Needs no lease. */
+/** Something was written to it: `settle` is due once nothing waits, but not within `restMs`. Needs no lease. */
 export async function settleLater(tx: Queryable, pipelineId: number, restMs: number): Promise<void> {
   // Another value each time: a worker that settles it now does not know of this write.
   await tx.run(sql`
