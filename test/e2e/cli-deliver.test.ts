@@ -67,6 +67,24 @@ describe.skipIf(serverKind === "embedded")(`A target over HTTP${unlessServer}`, 
     await project.database.run(sql`update rowmill.deliverers set next_at = now()`);
   };
 
+  it("also gets the answers that were in a table before it, without another request", async () => {
+    await project.writeConfig(`films: pipeline({ source, polling, request, answer,
+      target: { table: "labels", columns: { summary: "one_line" } } })`);
+    expect(await project.run("up", "--until-idle", "--yes")).toMatchObject({ status: 0 });
+    await project.database.pool.query(
+      "update labels set one_line = 'Mine.' where id = 1; delete from labels where id = 2",
+    );
+    await project.writeConfig(target(port));
+    const moved = await project.run("up", "--until-idle", "--yes");
+    expect(moved.status, moved.stderr).toBe(0);
+    expect(moved.stderr).toContain("films: 2 rows copied for the new target");
+    expect(sent.map(({ key }) => key).toSorted()).toEqual(["0", "1"]);
+    expect(sent.find(({ key }) => key === "1")?.cells?.summary).toBe("Mine.");
+    expect((await project.gateway.journal.summary()).executed).toBe(3);
+    expect((await project.run("up", "--until-idle", "--yes")).stderr).not.toContain("copied");
+    expect(sent).toHaveLength(2);
+  });
+
   it("gets all answers before up --until-idle ends, and status counts them apart from rows", async () => {
     expect(await project.run("doctor")).toMatchObject({ status: 0 });
     const script = (await project.run("up", "--print-sql")).stdout;

@@ -9,7 +9,7 @@ import { filmLines, readOutput } from "../support/film-file.js";
 const CONFIG = `import { defineConfig, files, pipeline, z } from "rowmill";
 
 export default defineConfig({ database: process.env.DATABASE_URL, pipelines: { films: pipeline({
-  source: files("inbox/*.csv", { key: "id", columns: ["Title", "Description"], every: "1s", fullEvery: "1d" }),
+  source: files("inbox/*.csv", { key: "id", columns: ["Title", "Description"], every: "1h", fullEvery: "1d" }),
   polling: { min: "20ms", max: "100ms" },
   request: { model: "gpt-4o-mini", user: "{{ Title }}: {{ Description }}" },
   answer: z.object({ categories: z.array(z.string()), summary: z.string() }),
@@ -33,7 +33,6 @@ describe("Files as a source", { timeout: 300_000 }, () => {
 
   const executed = async () => (await project.gateway.journal.summary()).executed;
   const up = async () => {
-    await project.run("sync");
     const ended = await project.run("up", "--until-idle", "--yes");
     expect(ended.status, ended.stderr).toBe(0);
     await project.check();

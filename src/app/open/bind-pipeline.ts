@@ -46,6 +46,7 @@ import type { TargetTable } from "../../targets/table/table-target.js";
 import { targetSignature } from "../../targets/table/catalogue.js";
 import type { Asking, Pipeline } from "../../worker/context.js";
 import { encoderFor } from "../../worker/rounds/estimate.js";
+import { carryAnswers } from "./carry-answers.js";
 import { deliveryOf, targetHashOf, targetOf } from "./bind-target.js";
 
 /** What asking takes, seen before anything was made. */
@@ -195,11 +196,19 @@ function askingOf(
 }
 
 /** Target before triggers: nothing may pile up before answers have a place. */
-export async function bindPipeline(database: Database, examined: Examined, provider: Provider): Promise<Pipeline> {
+export async function bindPipeline(
+  database: Database,
+  examined: Examined,
+  provider: Provider,
+  onCarried?: (rows: number) => void,
+): Promise<Pipeline> {
   const { config, answer, table, wanted, plan } = examined;
   const { elsewhere } = config.target;
   if (elsewhere !== null) await database.transaction((tx) => replicas.makeSchema(tx));
   const targetTable = await ensureTarget(database, wanted, plan.statements);
+  const of = { name: config.name, definitionHash: definitionHash(config, provider), wanted };
+  const targetFor = (id: number) => targetOf(config, id, targetTable);
+  if (elsewhere !== null) await carryAnswers(database, { ...of, targetFor }, onCarried);
   const row = await database.transaction(async (tx) => {
     const registered = await pipelines.register(tx, {
       name: config.name,

@@ -37,6 +37,8 @@ export interface ProjectParts {
   readonly steps?: StepOptions;
   /** May an existing target be changed like this? By default, as far as the config allows it. */
   readonly allowChange?: AllowChange;
+  /** Answers that were copied for a new target, so far. */
+  readonly onCarried?: (pipeline: string, rows: number) => void;
 }
 
 export type AllowChange = (pipeline: PipelineConfig, plan: TargetPlan) => Promise<boolean>;
@@ -64,7 +66,8 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
   for (const pipeline of config.pipelines) {
     const bound = await explained(pipeline, async () => {
       const seen = examined.get(pipeline) ?? (await examineLate(parts, pipeline));
-      return unlessRaced(() => bindPipeline(database, seen, providers(pipeline)));
+      const onCarried = (rows: number) => parts.onCarried?.(pipeline.name, rows);
+      return unlessRaced(() => bindPipeline(database, seen, providers(pipeline), onCarried));
     });
     pipelines.set(bound.id, bound);
   }

@@ -6,7 +6,7 @@ import { proseLine } from "../../model/words/one-line.js";
 import { parseTableName } from "../../model/table-name.js";
 import { quoteIdentifier } from "../../postgres/database.js";
 import { formatUsd } from "../../model/provider/pricing.js";
-import type { WorkerContext } from "../../worker/context.js";
+import type { Pipeline, WorkerContext } from "../../worker/context.js";
 import type { Terminal } from "./terminal.js";
 import { counted, fit, fitKey, formatCount } from "./text.js";
 
@@ -29,15 +29,17 @@ export async function sayHowItEnded(
     if (opened === undefined) continue;
     const sign = pipeline.failed > 0 ? "✗" : "✓";
     terminal.note(`${sign} ${countsOf(pipeline)}; ${formatUsd(money.get(pipeline.id) ?? 0)} spent so far`);
-    if (pipeline.succeeded > 0) {
-      const target = opened.delivery?.connector.name;
-      const whose = target === undefined ? ":" : ` go to ${target}; Rowmill's own copy:`;
-      terminal.note(`  Answers${whose} ${selectText(pipeline.targetTable)}`);
-    }
+    if (pipeline.succeeded > 0) terminal.note(`  Answers${whereTo(opened, pipeline)}`);
     if (pipeline.failed > 0) await sayFailures(terminal, context, pipeline);
   }
   for (const { pipeline, reason } of state.blocked) terminal.note(`! ${pipeline}: ${reason}`);
   return { blocked: state.blocked.length, failed: state.failed };
+}
+
+function whereTo({ delivery, config }: Pipeline, { name, targetTable }: PipelineOverview): string {
+  const readsFiles = config.source.replica?.sync?.connector.name === "files";
+  const show = readsFiles ? `rowmill export ${name} --out ${name}.answers.csv` : selectText(targetTable);
+  return delivery === null ? `: ${show}` : ` go to ${delivery.connector.name}; Rowmill's own copy: ${show}`;
 }
 
 /** To be pasted into psql or a console of SQL. */

@@ -312,16 +312,20 @@ export async function failuresOf(client: Reader, pipeline: string): Promise<numb
   return (await client.value<number>(sql`select failures from rowmill.syncs where pipeline = ${pipeline}`)) ?? 0;
 }
 
-/** You want a pass now. False: rows are not read from elsewhere, or never were. */
+/**
+ * You want a pass now. False: rows are not read from elsewhere, or never were. `sinceMs`: a pass that began in the last
+ * milliseconds is enough.
+ */
 export async function want(
   database: Database,
   pipeline: string,
-  { full }: { readonly full: boolean },
+  { full, sinceMs = 0 }: { readonly full: boolean; readonly sinceMs?: number },
 ): Promise<boolean> {
   const changed = await database.run(sql`
     update rowmill.syncs
     set full_wanted = full_wanted or ${full}::boolean, next_at = clock_timestamp()
-    where pipeline = ${pipeline}`);
+    where pipeline = ${pipeline}
+      and (began_at < clock_timestamp() - make_interval(secs => ${sinceMs / 1_000})) is not false`);
   return changed > 0;
 }
 

@@ -84,8 +84,11 @@ export async function runUp(cli: Cli, names: readonly string[], options: UpOptio
         signal.throwIfAborted();
         const log = openLog(terminal, options.logLevel);
         const allowChange = askForChanges(terminal, options.yes === true, signal);
-        const parts = { ...project, providers, database: opened.database, log, allowChange };
+        const carried = new SweepProgress(terminal, "copied for the new target");
+        const onCarried = carried.onChunk;
+        const parts = { ...project, providers, database: opened.database, log, allowChange, onCarried };
         const context = await patient(() => openProject(parts));
+        carried.end();
         await patient(() => warnOfLeftovers(terminal, context, all.config));
         const service = await serveHttp(terminal, context, options.http ?? (isOnce(options) ? null : all.config.http));
         try {
@@ -137,6 +140,7 @@ async function workWith(cli: Cli, context: WorkerContext, options: WorkOptions):
     const approvals = new Approvals(terminal, context, options.yes === true);
     const asking = { terminal, context, by: options.yes ? "rowmill up --yes" : "rowmill up" };
     if (options.yes) await patient(() => reaskAll(asking));
+    if (options.untilIdle) await patient(() => wantReadings(context));
     await patient(() => lookFirst(cli, context, options));
     if (await patient(() => settleChanges(asking))) await patient(() => lookFirst(cli, context, options));
     if (terminal.interactive && options.yes !== true) await patient(() => readSourcesFirst(cli, context, signal));
@@ -185,6 +189,13 @@ async function lookFirst({ terminal }: Cli, context: WorkerContext, { signal, on
           `They will be sent to ${pipeline.provider.accountText(pipeline.provider.account)}:`,
       );
   }
+}
+
+/** What changed there a moment ago is work too. Of several workers that start together, one reads for all. */
+async function wantReadings({ database, pipelines: ours }: WorkerContext): Promise<void> {
+  const sinceMs = process.uptime() * 1_000;
+  for (const { config } of ours.values())
+    if (config.source.replica?.sync) await syncs.want(database, config.name, { full: false, sinceMs });
 }
 
 /**

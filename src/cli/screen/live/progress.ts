@@ -162,7 +162,10 @@ export class SweepProgress {
   readonly #startedAtMs = performance.now();
 
   /** `done`: to the rows. */
-  constructor(terminal: Terminal, done: "compared" | "read from its source" = "compared") {
+  constructor(
+    terminal: Terminal,
+    done: "compared" | "read from its source" | "copied for the new target" = "compared",
+  ) {
     this.#terminal = terminal;
     this.#done = done;
   }

@@ -1,0 +1,82 @@
+/**
+ * A pipeline whose answers are in a table gets a target elsewhere: its answers are copied into Rowmill's own table,
+ * from which they are delivered. Each chunk is one transaction. A crash leaves the pipeline with its former target, so
+ * the next start copies them again.
+ */
+import type { Json } from "../../model/pipeline.js";
+import { bisect } from "../../postgres/bisect.js";
+import type { Database, Queryable } from "../../postgres/database.js";
+import { relationNamed } from "../../sources/table/inspection.js";
+import * as definitions from "../../store/pipelines/definitions.js";
+import type { ReadableDefinition } from "../../store/pipelines/definitions.js";
+import * as requests from "../../store/requests/requests.js";
+import type { Wanted } from "../../targets/table/ensure.js";
+import { readAnswers, type AnswerRead } from "../../targets/table/read-answers.js";
+import type { Result, Target } from "../../targets/target.js";
+
+/** In one transaction. */
+const CHUNK_ROWS = 500;
+
+interface Carried {
+  readonly name: string;
+  readonly definitionHash: string;
+  readonly wanted: Wanted;
+  readonly targetFor: (pipelineId: number) => Target;
+}
+
+/** Before the pipeline is registered with its new target. `onChunk`: rows copied so far. */
+export async function carryAnswers(
+  database: Database,
+  { name, definitionHash, wanted, targetFor }: Carried,
+  onChunk: (rows: number) => void = () => undefined,
+): Promise<void> {
+  const former = await formerTarget(database, name, wanted);
+  // Answers to another question may not fit, and are about to be replaced.
+  if (former === null || former.definitionHash !== definitionHash) return;
+  const { pipelineId, read } = former;
+  const target = targetFor(pipelineId);
+  let rows = 0;
+  for (let after: string | undefined = "0"; after !== undefined;) {
+    const from: string = after;
+    after = await database.transaction(async (tx) => {
+      const answered = await requests.lockAnswered(tx, pipelineId, { after: from, max: CHUNK_ROWS });
+      const keys = answered.map(({ key }) => key);
+      if (keys.length > 0) rows += await carryChunk(tx, { read, target, keys });
+      return answered.at(-1)?.id;
+    });
+    onChunk(rows);
+  }
+}
+
+/** Null: there is none, or its table is gone. */
+async function formerTarget(
+  database: Database,
+  name: string,
+  { config, source, answer }: Wanted,
+): Promise<{ readonly pipelineId: number; readonly definitionHash: string; readonly read: AnswerRead } | null> {
+  const before: ReadableDefinition | null = await definitions.readableDefinition(database, name);
+  if (before === null || before.target.table === config.table) return null;
+  const { pipelineId, definitionHash, target } = before;
+  if ((await relationNamed(database, target.table)) === null) return null;
+  const fields = answer.map(({ field }) => ({ field, column: target.columns[field] ?? field }));
+  return { pipelineId, definitionHash, read: { table: target.table, trustOwner: target.trustOwner, source, fields } };
+}
+
+async function carryChunk(
+  tx: Queryable,
+  { read, target, keys }: { read: AnswerRead; target: Target; keys: readonly string[] },
+): Promise<number> {
+  const answers = [...(await readAnswers(tx, read, keys))];
+  const results = answers.map(([key, { json, model, version }]) => ({
+    key,
+    // An object, as `readAnswers` writes it.
+    cells: JSON.parse(json) as Readonly<Record<string, Json>>,
+    model: model ?? "",
+    version,
+  }));
+  let left = 0;
+  const write = async (some: readonly Result[]) => void (await target.write(tx, some));
+  // A person may have changed the answer to something that is none.
+  await bisect(tx, results, write, async () => void left++);
+  return results.length - left;
+}
