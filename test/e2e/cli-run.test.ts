@@ -139,7 +139,7 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     const wider = await run("--prompt", "Sum up: {{ Title }}: {{ Description }}");
     expect(wider.status).toBe(4);
     expect(wider.stderr).toContain(
-      "The question now reads Title too, so it is a new one for all lines of films.csv. 10 answers to the question",
+      "The question now reads Title too, so every line of films.csv is sent again. 10 answers to the previous question",
     );
     const prompt = ["--prompt", "Sum up: {{ Description }}"];
     const changed = await run(...prompt);
@@ -317,13 +317,11 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     expect(rows.map((row) => row[3])).toEqual(["note 0", "note 1", "note 2", "note 3"]);
     const all = await run("--name", "all");
     expect(all.status).toBe(4);
-    expect(all.stderr).toContain(
-      "The question now reads Name, Notes instead of Title, so it is a new one for all lines",
-    );
+    expect(all.stderr).toContain("The question now reads Name, Notes instead of Title, so every line");
     await writeFile(join(project.folder, "films.csv"), [",Title,Description,Notes", ...noted, ""].join("\n"));
     const wider = await run("--name", "all");
     expect(wider.status).toBe(4);
-    expect(wider.stderr).toContain("The question now reads Notes too, so it is a new one for all lines of films.csv.");
+    expect(wider.stderr).toContain("The question now reads Notes too, so every line of films.csv is sent again.");
     expect(wider.stderr).toContain('add --columns "column_1,Title,Description"');
     const asBefore = await run("--name", "all", "--columns", "column_1,Title,Description");
     expect(asBefore.status, asBefore.stderr).toBe(0);

@@ -21,8 +21,8 @@ export async function settleNewColumns(prepared: PreparedRun, database: Database
   const answered = row === null ? 0 : await counts.countState(database, row.id, "succeeded");
   if (answered === 0) return;
   const message =
-    `The question now reads ${why}, so it is a new one for all lines of ${basename(record.file)}. ` +
-    `${counted(answered, "answer")} to the question before ${answered === 1 ? "is" : "are"} there.`;
+    `The question now reads ${why}, so every line of ${basename(record.file)} is sent again. ` +
+    `${counted(answered, "answer")} to the previous question will be replaced.`;
   // At a terminal the question about the cost follows.
   if (options.yes === true || terminal.interactive) return terminal.note(`! ${message}`);
   throw new RowmillError("refused", message, {
