@@ -92,7 +92,7 @@ export default defineConfig({
 
   it("answers every row, and each command says what it can do there", async () => {
     await insertFilms(project, 6);
-    // No room: nothing is created, and it is asked again later.
+    // No room: nothing is created, and it is sent again later.
     standInOptions.openMax = 1;
     await sendHere(project);
     expect(standIn.batches.all).toEqual([]);

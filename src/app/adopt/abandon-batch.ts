@@ -29,13 +29,13 @@ const REASON = "given up with rowmill cancel";
 
 export interface Abandoned {
   readonly rows: number;
-  /** Of them: not asked again. All others wait. */
+  /** Of them: not sent again. All others wait. */
   readonly dropped: number;
   readonly lostNanoUsd: number;
 }
 
 export interface AbandonWish {
-  /** Rows are not asked again. */
+  /** Rows are not sent again. */
   readonly drops: boolean;
   /** For rows that were only planned, whose contents were not read yet. Undefined: those wait. */
   readonly config: PipelineConfig | undefined;

@@ -179,7 +179,7 @@ export function demoFinding(name: string, rows: number): Finding {
   const have = rows === 1 ? "has" : "have";
   return warning(
     `${counted(rows, "row")} ${have} an answer of the demo model. If the provider of your config is a real one, ` +
-      "rowmill up asks them again, also those that are not counted here.",
+      "rowmill up sends them again, also those that are not counted here.",
     { fixes: [`rowmill up shows how many rows of ${name} then wait and what they cost, and asks first.`] },
   );
 }

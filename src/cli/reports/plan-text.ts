@@ -121,13 +121,13 @@ function definitionLines(name: string, { definition }: AskingPlan): string[] {
   const isEdited = state === "changed";
   const what = isEdited ? "Your edit of the config" : "The config, changed since these answers,";
   const later = inFlightLines(definition);
-  if (compared === null) return isEdited ? [`  ${what} asks no answered row again`, ...later] : later;
+  if (compared === null) return isEdited ? [`  ${what} sends no answered row again`, ...later] : later;
   // A sweep that has not ended compares answers of the same definition too.
   if (!isEdited && asksAgain + keepsAnswer === 0) return later;
   const by = compared.read < compared.of ? ` (${sampleText(compared)})` : "";
   const rows = asksAgain === 0 ? "no row" : counted(asksAgain, "row");
   return [
-    `  ${what} asks ${rows} again${aboutText(asksAgain, likelyNanoUsd)}${by}`,
+    `  ${what} sends ${rows} again${aboutText(asksAgain, likelyNanoUsd)}${by}`,
     ...decisionLines(name, definition),
     ...later,
   ];
@@ -154,10 +154,10 @@ function inFlightLines({ decision, inFlight }: DefinitionPlan): string[] {
   const cost = aboutText(asksAgain, likelyNanoUsd);
   const then =
     asksAgain === 0
-      ? `${they} not asked again`
+      ? `${they} not sent again`
       : decision === "undecided"
-        ? `whether ${they} asked again then${cost}, you decide with the answered rows`
-        : `then ${they} asked again if the config asks something else${cost} at most`;
+        ? `whether ${they} sent again then${cost}, you decide with the answered rows`
+        : `then ${they} sent again if the config asks something else${cost} at most`;
   return [`  ${counted(rows, "row")} ${are} in flight: ${their} for the previous config; ${then}`];
 }
 

@@ -39,7 +39,7 @@ export const HELD_PHASES: Readonly<Record<HoldReason, readonly BatchPhase[]>> = 
   deployment: ALL,
   answers: ["unsent"],
   deletions: ["unsent"],
-  // Only a worker with the present config has the `validate` that checks answers, and the prompt that asks again.
+  // Only a worker with the present config has the `validate` that checks answers, and the prompt for rows sent again.
   superseded: ["unsent", "collecting"],
   unapproved: ["unsent"],
 };

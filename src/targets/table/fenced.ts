@@ -214,7 +214,7 @@ function noteWritten({ key, fence, model }: FencedResult, row: Row | undefined, 
   if (row?.fence !== fence) found.failed.push({ key, reason: NOT_HELD });
   else {
     found.written.push(key);
-    // A row without an answer is asked again anyway.
+    // A row without an answer is sent again anyway.
     if (model !== null) found.rows.push({ key, row: row.cells });
   }
 }

@@ -169,7 +169,7 @@ class Rests {
 
 /**
  * One per pipeline, so that a long sweep delays no other. Arrivals are taken in before one begins: an arrival has a
- * row's old and new key, while a sweep would find only the new one and ask about it again.
+ * row's old and new key, while a sweep would find only the new one and send the row again.
  */
 function sweeper(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal): Concern {
   /** Since when a sweep that is due waits; null: none does. */

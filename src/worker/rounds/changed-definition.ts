@@ -1,6 +1,6 @@
 /**
  * Compares what was asked about each row with what a changed definition would ask. Failed rows whose question changed
- * are asked again; of answered ones your decision says what becomes of them (`onChange`).
+ * are sent again; of answered ones your decision says what becomes of them (`onChange`).
  */
 import { RowmillError } from "../../model/errors.js";
 import type { Queryable } from "../../postgres/database.js";
@@ -52,7 +52,7 @@ export async function compareWithDefinition(
   return { cursor: left.length > 0 && lastRead ? lastRead.cursor : chunk.cursor, moved };
 }
 
-/** `count`: it would be asked again if you decided so. `retryIfShort`: failed; again if it was cut short before. */
+/** `count`: it would be sent again if you decided so. `retryIfShort`: failed; again if it was cut short before. */
 type Move = "reopen" | "reaffirm" | "retryIfShort" | "count" | "none";
 
 interface Judged {
@@ -96,7 +96,7 @@ function judgeAsked(
   }
 }
 
-/** Versions by the previous definition's columns. Null: they are the same, or rows are asked again in any case. */
+/** Versions by the previous definition's columns. Null: they are the same, or rows are sent again in any case. */
 async function previousHashes(
   tx: Queryable,
   pipeline: Pipeline,

@@ -139,7 +139,7 @@ export function decideLook({ keys, known, versions, left }: LookFacts): LookDeci
 
 /**
  * A row that gets another key while it is being answered keeps its request, so that its content is not asked twice.
- * Both keys come in one arrival, so mostly in one chunk; otherwise the row is asked again under its new key.
+ * Both keys come in one arrival, so mostly in one chunk; otherwise the row is sent again under its new key.
  */
 function followRenamed(
   read: readonly LedgerRow[],

@@ -17,7 +17,7 @@ export interface Asked {
   /** It is not the present one. */
   readonly changed: boolean;
   /**
-   * Rows that were answered under it are asked again where the present one asks something else. Read again in each
+   * Rows that were answered under it are sent again where the present one asks something else. Read again in each
    * transaction that ends requests, since you may decide meanwhile.
    */
   readonly reopens: boolean;

@@ -1,5 +1,5 @@
 /**
- * Ends the requests that some lines of an answer file name: written, failed, asked again, or kept until their row is
+ * Ends the requests that some lines of an answer file name: written, failed, sent again, or kept until their row is
  * free. Each part of the lines is one transaction. Where the target refuses one, in a statement or at its COMMIT, the
  * part is halved down to the row: a savepoint could not catch a failing COMMIT. The ledger guards each, so a crash in
  * between loses nothing. Refused rows are recorded after all were tried, since a target that takes no row at all is no
