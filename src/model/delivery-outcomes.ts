@@ -1,4 +1,4 @@
-/** What becomes of a change after its target was told of it. Pure. */
+/** What happens to a change after its target was told of it. Pure. */
 import { backoffMs } from "./batch/schedule.js";
 import type { Written } from "./connector.js";
 import { storableText } from "./words/storable-text.js";

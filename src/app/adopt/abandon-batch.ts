@@ -41,7 +41,7 @@ export interface AbandonWish {
   readonly config: PipelineConfig | undefined;
 }
 
-/** Null: it ended meanwhile. @throws RowmillError `refused` when a worker keeps its lease. */
+/** Null: it ended in the meantime. @throws RowmillError `refused` when a worker keeps its lease. */
 export async function abandonBatch(
   database: Database,
   { id: batchId, no, pipelineId }: BatchName,

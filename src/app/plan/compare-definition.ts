@@ -113,7 +113,7 @@ function judge(tally: Tally, request: AskedRequest, fingerprint: string | null):
 }
 
 function scaled(tally: Tally, asked: number, chosen: number): Compared {
-  // Fewer than counted: some moved meanwhile. All of them were read.
+  // Fewer than counted: some moved in the meantime. All of them were read.
   const isWhole = chosen < COMPARED_MAX && asked <= COMPARED_MAX && tally.read === chosen;
   const times = isWhole || tally.read === 0 ? 1 : asked / tally.read;
   const all = (count: number) => Math.round(count * times);

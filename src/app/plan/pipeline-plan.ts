@@ -64,7 +64,7 @@ export interface DefinitionPlan {
   /** Of these rows, how many it sends again, and what that likely costs; null: the price is unknown. */
   readonly asksAgain: number;
   readonly likelyNanoUsd: number | null;
-  /** What becomes of answered rows that it would ask something else; null: no definition came before it. */
+  /** What happens to answered rows that it would ask something else; null: no definition came before it. */
   readonly decision: DefinitionChange["decision"];
   /** Of them, those that keep their answers by `onChange` or your decision. */
   readonly keepsAnswer: number;

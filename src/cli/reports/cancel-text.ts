@@ -1,4 +1,4 @@
-/** Owns what `rowmill cancel` says: what each batch loses and costs, and what became of it. Pure. */
+/** Owns what `rowmill cancel` says: what each batch loses and costs, and what happened to it. Pure. */
 import { isActed, type CancelAction } from "../../model/batch/cancelling.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import type { CancelCandidate } from "../../store/batches/cancellation.js";

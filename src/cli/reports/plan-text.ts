@@ -178,7 +178,7 @@ function sendingLines(asking: AskingPlan): string[] {
   ];
 }
 
-/** The estimate counts each of these rows, since a sample does not say how many share a line. */
+/** The estimate counts each of these rows, because a sample does not say how many share a line. */
 function repeatedLines({ repeated }: AskingPlan): string[] {
   if (repeated === null) return [];
   const { rows, read, of, shared } = repeated;

@@ -89,7 +89,7 @@ export function undecidedWords(rows: number): string {
   return `${counted(rows, "row")} ${have} to the previous config until you decide`;
 }
 
-/** False: it was decided or changed by someone else meanwhile. */
+/** False: it was decided or changed by someone else in the meantime. */
 function decide(
   { database }: Pick<WorkerContext, "database">,
   { id, config, provider: { account } }: Pipeline,

@@ -68,17 +68,17 @@ export type TurnWork =
   | "wait"
   /** You cancelled it: its queued rows are dropped, */
   | "dropQueued"
-  /** or it goes back to the waiting rows, since it was not sent, */
+  /** or it goes back to the waiting rows, because it was not sent, */
   | "withdrawCancelled"
   /** or the provider is asked to cancel it. */
   | "cancelAtProvider"
   /** For a worker with the batch's own account. */
   | "waitForAccount"
-  /** Back to the waiting rows, since it was planned for another account, */
+  /** Back to the waiting rows, because it was planned for another account, */
   | "withdrawOtherAccount"
-  /** since the other copy of this database sends it, */
+  /** because the other copy of this database sends it, */
   | "withdrawShared"
-  /** or since its answers would be thrown away. */
+  /** or because its answers would be thrown away. */
   | "withdrawOutdated"
   | "render"
   | "upload"

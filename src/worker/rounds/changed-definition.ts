@@ -1,6 +1,6 @@
 /**
  * Compares what was asked about each row with what a changed definition would ask. Failed rows whose question changed
- * are sent again; of answered ones your decision says what becomes of them (`onChange`).
+ * are sent again; of answered ones your decision says what happens to them (`onChange`).
  */
 import { RowmillError } from "../../model/errors.js";
 import type { Queryable } from "../../postgres/database.js";
@@ -71,7 +71,7 @@ export interface AskedCase {
   readonly decision: DefinitionChange["decision"];
 }
 
-/** What becomes of one request under the present definition. Pure as far as the user's functions are. */
+/** What happens to one request under the present definition. Pure as far as the user's functions are. */
 function judgeAsked(
   pipeline: Pick<Pipeline, "config" | "render" | "encode">,
   { asked, row, previousHash, decision }: AskedCase,

@@ -91,7 +91,7 @@ async function compare(context: WorkerContext, provider: Provider, signal: Abort
   logUntold(context.log, listed.untold);
   if (recovery.find === "circumstance") return recordPossible(context, provider, listed.unmarked);
   const named = listed.ours.map(({ id, mark }) => ({ providerBatchId: id, batchId: mark?.batch ?? "" }));
-  // The list first, then the ledger: it has whatever is created meanwhile.
+  // The list first, then the ledger: it has whatever is created in the meantime.
   const orphans = await duplicates.orphansAmong(context.read, account, named);
   if (orphans.length === 0) return recordDuplicates(context, account, named);
   const reason = suspicionText(unknownBatchesText(orphans));

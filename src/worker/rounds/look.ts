@@ -2,8 +2,8 @@
  * Decides what a row's present content means for its request, whatever brought its key (an arrival, a sweep).
  *
  * The transaction locks the pipeline's intake, then the ledger's rows, then reads the source. A collector that settles
- * one of these requests meanwhile reads its row before our lock or after it: one of the two sees the newer content. A
- * crash undoes the look together with the taking of its arrivals.
+ * one of these requests in the meantime reads its row before our lock or after it: one of the two sees the newer
+ * content. A crash undoes the look together with the taking of its arrivals.
  */
 import { compareRow, moveRequest } from "../../model/request/request-transitions.js";
 import { contentsOf, READ_KEYS_MAX, type RowVersion } from "../../sources/source.js";

@@ -87,7 +87,7 @@ async function confirm(
   return askYesNo(forgetQuestion(facts, options.answers === true), signal);
 }
 
-/** What becomes of a batch's files at the provider. */
+/** What happens to a batch's files at the provider. */
 export type FilesFate = "preparedAgain" | "untilItEnds" | "nextRound" | "kept" | "deleted";
 
 export interface ForgetFacts {
