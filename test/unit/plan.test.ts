@@ -312,7 +312,7 @@ const asking: AskingPlan = {
 const films: PipelinePlan = {
   name: "films",
   findings: [
-    warning("3 of 5 rows cannot be asked.", { fixes: ["Fix it."] }),
+    warning("3 of 5 rows cannot be sent.", { fixes: ["Fix it."] }),
     problem("No right.", { sql: ['grant select on "films" to me;'] }),
   ],
   setup: {
@@ -345,7 +345,7 @@ describe("The text of a plan", () => {
       '  Setup: rowmill up creates the schemas rowmill and rowmill_worker, puts triggers on "public"."films", and ' +
         'changes "public"."labels"',
       '    alter table "public"."labels" add "x" text;',
-      "  ! warning: 3 of 5 rows cannot be asked.",
+      "  ! warning: 3 of 5 rows cannot be sent.",
       "    - Fix it.",
       "  ✗ problem: No right.",
       "    - Run as an administrator or as the owner:",
@@ -446,15 +446,15 @@ describe("The text of a plan", () => {
   it.each([
     [
       { rows: 30, read: 100, of: 503, shared: true },
-      "30 of 100 sampled rows ask what another one asks; a batch sends such rows once, for less (dedupe)",
+      "30 of 100 sampled rows ask the same as another one; a batch sends such rows once, for less (dedupe)",
     ],
     [
       { rows: 1, read: 503, of: 503, shared: false },
-      "1 of 503 rows asks what another one asks; to send such rows once per batch: dedupe: true",
+      "1 of 503 rows asks the same as another one; to send such rows once per batch: dedupe: true",
     ],
     [
       { rows: 30, read: 100, of: 7, shared: true },
-      "30 of 100 sampled rows ask what another one asks; a batch sends such rows once, for less (dedupe)",
+      "30 of 100 sampled rows ask the same as another one; a batch sends such rows once, for less (dedupe)",
     ],
   ])("says of equal questions %o: %s", (repeated, words) => {
     const lines = textOf({
@@ -498,7 +498,7 @@ describe("The text of a plan", () => {
         {
           name: "films",
           findings: [
-            { status: "warning", text: "3 of 5 rows cannot be asked.", fixes: ["Fix it."], sql: [] },
+            { status: "warning", text: "3 of 5 rows cannot be sent.", fixes: ["Fix it."], sql: [] },
             { status: "problem" },
           ],
           plan: {

@@ -163,7 +163,7 @@ export function rowFindings(
   const { name, request } = config;
   return faults.map(({ reason, rows, key, message }) => {
     const among = read < of ? `of ${counted(read, "row")} that were sampled` : `of ${counted(read, "row")}`;
-    const text = `${formatCount(rows)} ${among} cannot be asked (${reason}), such as row ${key}: ${message}`;
+    const text = `${formatCount(rows)} ${among} cannot be sent (${reason}), such as row ${key}: ${message}`;
     const fixes = [fixOf(reason, { name, request })];
     return rows === read ? problem(text, { fixes }) : warning(text, { fixes });
   });
@@ -172,7 +172,7 @@ export function rowFindings(
 export function keylessFinding(rows: number, reason: string): Finding {
   const [why = "", ...fixes] = reason.split(". ");
   const have = rows === 1 ? "has" : "have";
-  return warning(`${counted(rows, "row")} ${have} no key and cannot be asked: ${why.toLowerCase()}.`, { fixes });
+  return warning(`${counted(rows, "row")} ${have} no key and cannot be sent: ${why.toLowerCase()}.`, { fixes });
 }
 
 export function demoFinding(name: string, rows: number): Finding {

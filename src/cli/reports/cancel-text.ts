@@ -76,7 +76,7 @@ export function outcomeOf({ batch, action }: Wanted, now: CancelCandidate): Canc
         hasEnded ? "is withdrawn. Nothing was sent, and nothing was spent." : "will be withdrawn before it is sent.",
       );
     case "cancel":
-      if (hasEnded) return done("is canceled. Rowmill collects the answers that are done.");
+      if (hasEnded) return done("is canceled. Rowmill collects the finished answers.");
       return done(
         now.cancel?.asked === true ? "is being canceled at the provider." : "will be canceled at the provider.",
       );

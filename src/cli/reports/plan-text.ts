@@ -165,7 +165,9 @@ function sendingLines(asking: AskingPlan): string[] {
   const { estimate, measured, model } = asking;
   const tokens = `about ${formatCount(estimate.inputTokens)} input and ${formatCount(estimate.outputTokens)} output`;
   const cost =
-    estimate.likelyNanoUsd === null ? `unknown, since Rowmill has no price for ${model}` : describeCost(estimate, null);
+    estimate.likelyNanoUsd === null
+      ? `unknown, because Rowmill has no price for ${model}`
+      : describeCost(estimate, null);
   return [
     `  Batches: ${batchesText(asking)}`,
     ...laterLines(asking),
@@ -183,12 +185,11 @@ function repeatedLines({ repeated }: AskingPlan): string[] {
   if (repeated === null) return [];
   const { rows, read, of, shared } = repeated;
   const among = read === of ? counted(read, "row") : `${formatCount(read)} sampled rows`;
+  const ask = rows === 1 ? "asks" : "ask";
   const what = shared
     ? "a batch sends such rows once, for less (dedupe)"
     : "to send such rows once per batch: dedupe: true";
-  return [
-    `  Equal questions: ${formatCount(rows)} of ${among} ${rows === 1 ? "asks" : "ask"} what another one asks; ${what}`,
-  ];
+  return [`  Equal questions: ${formatCount(rows)} of ${among} ${ask} the same as another one; ${what}`];
 }
 
 function measuredText(measured: Sampled): string {

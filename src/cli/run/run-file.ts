@@ -116,7 +116,7 @@ async function read({ context, pipeline, reading, record, terminal, draft, signa
   terminal.note(`✓ ${title}: ${counted(reading.records, "line")}`);
   for (const { line, problem } of reading.examples) terminal.note(`! ${title}:${line}: ${problem}`);
   const more = reading.problems - reading.examples.length;
-  if (more > 0) terminal.note(`! … and ${formatCount(more)} more lines that cannot be asked`);
+  if (more > 0) terminal.note(`! … and ${formatCount(more)} more lines that cannot be sent`);
 }
 
 /** Shows what is to be sent and its cost, each time. False: you do not want it. */
