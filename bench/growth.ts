@@ -1,6 +1,6 @@
 /**
  * `npm run bench -- growth`: what new rows cost, and a look at the ledger, when much has settled; and what rows cost
- * that are asked again and again.
+ * that are sent again and again.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";

@@ -22,7 +22,7 @@ const tickets = pipeline({
     urgency: z.int().min(1).max(5).describe("1: no hurry, 5: somebody cannot work"),
     summary: z.string().describe("one sentence"),
   }),
-  // Beyond the schema: what is refused here is asked again, up to `attempts`.
+  // Beyond the schema: what is refused here is sent again, up to `attempts`.
   validate: (answer) => (answer.summary.length > 300 ? "the summary is longer than 300 characters" : null),
   attempts: 2,
   target: { table: "support.triage" },

@@ -86,7 +86,7 @@ export function uninstallCommand(cli: Cli): Command {
     .argument("[pipelines...]", "also those that are no longer in the config; default: all")
     .option("--purge", "also drop the schemas rowmill and rowmill_worker, with the record of all requests and costs")
     .option("--pushed-rows", "also drop the rows that were pushed: Rowmill has their only copy")
-    .option("-y, --yes", "do not ask; pushed rows stay unless --pushed-rows says otherwise")
+    .option("-y, --yes", "do not ask; pushed rows stay unless you add --pushed-rows")
     .action(run(cli, async () => (await import("./commands/advanced/uninstall.js")).runUninstall));
   return withProject(uninstall);
 }

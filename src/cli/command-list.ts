@@ -69,7 +69,7 @@ function runCommand(cli: Cli): Command {
     .option("--key <column>", "the column that identifies a line; default: its content")
     .option("--name <name>", "a name for this question, to ask several about one file")
     .option("--try <number>", "first send this many lines live, and show the answers", parseNumber)
-    .option("--limit <number>", "only this many lines, from the first", parseNumber)
+    .option("--limit <number>", "only the first lines, at most this many", parseNumber)
     .option("--format <format>", "output format: csv, tsv, jsonl or parquet; default: from its name, else as the input")
     .option("--delimiter <character>", "the character between cells; default: detected")
     .option("--encoding <name>", "utf-8, utf-16le, utf-16be or latin1; default: detected")
@@ -98,7 +98,9 @@ function initCommand(cli: Cli): Command {
   )
     .description("Write a config file. Asks a few questions, unless these options answer them.")
     .option("--table <name>", "the table that has your rows")
-    .addOption(rowsIn("--file <file>", "instead: the file that has your rows, as CSV, TSV, JSONL or Parquet, also .gz"))
+    .addOption(
+      rowsIn("--file <file>", "the file that has your rows, instead of a table: CSV, TSV, JSONL or Parquet, also .gz"),
+    )
     .addOption(rowsIn("--csv <file>", "the same as --file").conflicts("file"))
     .option("--key <columns>", "columns that identify a row, separated by commas; default: the primary key")
     .option("--columns <columns>", "columns that the model sees, separated by commas")
@@ -172,7 +174,7 @@ function tryCommand(cli: Cli): Command {
   const list = new Option("--list", "list earlier tries");
   const compare = new Option("--compare <tries...>", "compare two tries, row by row").argParser(numbers);
   const tried = command("try", "try movies", "try movies --prompt-file new.txt --key 42", "try movies --accept")
-    .description("Send a few rows live, before a batch: shows answers, problems, cost, and what changed.")
+    .description("Send a few rows live before a batch. Shows answers, problems, cost, and what changed.")
     .argument("[pipeline]", "default: the only one of the config")
     .addOption(rows.conflicts("key"))
     .option("--where <sql>", "only rows that match this SQL condition")
@@ -224,7 +226,7 @@ function sweepCommand(cli: Cli): Command {
 
 function syncCommand(cli: Cli): Command {
   const sync = command("sync", "sync films", "sync films --accept-deletions")
-    .description("Read rows from sources outside the database now, not at the next scheduled time.")
+    .description("Read rows from sources outside the database now, without waiting for the next scheduled time.")
     .argument("[pipelines...]", "default: all with such a source")
     .option("--full", "read all rows, to find deleted ones too")
     .addOption(
@@ -305,7 +307,7 @@ function costsCommand(cli: Cli): Command {
     .argument("[pipeline]", "default: all")
     .addOption(by)
     .option("--since <time>", "only batches sent since then: 12h, 7d, or a day (UTC)", parseSince)
-    .option("--limit <number>", "at most this many lines; the sum has all", parseLimit, SHOWN_DEFAULT)
+    .option("--limit <number>", "at most this many lines; the sum counts all", parseLimit, SHOWN_DEFAULT)
     .option(...JSON_OPTION)
     .action(run(cli, async () => (await import("./commands/inspect/costs.js")).runCosts));
   return withProject(costs);
@@ -366,7 +368,7 @@ function deliverCommand(cli: Cli): Command {
 
 function cancelCommand(cli: Cli): Command {
   const cancel = command("cancel", "cancel 3473fe9e", "cancel movies --drop")
-    .description("Cancel a batch, or all open batches of a pipeline. Answers that are done are kept.")
+    .description("Cancel a batch, or all open batches of a pipeline. Finished answers are kept.")
     .argument("<batch|pipeline>", "a pipeline, or a batch: its ID, the beginning of it, or the provider's ID")
     .option("--drop", "drop its unanswered rows instead of sending them again")
     .option("--abandon", "give up a batch whose account is gone, and count its possible cost as spent")

@@ -31,8 +31,8 @@ export interface DefinedTarget<Answer = Cells> {
   /** Makes or checks what is written to. Called before the first write of a process, and after a failure. */
   readonly prepare?: TargetConnector["prepare"];
   /**
-   * Writes changes to the target. Return nothing if it took all of them, or say what became of some: those that you do
-   * not name count as written, unless you list `written`. Throw if nothing can be said of single changes: Rowmill
+   * Writes changes to the target. Return nothing if it took all of them, or say what happened to some: those that you
+   * do not name count as written, unless you list `written`. Throw if nothing can be said of single changes: Rowmill
    * delivers all of them again.
    */
   write(changes: readonly Change<Answer>[], options: DeliveryOptions): Promise<Partial<Written> | void>;

@@ -143,7 +143,7 @@ export interface RequestSpec<Column extends string> {
    */
   readonly user: string | ((row: Row<Column>) => string | null);
   /**
-   * What the model costs, in US dollars per million tokens at the live price; a batch counts as half of it. A budget
+   * What the model costs, in US dollars per million tokens at the live price; a batch costs half of it. A budget
    * needs it for a model whose price Rowmill does not know. Default: the known price.
    */
   readonly price?: PriceSpec;

@@ -12,7 +12,7 @@ const BUFFER_BYTES = 256 * 1024;
 export interface WholeFileOptions {
   /** Replaces a file that is there. */
   readonly overwrite: boolean;
-  /** That is read meanwhile, so it cannot be the output. */
+  /** That is read in the meantime, so it cannot be the output. */
   readonly input?: string | undefined;
 }
 
@@ -94,7 +94,7 @@ export class WholeFile {
       return;
     }
     try {
-      // Unlike rename, it fails if the name was taken meanwhile.
+      // Unlike rename, it fails if the name was taken in the meantime.
       await link(this.#temporary, this.#target);
       await unlink(this.#temporary);
     } catch (error) {

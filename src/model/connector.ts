@@ -61,7 +61,7 @@ export interface SourceConnector {
   readonly reads?: string;
   /** Where the rows are, without secrets. A target of the same address writes into these very rows. */
   readonly address?: string | null;
-  /** The same as the system itself says it, since one server may have many names. Null: it does not say. */
+  /** The same as the system itself says it, because one server may have many names. Null: it does not say. */
   readonly identity?: Identity;
   rows(options: ReadOptions): AsyncIterable<Page>;
   /** For `rowmill doctor`: looks at the source, changes nothing, and takes some seconds at most. */
@@ -80,7 +80,7 @@ export type Change<Cells = Readonly<Record<string, Json>>> =
     }
   | { readonly key: string; readonly fence: string; readonly deleted: true };
 
-/** What became of each change, by its key. One that is named nowhere is tried again. */
+/** What happened to each change, by its key. One that is named nowhere is tried again. */
 export interface Written {
   readonly written: readonly string[];
   /** The target holds a newer fence; `fence`: which, where it can say so. */

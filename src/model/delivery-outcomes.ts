@@ -1,4 +1,4 @@
-/** What becomes of a change after its target was told of it. Pure. */
+/** What happens to a change after its target was told of it. Pure. */
 import { backoffMs } from "./batch/schedule.js";
 import type { Written } from "./connector.js";
 import { storableText } from "./words/storable-text.js";
@@ -47,7 +47,7 @@ export function outcomesOf(told: readonly Told[], written: Written, chance: numb
   return told.map(({ key, fence, failures, row }) => {
     const reason = failed.get(key);
     if (reason !== undefined) return refused(reason, failures, chance);
-    // Until the source is read: the row may be again as it was, and then it is not asked again.
+    // Until the source is read: the row may be again as it was, and then it is not sent again.
     if (changed.has(key) && row === "asAsked") return putOff(CHANGED, failures, chance);
     if (changed.has(key)) return ended(row === "changed" ? "dropped" : "stale", CHANGED);
     if (stale.has(key)) return staleOutcome(fence, stale.get(key) ?? null);

@@ -9,7 +9,7 @@ export const READ_TIMEOUT_MS = 6_000;
 
 /**
  * Null: it was too much, and the transaction continues as if nothing had been tried. `timeoutMs` null: the
- * transaction's own time-out. For statements that only read, since all that they did is rolled back, the setting
+ * transaction's own time-out. For statements that only read, because all that they did is rolled back, the setting
  * included.
  */
 export async function boundedRead<Result>(

@@ -113,7 +113,7 @@ type NoteFailure = (error: Error) => void;
 
 /**
  * Closes returned connections on which the server still owes an answer; and once a write was refused (25006), all that
- * were open then, since they may lead to a replica now. graphile-worker shares the pool and returns whatever it has.
+ * were open then, because they may lead to a replica now. graphile-worker shares the pool and returns whatever it has.
  */
 function dropUnfit(pool: pg.Pool): NoteFailure {
   let present = 0;

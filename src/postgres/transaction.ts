@@ -1,6 +1,6 @@
 /**
  * What a transaction sends, and when: a begin, its statements and a commit, where the client waits for those with a
- * result; or all in one message, since each round trip wakes two processes, which is what an idle worker costs.
+ * result; or all in one message, because each round trip wakes two processes, which is what an idle worker costs.
  */
 import type pg from "pg";
 import type { Sql } from "sql-template-tag";
@@ -58,7 +58,7 @@ export interface Queryable extends Reader {
 
 /**
  * Content is compared as text, so all settings that shape a value's text are pinned. `row_security = off` turns a
- * read that policies would silently thin out into an error. The isolation is named, since a later statement must see
+ * read that policies would silently thin out into an error. The isolation is named, because a later statement must see
  * what was committed after an earlier one took its locks.
  */
 function beginText(options: TransactionOptions): string {

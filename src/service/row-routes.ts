@@ -1,4 +1,4 @@
-/** One pushed row: what has become of it, and its deletion. */
+/** One pushed row: what has happened to it, and its deletion. */
 import type { Queryable } from "../postgres/database.js";
 import * as overview from "../store/ledger/overview.js";
 import * as replicaRows from "../store/replicas/replica-rows.js";

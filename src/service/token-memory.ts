@@ -12,7 +12,7 @@ const TOKENS_MAX = 1_000;
 
 interface Remembered {
   readonly untilMs: number;
-  /** One look-up for all calls that come meanwhile. */
+  /** One look-up for all calls that come in the meantime. */
   readonly token: Promise<Token | null>;
 }
 

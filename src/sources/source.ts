@@ -34,8 +34,8 @@ export interface RowsRead {
   /** Any order. */
   readonly rows: readonly SourceRow[];
   /**
-   * Not read, since the rows before them fill a chunk. Always the end of the keys asked, in their order, and never all
-   * of them, so asking for `left` again comes to an end.
+   * Not read, because the rows before them fill a chunk. Always the end of the keys asked, in their order, and never
+   * all of them, so asking for `left` again comes to an end.
    */
   readonly left: readonly string[];
 }

@@ -29,7 +29,7 @@ export interface Target {
    */
   lockFree(tx: Queryable, keys: readonly string[]): Promise<{ busy: ReadonlySet<string> }>;
   /**
-   * Upserts one result per key. Returns the keys at which the table does not hold the result, since a trigger or rule
+   * Upserts one result per key. Returns the keys at which the table does not hold the result, because a trigger or rule
    * did something else; none where the target is `plain`. The caller bounds the results, and halves them when a row
    * is refused.
    */

@@ -1,6 +1,6 @@
 /**
  * Renews the leases that this process holds, all in one statement. A lease that was not renewed in time is free, and
- * its holder's writes change nothing, since each of them checks the token.
+ * its holder's writes change nothing, because each of them checks the token.
  */
 import type { Logger } from "pino";
 import * as batches from "../store/batches/batches.js";

@@ -12,8 +12,8 @@ export interface Place {
 
 /**
  * Our write into the source may change declared columns (a touch trigger, a generated column). The ledger follows, or
- * every sweep would ask again; the rows were locked before they were read, so these changes are ours. `again`: rows
- * that the present definition asks again keep the fingerprint of the one that asked.
+ * every sweep would send the row again. The rows were locked before they were read, so these changes are ours.
+ * `again`: rows that the present definition sends again keep the fingerprint of the one that asked.
  */
 export async function followOwnWrite(
   tx: Queryable,

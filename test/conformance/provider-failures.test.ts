@@ -80,7 +80,7 @@ describe("an HTTP answer", () => {
     });
   });
 
-  test("that redirects is reported with advice, and neither followed nor asked again at once", async () => {
+  test("that redirects is reported with advice, and neither followed nor sent again at once", async () => {
     const { provider, seen } = await serve((response) => json(response, 301, {}, { location: "/v1/elsewhere" }));
     const refused = { kind: "retryable", message: expect.stringContaining("OPENAI_BASE_URL") };
     expect(await failureOf(createBatch(provider))).toMatchObject(refused);

@@ -237,7 +237,7 @@ export function describeCalls(at: At): void {
       expect(keys).not.toContain(true);
     });
 
-    test("reads are asked again, a few times, when that is harmless", async () => {
+    test("reads are sent again, a few times, when that is harmless", async () => {
       const batch = await endedBatch(at);
       const provider = at.standIn.provider();
       at.standIn.break("status", "before", { kind: "reply", status: 503, body: {} }, 2);

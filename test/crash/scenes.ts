@@ -173,7 +173,7 @@ async function wantCancel({ project }: CrashProject, drops: boolean): Promise<vo
   await project.database.transaction((tx) => cancellation.want(tx, batch?.id ?? "", { by, drops }));
 }
 
-/** Its rows come back and are asked again. */
+/** Its rows come back and are sent again. */
 function aBatchYouCancel(): Scene {
   const still = stillUntilOneIsCancelled();
   return {

@@ -171,7 +171,7 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     expect(await inputsAt(project.gateway.url)).toEqual([]);
   });
 
-  it("a backup made before the answers were collected and deleted says how many rows are asked again", async () => {
+  it("a backup made before the answers were collected and deleted says how many rows are sent again", async () => {
     const worker = await start();
     await project.round(dyingAt(worker, "plan.batch"));
     const backup = await clone();
@@ -194,7 +194,7 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     await project.drain(await restored(backup));
   });
 
-  it("a batch that was in flight in the backup, and whose answers are deleted, is said once and asked again", async () => {
+  it("a batch that was in flight in the backup, and whose answers are deleted, is said once and sent again", async () => {
     const worker = await start();
     await project.round(dyingAt(worker, "poll.ask"));
     const backup = await clone();

@@ -267,7 +267,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
       expect((await run(there, "cancel", id, "--drop", "--yes")).status).toBe(0);
       const unasked = await run(there, "cancel", "--abandon", id);
       expect(unasked.stderr.replaceAll(/\s+/g, " ")).toMatch(
-        /3 rows are dropped, since you canceled it with --drop, and up to \$0\.\d+ counts as spent\. .*To send them anyway: rowmill retry films --reason dropped .*rowmill cancel --abandon --drop [\w-]+ --yes/,
+        /3 rows are dropped, because you canceled it with --drop, and up to \$0\.\d+ counts as spent\. .*To send them anyway: rowmill retry films --reason dropped .*rowmill cancel --abandon --drop [\w-]+ --yes/,
       );
       const given = await run(there, "cancel", "--abandon", id, "--yes");
       expect(given.stdout.replaceAll(/\s+/g, " ")).toMatch(

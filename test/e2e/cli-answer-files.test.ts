@@ -75,7 +75,7 @@ describe("Answers in a file", { timeout: 300_000 }, () => {
     expect((await project.run("status")).stdout).toContain("answers delivered to files");
   });
 
-  it("is made again if it was removed, and another format asks nothing again", async () => {
+  it("is made again if it was removed, and another format sends nothing again", async () => {
     await config("out/labels.jsonl");
     await put("a.csv", filmLines(20));
     expect((await up()).status).toBe(0);

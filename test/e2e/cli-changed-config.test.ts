@@ -36,11 +36,11 @@ describe.each(kinds)("The second day on %s", { timeout: 120_000 }, (kind) => {
 
     await project.writeConfig(config("Be brief."));
     const plan = await project.run("plan", "--requests", "0");
-    expect(plan.stdout).toContain(`Your edit of the config asks ${FILMS} rows again, about $0.00`);
+    expect(plan.stdout).toContain(`Your edit of the config sends ${FILMS} rows again, about $0.00`);
     const changed = await project.run("up", "--until-idle");
     expect(changed.status, changed.stderr).toBe(0);
     expect(changed.stderr).toMatch(
-      /^films: the config changed\. To ask its answered rows again: 40 rows, about [\d,]+ input and [\d,]+ output tokens; estimated \$0\.00\d+ \(cap \$/m,
+      /^films: the config changed\. To send its answered rows again: 40 rows, about [\d,]+ input and [\d,]+ output tokens; estimated \$0\.00\d+ \(cap \$/m,
     );
     expect(changed.stderr).toContain(
       "films: 40 rows keep their answers to the previous config until you decide: rowmill approve films",
@@ -54,7 +54,7 @@ describe.each(kinds)("The second day on %s", { timeout: 120_000 }, (kind) => {
       status: 4,
       stderr:
         "rowmill: There is no terminal to ask on, so nothing was decided.\n" +
-        "  Hint: To ask these rows again: rowmill approve films --yes. " +
+        "  Hint: To send these rows again: rowmill approve films --yes. " +
         "To keep their answers: rowmill approve films --on-change newOnly\n",
     });
 
@@ -74,7 +74,7 @@ describe.each(kinds)("The second day on %s", { timeout: 120_000 }, (kind) => {
     expect(await countLabels(project)).toBe(FILMS + 2);
   });
 
-  it("asks answered rows again with --yes, and shows what it cost", async () => {
+  it("sends answered rows again with --yes, and shows what it cost", async () => {
     expect((await project.run("up", "--until-idle", "--yes")).status).toBe(0);
     await project.writeConfig(config("Be brief."));
     const before = await executed();

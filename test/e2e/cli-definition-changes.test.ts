@@ -56,7 +56,7 @@ describe("A batch whose definition changes while it is in flight", { timeout: 90
     await project.check();
   });
 
-  it("has its paid answers accepted, and its rows wait for approval to be asked again", async () => {
+  it("has its paid answers accepted, and its rows wait for approval to be sent again", async () => {
     await changeConfig("request: { ...request, model: 'gpt-4o' }, approveAboveUsd: 0, when: { rows: 1 }");
     const up = await project.run("up", "--once");
     expect(up.status, up.stderr).not.toBe(1);

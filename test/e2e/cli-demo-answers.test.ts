@@ -61,7 +61,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     return (await gateway.journal.summary()).executed;
   }
 
-  it("are asked again of a real account, once, after a report of the number and the cost", async () => {
+  it("are sent again of a real account, once, after a report of the number and the cost", async () => {
     const up = await at(real.url, "up", "--until-idle");
     expect(up.status, up.stderr).toBe(0);
     expect(up.stderr).toContain(
@@ -131,7 +131,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     await project.check();
   });
 
-  it("are asked again when a real model answers at the same address, or lists no models", async () => {
+  it("are sent again when a real model answers at the same address, or lists no models", async () => {
     const { port } = new URL(project.gateway.url);
     await project.gateway.close();
     const same = await startReal("same", { port: Number(port), models: 404 });
@@ -152,7 +152,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     expect(await askedOf(silent.gateway)).toBe(0);
   });
 
-  it("are asked again where they failed, and where their row changed and came back", async () => {
+  it("are sent again where they failed, and where their row changed and came back", async () => {
     await project.database.run(sql`update films set description = '[[demo:refuse]]' where id = 0`);
     await project.database.run(sql`update films set description = '[[demo:error 400]]' where id = 1`);
     const demo = await project.run("up", "--until-idle");

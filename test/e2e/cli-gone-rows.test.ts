@@ -54,7 +54,7 @@ describe(`A row that is gone when its answer comes${unlessServer}`, { timeout: L
     return Object.fromEntries(rows.map(({ key, story }) => [key, story]));
   }
 
-  it("leaves its answer with keepAnswer, and is asked again only when it comes back with other content", async () => {
+  it("leaves its answer with keepAnswer, and is sent again only when it comes back with other content", async () => {
     await project.writeConfig(tasks());
     await sendHere(project);
     await run("delete from tasks where id in (1, 2, 3)");

@@ -117,7 +117,7 @@ describe(`Rows that no batch can hold${unlessServer}`, { timeout: LONG_MS }, () 
     await project.check();
   });
 
-  it("count as unchanged in a sweep, which asks nothing again", async () => {
+  it("count as unchanged in a sweep, which sends nothing again", async () => {
     const ended = await measured("sweep");
     expect(ended.status, ended.stderr).toBe(0);
     for (const name of names) expect(ended.stderr).toContain(`${name}: ${NORMAL_ROWS + 1} rows compared\n`);

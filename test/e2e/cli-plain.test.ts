@@ -92,7 +92,7 @@ export default defineConfig({
 
   it("answers every row, and each command says what it can do there", async () => {
     await insertFilms(project, 6);
-    // No room: nothing is created, and it is asked again later.
+    // No room: nothing is created, and it is sent again later.
     standInOptions.openMax = 1;
     await sendHere(project);
     expect(standIn.batches.all).toEqual([]);
@@ -168,7 +168,7 @@ export default defineConfig({
       status: 0,
       stdout: `This database takes the place of the previous one. There was nothing to adopt.\nNext: rowmill up\n`,
       stderr: expect.stringContaining(
-        "  Plain lists no batch of Rowmill's: what the previous database sent there after the backup cannot be found, so its rows are sent, and paid, again\n",
+        "  Plain lists no batch of Rowmill's: what the previous database sent there after the backup cannot be found, so its rows are sent again, and you pay again\n",
       ),
     });
     expect(restored.text).not.toContain("is known here");

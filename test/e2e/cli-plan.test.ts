@@ -105,7 +105,7 @@ describeDatabases(
       expect(stdout.split("\n").slice(0, 4)).toEqual([
         "films: 40 rows would go out",
         "  changed config  40  answered, but the config now asks something else",
-        expect.stringMatching(/^ {2}Your edit of the config asks 40 rows again, about \$0\.00\d+$/),
+        expect.stringMatching(/^ {2}Your edit of the config sends 40 rows again, about \$0\.00\d+$/),
         "    rowmill up asks first. Without a terminal, answered rows wait for your yes: rowmill approve films",
       ]);
       expect((await project.run("plan")).stdout).toBe("films: no row would go out\n  Not sent: 40 answered\n");

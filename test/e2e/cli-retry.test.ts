@@ -1,5 +1,5 @@
 /**
- * Answers that were paid for and that the target refused: grouped, written when the target is fixed, and asked again
+ * Answers that were paid for and that the target refused: grouped, written when the target is fixed, and sent again
  * only by a person's word.
  */
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -56,7 +56,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill retry${unlessServer}`, { tim
     return { ...ended, pipelines: parsed.pipelines };
   };
 
-  it("writes what the fixed target takes, at no cost, and asks the rest again after a yes", async () => {
+  it("writes what the fixed target takes, at no cost, and sends the rest again after a yes", async () => {
     const good = { mood: "happy", score: 1, tag: "ok" };
     const bad: Readonly<Record<number, Cells | string>> = {
       2: { ...good, mood: "sad" },

@@ -89,7 +89,7 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     await project.check();
   });
 
-  it("with --key asks a line again when the columns that are asked about change, and not when others do", async () => {
+  it("with --key sends a line again when the columns that are asked about change, and not when others do", async () => {
     const lines = filmLines(5);
     await writeFilms(project, lines);
     expect((await project.run(...RUN, "--key", "column_1")).status).toBe(0);
@@ -110,7 +110,7 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     expect((await run("--key", "column_1")).status).toBe(0);
   });
 
-  it("writes why a line has no answer, exits with 3, and asks it again with --retry", async () => {
+  it("writes why a line has no answer, exits with 3, and sends it again with --retry", async () => {
     const lines = filmLines(4);
     await writeFilms(project, [...lines, `4,"Broken","[[demo:error 400]] never"`, "5,too few"]);
     const ended = await project.run(...RUN);
@@ -144,7 +144,7 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     const prompt = ["--prompt", "Sum up: {{ Description }}"];
     const changed = await run(...prompt);
     expect(changed.status).toBe(4);
-    expect(changed.stderr).toContain("films.csv: the question changed. To ask its answered rows again: 10 rows");
+    expect(changed.stderr).toContain("films.csv: the question changed. To send its answered rows again: 10 rows");
     expect(changed.stderr).toContain("until you decide: rowmill run films.csv --yes");
     // What was not agreed to is not the question of the file.
     const asBefore = await run();
@@ -254,7 +254,7 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     expect((await run("--pipeline", "film")).stderr).toContain('did you mean "films"?');
   });
 
-  it("forgets a file on request, and asks its lines again after that", async () => {
+  it("forgets a file on request, and sends its lines again after that", async () => {
     await writeFilms(project, filmLines(3));
     await writeFilms(project, filmLines(2), "others.csv");
     expect((await project.run(...RUN)).status).toBe(0);
@@ -301,7 +301,7 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     await project.check();
   });
 
-  it("carries a column that the prompt does not read to the output, and asks no line again for it", async () => {
+  it("carries a column that the prompt does not read to the output, and sends no line again for it", async () => {
     const lines = filmLines(4);
     await writeFilms(project, lines);
     const prompt = ["--prompt", "Sum up the film.", ...QUESTION.slice(2)];

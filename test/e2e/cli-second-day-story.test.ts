@@ -126,12 +126,12 @@ describe.each(kinds)("The second day over 1,000 films on %s", { timeout: 240_000
     expect((await run("plan", "--requests", "0")).slice(1, 6)).toEqual([
       "films: 1,000 rows would go out",
       "  changed config  1,000  answered, but the config now asks something else",
-      "  Your edit of the config asks 1,000 rows again, about $~",
+      "  Your edit of the config sends 1,000 rows again, about $~",
       "    rowmill up asks first. Without a terminal, answered rows wait for your yes: rowmill approve films",
       "  Batches: 1 of 1,000 requests, about ~ kB (all rows fit)",
     ]);
     const asked = await executed();
-    const change = `films: the config changed. To ask its answered rows again: 1,000 rows, ${LIKELY} tokens; ${COST}`;
+    const change = `films: the config changed. To send its answered rows again: 1,000 rows, ${LIKELY} tokens; ${COST}`;
     const undecided =
       "films: 1,000 rows keep their answers to the previous config until you decide: rowmill approve films";
     expect(await run("up", "--until-idle")).toEqual([
@@ -147,7 +147,7 @@ describe.each(kinds)("The second day over 1,000 films on %s", { timeout: 240_000
     expect(await run("approve", "films", "--on-change", "reask")).toEqual([
       "status 0",
       change,
-      "films: its answered rows will be asked again.",
+      "films: its answered rows will be sent again.",
     ]);
     expect((await run("up", "--until-idle")).slice(-3)).toEqual([
       "films: batch ~ is done: 1,000 rows succeeded, 0 failed; $~; took ~",

@@ -198,7 +198,7 @@ describe.each(kinds)("The second day on %s", { timeout: 150_000 }, (kind) => {
     expect(canceled).toMatchObject({ status: 0 });
     expect(canceled.stderr).toContain("No worker is running, so this command cancels it itself.");
     expect(canceled.stdout).toMatch(
-      /^Batch \w{8} of films is (?:being canceled at the provider|canceled\. Rowmill collects the answers that are done)\.\n$/,
+      /^Batch \w{8} of films is (?:being canceled at the provider|canceled\. Rowmill collects the finished answers)\.\n$/,
     );
     await answerHere(project);
     expect(await states()).toEqual({ cancelled: 3 });

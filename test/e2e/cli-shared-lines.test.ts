@@ -27,7 +27,7 @@ describe.each(newestKinds.filter((kind) => databaseKinds.includes(kind)))(
 
     it("are announced by plan, by the rows that it read", () => {
       expect(plan).toContain(
-        "  Equal questions: 3 of 10 rows ask what another one asks; a batch sends such rows once, for less (dedupe)\n",
+        "  Equal questions: 3 of 10 rows ask the same as another one; a batch sends such rows once, for less (dedupe)\n",
       );
     });
 

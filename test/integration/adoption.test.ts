@@ -120,7 +120,7 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
     },
   );
 
-  it("is collected when it ends later, and a row that changes meanwhile is asked again", async () => {
+  it("is collected when it ends later, and a row that changes meanwhile is sent again", async () => {
     const worker = await startMovies({ batchDelayMs: 700 });
     await sweep(worker);
     const { batchId } = await createTutorialBatch(project.gateway.url, some.map(taskOf));
@@ -191,7 +191,7 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
     await project.drain(worker);
   });
 
-  it("is refused when its answers are gone, and its rows are asked again", async () => {
+  it("is refused when its answers are gone, and its rows are sent again", async () => {
     const worker = await startMovies();
     await sweep(worker);
     const { client, batchId } = await createTutorialBatch(project.gateway.url, some.slice(0, 3).map(taskOf));

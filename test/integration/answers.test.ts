@@ -1,5 +1,5 @@
 /**
- * What the lines of an answer file may say, and what becomes of each request: kept, asked again, or failed with its
+ * What the lines of an answer file may say, and what becomes of each request: kept, sent again, or failed with its
  * reason.
  */
 import { afterEach, expect, it } from "vitest";
@@ -21,7 +21,7 @@ describeDatabases(
       await project.check().finally(() => project.close());
     });
 
-    it("end each request as its line says: kept, asked again within bounds, or failed with the reason", async () => {
+    it("end each request as its line says: kept, sent again within bounds, or failed with the reason", async () => {
       project = await startProject(kind);
       await createNotes(project, [
         "plain text",
@@ -104,7 +104,7 @@ describeDatabases(
       expect(await outcomes(project)).toEqual({ answered: 10, cancelled: 3 });
     });
 
-    it("whose lines are missing, repeated or foreign are counted once, and the missing are asked again", async () => {
+    it("whose lines are missing, repeated or foreign are counted once, and the missing are sent again", async () => {
       let first = true;
       const transformOutput = (line: string) => {
         if (!line.includes("number 3,")) return first ? [line, line] : undefined;
@@ -174,7 +174,7 @@ describeDatabases(
       expect(await outcomes(project)).toEqual({ answered: 5, noRoom: 5 });
     });
 
-    it("are asked again when the prompt changes, but only where the rendered request differs", async () => {
+    it("are sent again when the prompt changes, but only where the rendered request differs", async () => {
       project = await startProject(kind);
       await createNotes(project, plain(5));
       await project.drain(await project.worker({ notes: pipeline(notesPipelineSpec) }));
@@ -184,7 +184,7 @@ describeDatabases(
       const changed = { ...notesPipelineSpec, request: { ...notesPipelineSpec.request, user } };
       await project.drain(await project.worker({ notes: pipeline(changed) }));
       expect((await project.gateway.journal.summary()).executed).toBe(6);
-      // And back: nothing but that row is asked again.
+      // And back: nothing but that row is sent again.
       await project.drain(await project.worker({ notes: pipeline(notesPipelineSpec) }));
       expect((await project.gateway.journal.summary()).executed).toBe(7);
     });

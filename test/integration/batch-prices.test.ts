@@ -93,7 +93,7 @@ describeDatabases(
       expect(await moneyOverviews(project.database)).toMatchObject([{ spentNanoUsd: sum?.cost, unpriced: 0 }]);
     });
 
-    it("may change in the config: no row is asked again, what runs costs as planned, and the rest needs a new approval", async () => {
+    it("may change in the config: no row is sent again, what runs costs as planned, and the rest needs a new approval", async () => {
       const worker = await send();
       const changed = await project.worker(
         { notes: asking("gpt-4o-mini", { price: { input: 1_000, output: 1_000 } }) },

@@ -66,7 +66,7 @@ describeDatabases(
       );
     const times = <T>(value: T) => Array.from({ length: ROWS }, () => value);
 
-    it("are accepted before the new one is approved; then its rows are asked again, once", async () => {
+    it("are accepted before the new one is approved; then its rows are sent again, once", async () => {
       await send();
       const worker = await collect(pipeline({ ...common, request: polite }));
       expect(await outcomes(project)).toEqual({ answered: ROWS });
@@ -78,7 +78,7 @@ describeDatabases(
       expect(await executed()).toBe(2 * ROWS);
     });
 
-    it("that were cut off are asked again where the new one gives them more room", async () => {
+    it("that were cut off are sent again where the new one gives them more room", async () => {
       const short = pipeline({ ...common, attempts: 1 });
       await send(
         short,
@@ -136,7 +136,7 @@ describeDatabases(
       expect(await states()).toEqual(["waiting", "waiting"]);
     });
 
-    it("stand where the definition comes back before they are asked again", async () => {
+    it("stand where the definition comes back before they are sent again", async () => {
       await send();
       await collect(pipeline({ ...common, request: polite }));
       await approveAndDrain(await project.worker({ notes: pipeline(common) }));
@@ -144,7 +144,7 @@ describeDatabases(
       expect(await executed()).toBe(ROWS);
     });
 
-    it("are asked again only where the request differs", async () => {
+    it("are sent again only where the request differs", async () => {
       await send();
       const user = (row: { body: string | null }) =>
         row.body?.includes("number 2,") ? `${row.body} Please.` : row.body;
@@ -173,7 +173,7 @@ describeDatabases(
       expect((await answers())[0]).toMatchObject({ summary: expect.any(String), words: null });
     });
 
-    it("are kept in the ledger where the target lost a column, and their rows are asked again", async () => {
+    it("are kept in the ledger where the target lost a column, and their rows are sent again", async () => {
       await send();
       await project.run(sql`alter table public.note_answers drop column mood`);
       const worker = await collect(pipeline({ ...common, answer: z.object({ summary: z.string() }) }));
@@ -233,7 +233,7 @@ describeDatabases(
         { ending: "failed", outcome: "invalid" },
         { ending: "succeeded", outcome: "answered" },
       ]);
-      // A failed row is asked again by the new definition too.
+      // A failed row is sent again by the new definition too.
       expect(await states()).toEqual(["waiting", "waiting"]);
       await approveAndDrain(worker);
       expect(await states()).toEqual(["succeeded", "succeeded"]);
@@ -263,7 +263,7 @@ describeDatabases(
       expect(await outcomes(project)).toEqual({ answered: ROWS - 1, invalid: 1 });
     });
 
-    it("go into the rows of the source itself, which are asked again under the new one", async () => {
+    it("go into the rows of the source itself, which are sent again under the new one", async () => {
       const own = { ...common, target: { ...target, table: "notes" } };
       await send(pipeline(own));
       const worker = await collect(pipeline({ ...own, request: polite }));

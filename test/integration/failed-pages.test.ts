@@ -90,7 +90,7 @@ describeDatabases(
       expect(more).toEqual({ groups: 1, rows: ROWS * 0.2 });
     });
 
-    it("are counted exactly before the question, and then all asked again", async () => {
+    it("are counted exactly before the question, and then all sent again", async () => {
       const chosen = { meant: meant(), where: "id > 10", overtaken: [], signal };
       const again = await prepareAgain(worker, one, chosen);
       expect(again).toMatchObject({ rows: ROWS - 10, sameRoom: 0, estimate: { rows: ROWS - 10 } });
@@ -100,7 +100,7 @@ describeDatabases(
       await fail();
     });
 
-    it("are never asked again beyond the number whose cost was shown, though more match by then", async () => {
+    it("are never sent again beyond the number whose cost was shown, though more match by then", async () => {
       const chosen = { meant: meant(), where: "random() < 2", overtaken: [], signal };
       expect(await askAgain(worker, one, { ...chosen, rowsMax: 1_234 })).toBe(1_234);
       expect(await waiting()).toBe(1_234);

@@ -129,7 +129,7 @@ describeDatabases(
       });
     });
 
-    it("do not pause it while half of them are usable, or when a few hard rows are asked again", async () => {
+    it("do not pause it while half of them are usable, or when a few hard rows are sent again", async () => {
       const worker = await start([...plain(40), ...marked("invalid", 15)]);
       await project.drain(worker);
       expect(await outcomes(project)).toEqual({ answered: 40, invalid: 45 });

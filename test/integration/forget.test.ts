@@ -180,7 +180,7 @@ describeDatabases("Erasing rows", (kind) => {
     await project.drain(worker);
   });
 
-  it("works for a table of yours, whose row stays and would be asked again", async () => {
+  it("works for a table of yours, whose row stays and would be sent again", async () => {
     await createNotes(project, [...plain(2), `This one speaks of ${SECRET}.`]);
     const worker = await project.worker({ notes: notesPipeline() });
     await project.drain(worker);

@@ -143,7 +143,7 @@ describeDatabases(
       expect((await project.gateway.journal.summary()).executed).toBe(7);
     });
 
-    it("are not missing, while what the files lack is asked again", async () => {
+    it("are not missing, while what the files lack is sent again", async () => {
       let dropped = 0;
       const worker = await start(plain(4), {
         transformOutput: (line) => (line.includes("number 3,") && dropped++ === 0 ? [] : undefined),

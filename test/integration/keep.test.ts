@@ -81,7 +81,7 @@ describeDatabases("Pushed rows of several key columns with a time to keep them",
     await runJanitor(worker, signal);
   }
 
-  it("go with any key when their time is over, and are not asked again when they come back unchanged", async () => {
+  it("go with any key when their time is over, and are not sent again when they come back unchanged", async () => {
     const worker = await answered();
     await age();
     await clean(worker);

@@ -286,7 +286,7 @@ describeDatabases(
       ]);
     });
 
-    it("is accepted into the rows of the source where that is the target, and no sweep asks them again", async () => {
+    it("is accepted into the rows of the source where that is the target, and no sweep sends them again", async () => {
       await createNotes(project, plain(3));
       await project.run(sql`alter table public.notes add column summary text, add column touched timestamptz`);
       const asked = notes({ target: { table: "notes" } });

@@ -64,7 +64,7 @@ describeDatabases(
       return context.database.transaction((tx) => changes.decide(tx, id, decided));
     }
 
-    it("asks no answered row again until someone decides, and uses itself for new and changed rows", async () => {
+    it("sends no answered row again until someone decides, and uses itself for new and changed rows", async () => {
       await answered();
       const changed = await worker({ system: "Be brief." });
       await project.drain(changed);
@@ -77,7 +77,7 @@ describeDatabases(
       expect(await decide(changed, "reask")).toBe(true);
       expect(await decide(changed, "reask")).toBe(false);
       await project.drain(changed);
-      // Those that the new definition answered meanwhile are not asked again.
+      // Those that the new definition answered meanwhile are not sent again.
       expect(await executed()).toBe(9);
       expect(await change(changed)).toMatchObject({ decision: "reask", rows: 0 });
       await project.drain(await worker({ system: "Be brief." }));
@@ -93,13 +93,13 @@ describeDatabases(
       expect(await settleChanges({ terminal, context: changed, by: "the test" })).toBe(false);
       expect(said).toEqual([
         expect.stringMatching(
-          /^! notes: the config changed\. To ask its answered rows again: 4 rows, about .* estimated /,
+          /^! notes: the config changed\. To send its answered rows again: 4 rows, about .* estimated /,
         ),
         "! notes: 4 rows keep their answers to the previous config until you decide: rowmill approve notes",
       ]);
     });
 
-    it("asks all of them again at once where the config says so", async () => {
+    it("sends all of them again at once where the config says so", async () => {
       await answered();
       await project.drain(await worker({ system: "Be brief.", onChange: "reask" }));
       expect(await executed()).toBe(8);
@@ -143,7 +143,7 @@ describeDatabases(
       expect(await executed()).toBe(3);
     });
 
-    it("asks failed rows again in any case", async () => {
+    it("sends failed rows again in any case", async () => {
       project = await startProject(kind);
       await createNotes(project, ["[[demo:error 400]] one", ...plain(1)]);
       await project.drain(await worker());
@@ -163,7 +163,7 @@ describeDatabases(
       expect(await executed()).toBe(8);
     });
 
-    it("that is decided while answers are collected asks their rows again, too", async () => {
+    it("that is decided while answers are collected sends their rows again, too", async () => {
       let hold = true;
       project = await startProject(kind, { gateway: { faults: { hold: () => hold } } });
       await createNotes(project, plain(3));

@@ -176,7 +176,7 @@ describeDatabases(
       await expectAllAnsweredOnce(9);
     });
 
-    test("asks you before it asks rows again whose results are gone", async () => {
+    test("asks you before it sends rows again whose results are gone", async () => {
       const gone = { kind: "reply", status: 410 } as const;
       await start(3, { faults: [{ call: "results", at: "before", fault: gone, times: 3 }] });
       const worker = await at.worker();

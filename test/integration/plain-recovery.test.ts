@@ -134,7 +134,7 @@ describeDatabases(
       expect(await pauses()).toEqual([expect.stringContaining("4 requests")]);
     });
 
-    test("is believed when its results come late, and not asked again", async () => {
+    test("is believed when its results come late, and not sent again", async () => {
       await start(5, { faults: [dropAt("after")] });
       let looks = 0;
       const worker = await wrapped((provider) => ({

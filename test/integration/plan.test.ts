@@ -234,10 +234,10 @@ describeDatabases(
       const { pipelines } = await planHere(project, { notes, loose });
       expect(pipelines.map(({ findings }) => findings.map(({ level, text }) => `${level}: ${text}`))).toEqual([
         [
-          "warning: 1 of 5 rows cannot be asked (unrenderable), such as row 4: request.user failed: no boom",
-          "warning: 1 of 5 rows cannot be asked (empty), such as row 5: There is nothing to ask: its message is empty.",
+          "warning: 1 of 5 rows cannot be sent (unrenderable), such as row 4: request.user failed: no boom",
+          "warning: 1 of 5 rows cannot be sent (empty), such as row 5: There is nothing to ask: its message is empty.",
         ],
-        ["warning: 2 rows have no key and cannot be asked: a key column is null, so the row has no key."],
+        ["warning: 2 rows have no key and cannot be sent: a key column is null, so the row has no key."],
       ]);
     });
 

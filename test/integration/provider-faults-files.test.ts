@@ -90,7 +90,7 @@ describeDatabases(
       return ended.output_file_id ?? "";
     }
 
-    it("loses the answers: reported once with their number, and after resume only these rows are asked again", async () => {
+    it("loses the answers: reported once with their number, and after resume only these rows are sent again", async () => {
       const worker = await start([...plain(2), "[[demo:error 400]] in the other file"], { faults: { hold } });
       const [notes] = worker.pipelines.values();
       const fileId = await endUncollected(worker);
@@ -115,7 +115,7 @@ describeDatabases(
       expect(await executions(project)).toEqual([2, 2, 1]);
     });
 
-    it("lost the answers, which was reported while the batch ran: no row is asked again", async () => {
+    it("lost the answers, which was reported while the batch ran: no row is sent again", async () => {
       const worker = await start(plain(2), { faults: { hold } });
       const [notes] = worker.pipelines.values();
       await notes?.provider.staging?.remove(await endUncollected(worker));
@@ -218,7 +218,7 @@ describeDatabases(
       expect(await summaries()).not.toContain("forged");
     });
 
-    it("writes status 0, half a JSON, no choices: each row is asked again for its own stated reason", async () => {
+    it("writes status 0, half a JSON, no choices: each row is sent again for its own stated reason", async () => {
       const damages: ((line: string) => string[])[] = [
         (line) => [line.replace(/"status_code":\s*200/, '"status_code":0')],
         (line) => [line.slice(0, line.length / 2)],
@@ -240,7 +240,7 @@ describeDatabases(
       expect(await executions(project)).toEqual([2, 2, 2]);
     });
 
-    it("drops a line that it counts as answered: the file is read three times before the row is asked again", async () => {
+    it("drops a line that it counts as answered: the file is read three times before the row is sent again", async () => {
       const worker = await start(plain(3), {
         faults: inOutput((line, index) => (index === 1 ? [] : [line])),
       });
@@ -301,7 +301,7 @@ describeDatabases(
       },
     );
 
-    it("counts rows that failed and never names their file: they cost nothing, and are asked again without a word", async () => {
+    it("counts rows that failed and never names their file: they cost nothing, and are sent again without a word", async () => {
       const { showBatch } = neverNamed("error_file_id");
       const worker = await start([...plain(2), "[[demo:error 400]] third"], { faults: { showBatch } });
       await hurry(project, worker);
@@ -319,7 +319,7 @@ describeDatabases(
       ["empty lines", ""],
       ["its own first line", null],
     ])(
-      "sends an answer and then %s without end: Rowmill reports it, and asks the rest again after resume",
+      "sends an answer and then %s without end: Rowmill reports it, and sends the rest again after resume",
       async (_, more) => {
         let isEndless = true;
         const endless = inOutput((line, index) => {
@@ -351,7 +351,7 @@ describeDatabases(
     it.each([
       ["more than it answered", { total: 9, completed: 9, failed: 9 }],
       ["nothing", { total: 0, completed: 0, failed: 0 }],
-    ])("counts %s: the lines decide, and nothing is asked again", async (_, counts) => {
+    ])("counts %s: the lines decide, and nothing is sent again", async (_, counts) => {
       const worker = await start(plain(3), {
         faults: { showBatch: (batch) => ({ ...batch, request_counts: counts }) },
       });

@@ -232,7 +232,7 @@ describeDatabases("Pushed rows", (kind) => {
     expect(await pushed(films(1))).toMatchObject({ accepted: 1 });
   });
 
-  it("whose time is over leave their answers, and are not asked again when they come back unchanged", async () => {
+  it("whose time is over leave their answers, and are not sent again when they come back unchanged", async () => {
     const worker = await project.worker(movies({ keep: "30d" }));
     const states = sql`
       select state::text, row_gone, count(*)::int as n

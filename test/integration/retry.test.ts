@@ -126,7 +126,7 @@ describeDatabases(
       expect(await write()).toMatchObject({ written: 9, refused: 0 });
     });
 
-    it("that was forgotten is asked again", async () => {
+    it("that was forgotten is sent again", async () => {
       await open();
       await project.run(
         sql`

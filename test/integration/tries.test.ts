@@ -98,7 +98,7 @@ describeDatabases(
       expect(await executed()).toBe(6);
     });
 
-    it("of its row that came after an invalid answer asks nothing again under another definition with the same words", async () => {
+    it("of its row that came after an invalid answer sends nothing again under another definition with the same words", async () => {
       project = await startProject(kind);
       await createNotes(project, ["[[demo:invalid-once]] one", "[[demo:refuse-once]] two", ...plain(2)]);
       await project.drain(await project.worker({ notes: notes() }));

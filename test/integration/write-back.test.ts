@@ -121,7 +121,7 @@ describeDatabases(
       expect(await states()).toEqual([{ state: "delivered", lines: 6 }]);
     });
 
-    it("are not written into a row that changed meanwhile, which is asked again", async () => {
+    it("are not written into a row that changed meanwhile, which is sent again", async () => {
       await add(3);
       const context = await worker();
       const slow = stageWorker(context);
@@ -221,7 +221,7 @@ describeDatabases(
          create constraint trigger late after update on films
            deferrable initially deferred for each row execute function late()`,
       ],
-    ])("may change what was asked %s: that is not asked again", async (_, trigger) => {
+    ])("may change what was asked %s: that is not sent again", async (_, trigger) => {
       await add(5);
       await films.run(trigger);
       const context = await worker({ source: { columns: ["title", "updated_at"], cursor: "updated_at" } });

@@ -199,7 +199,7 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
     says: [
       `problem target: TABLE."label" is of type text, which cannot hold the answer's "label" (double precision).`,
       `${alter} drop constraint "few", alter column "label" type double precision using null;`,
-      "This drops the values in the column. Rowmill asks the rows again.",
+      "This drops the values in the column. Rowmill sends the rows again.",
       rename,
     ],
   },

@@ -47,7 +47,7 @@ export interface PlainBatchesOptions {
   readonly answer?: PlainAnswer | undefined;
   /** In ms since the epoch. */
   readonly clock?: (() => number) | undefined;
-  /** Whether a batch stays in the state that it has; asked again at each `release`. */
+  /** Whether a batch stays in the state that it has; sent again at each `release`. */
   readonly hold?: ((batch: PlainBatch) => boolean) | undefined;
   /** Before a batch begins to work. Default: none. */
   readonly delayMs?: number | undefined;

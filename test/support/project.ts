@@ -130,7 +130,7 @@ export async function startProject(
   return project;
 }
 
-/** A changed definition asks answered rows again, as with `--yes`. */
+/** A changed definition sends answered rows again, as with `--yes`. */
 export async function reask(database: Database, { id, definitionHash, provider }: Pipeline): Promise<void> {
   const { account } = provider;
   await database.transaction(async (tx) => {

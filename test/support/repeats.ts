@@ -1,6 +1,6 @@
 /**
- * Whether the provider was asked again without a reason: the journal's executions, beside what the ledger says of
- * each attempt. For tests in which rows change, so that the same content may rightly be asked again.
+ * Whether the provider was sent again without a reason: the journal's executions, beside what the ledger says of
+ * each attempt. For tests in which rows change, so that the same content may rightly be sent again.
  */
 import { parseCustomId } from "../../src/model/request/custom-id.js";
 import { sql, type TestProject } from "./project.js";
@@ -18,7 +18,7 @@ interface Told {
 
 export interface Repeats {
   readonly executed: number;
-  /** Outcome → how often the same content of the same row was asked again because of it. */
+  /** Outcome → how often the same content of the same row was sent again because of it. */
   readonly reasons: Readonly<Record<string, number>>;
   /** Executions that nothing accounts for, in words. */
   readonly unstated: readonly string[];
@@ -26,7 +26,7 @@ export interface Repeats {
 
 /**
  * `mayLackResult`: keys, as `PIPELINE KEY`, whose result a user deleted from the target; an answered one may then be
- * asked again.
+ * sent again.
  */
 export async function repeats(project: TestProject, mayLackResult: ReadonlySet<string> = new Set()): Promise<Repeats> {
   const asked = await askedByRequest(project);

@@ -238,7 +238,7 @@ describe("A cancellation", () => {
       "Batch 3473fe9e of movies is being canceled at the provider.",
     );
     expect(after({ state: "settled" })).toBe(
-      "Batch 3473fe9e of movies is canceled. Rowmill collects the answers that are done.",
+      "Batch 3473fe9e of movies is canceled. Rowmill collects the finished answers.",
     );
     expect(outcomeOf({ batch, action: "shared" }, batch)).toMatchObject({ refused: true });
   });

@@ -29,7 +29,7 @@ const source = (change: object) => ({ ...films, source: { ...films.source, ...ch
 
 describe("definitionHash", () => {
   test("is the same text on every machine", () => {
-    // A literal: hashes are stored, and a change of the algorithm would have every row asked again.
+    // A literal: hashes are stored, and a change of the algorithm would have every row sent again.
     expect(hash(films)).toBe("8ce89f92a4f389e7d0d049d615242b0c");
   });
 

@@ -142,7 +142,7 @@ describe("A chunk of answers", () => {
     ],
     ["of a definition that would ask the same is only written", changed, {}, {}, written],
     [
-      "of a definition that would ask something else is written, and asked again",
+      "of a definition that would ask something else is written, and sent again",
       changed,
       { present: { ...row, cells: { title: "Ran" } } },
       {},
@@ -156,7 +156,7 @@ describe("A chunk of answers", () => {
       { others: [["waiting", "invalid", 0]], again: [["a", "1"]] },
     ],
     [
-      "that was cut short below the config's limit is asked again at no try",
+      "that was cut short below the config's limit is sent again at no try",
       writing,
       { lines: [cutShort], request: { ...request, tries: 2 } },
       {},

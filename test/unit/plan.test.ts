@@ -312,7 +312,7 @@ const asking: AskingPlan = {
 const films: PipelinePlan = {
   name: "films",
   findings: [
-    warning("3 of 5 rows cannot be asked.", { fixes: ["Fix it."] }),
+    warning("3 of 5 rows cannot be sent.", { fixes: ["Fix it."] }),
     problem("No right.", { sql: ['grant select on "films" to me;'] }),
   ],
   setup: {
@@ -332,7 +332,7 @@ describe("The text of a plan", () => {
       "  new              500  never asked",
       "  changed content    2  answered before the row changed",
       "  another try        1  sent before, without a usable answer",
-      "  Your edit of the config asks no answered row again",
+      "  Your edit of the config sends no answered row again",
       "  Batches: 1 at first, of 66 requests, about 17 kB (by the budget)",
       "  Later: 437 requests in about 7 batches, when the budget has room again",
       "  Start: as soon as a worker runs: when.rows is reached",
@@ -345,7 +345,7 @@ describe("The text of a plan", () => {
       '  Setup: rowmill up creates the schemas rowmill and rowmill_worker, puts triggers on "public"."films", and ' +
         'changes "public"."labels"',
       '    alter table "public"."labels" add "x" text;',
-      "  ! warning: 3 of 5 rows cannot be asked.",
+      "  ! warning: 3 of 5 rows cannot be sent.",
       "    - Fix it.",
       "  ✗ problem: No right.",
       "    - Run as an administrator or as the owner:",
@@ -388,8 +388,8 @@ describe("The text of a plan", () => {
       "  another try         1  sent before, without a usable answer",
       "  recorded changes    3  no worker has looked at them yet; at most this many",
       "  Not sent: 1,000 answered, 20 in flight",
-      "  Your edit of the config asks 503,000 rows again, about $10.40 (by a sample of 5,000 of 1,000,000 rows)",
-      "  20 rows are in flight: their answers count for the previous config; then they are asked again if the " +
+      "  Your edit of the config sends 503,000 rows again, about $10.40 (by a sample of 5,000 of 1,000,000 rows)",
+      "  20 rows are in flight: their answers count for the previous config; then they are sent again if the " +
         "config asks something else, about $0.004 at most",
     ]);
   });
@@ -398,25 +398,25 @@ describe("The text of a plan", () => {
     [
       "undecided" as const,
       [
-        "  Your edit of the config asks 60 rows again, about $0.0012",
+        "  Your edit of the config sends 60 rows again, about $0.0012",
         "    rowmill up asks first. Without a terminal, answered rows wait for your yes: rowmill approve films",
-        "  1 row is in flight: its answer counts for the previous config; whether it is asked again then, " +
+        "  1 row is in flight: its answer counts for the previous config; whether it is sent again then, " +
           "about $0.00002, you decide with the answered rows",
       ],
     ],
     [
       "newOnly" as const,
       [
-        "  Your edit of the config asks 10 rows again, about $0.0002",
+        "  Your edit of the config sends 10 rows again, about $0.0002",
         '    50 answered rows keep their answers: onChange is "newOnly", or you decided so',
-        "  1 row is in flight: its answer counts for the previous config; it is not asked again",
+        "  1 row is in flight: its answer counts for the previous config; it is not sent again",
       ],
     ],
     [
       "reask" as const,
       [
-        "  Your edit of the config asks 60 rows again, about $0.0012",
-        "  1 row is in flight: its answer counts for the previous config; then it is asked again if the config " +
+        "  Your edit of the config sends 60 rows again, about $0.0012",
+        "  1 row is in flight: its answer counts for the previous config; then it is sent again if the config " +
           "asks something else, about $0.00002 at most",
       ],
     ],
@@ -446,15 +446,15 @@ describe("The text of a plan", () => {
   it.each([
     [
       { rows: 30, read: 100, of: 503, shared: true },
-      "30 of 100 sampled rows ask what another one asks; a batch sends such rows once, for less (dedupe)",
+      "30 of 100 sampled rows ask the same as another one; a batch sends such rows once, for less (dedupe)",
     ],
     [
       { rows: 1, read: 503, of: 503, shared: false },
-      "1 of 503 rows asks what another one asks; to send such rows once per batch: dedupe: true",
+      "1 of 503 rows asks the same as another one; to send such rows once per batch: dedupe: true",
     ],
     [
       { rows: 30, read: 100, of: 7, shared: true },
-      "30 of 100 sampled rows ask what another one asks; a batch sends such rows once, for less (dedupe)",
+      "30 of 100 sampled rows ask the same as another one; a batch sends such rows once, for less (dedupe)",
     ],
   ])("says of equal questions %o: %s", (repeated, words) => {
     const lines = textOf({
@@ -498,7 +498,7 @@ describe("The text of a plan", () => {
         {
           name: "films",
           findings: [
-            { status: "warning", text: "3 of 5 rows cannot be asked.", fixes: ["Fix it."], sql: [] },
+            { status: "warning", text: "3 of 5 rows cannot be sent.", fixes: ["Fix it."], sql: [] },
             { status: "problem" },
           ],
           plan: {

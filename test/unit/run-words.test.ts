@@ -17,7 +17,7 @@ describe("the words of a run", () => {
       `! my films.csv: It waits for approval: ${RUN} --yes`,
     );
     expect(words("Fix the key. Then: rowmill resume my-films-1a2b3c4d")).toBe(`Fix the key. Then: ${RUN}`);
-    expect(words("To ask these rows again, which costs money again: rowmill resume my-films-1a2b3c4d")).toContain(
+    expect(words("To send these rows again, which costs money again: rowmill resume my-films-1a2b3c4d")).toContain(
       `${RUN} --yes`,
     );
     expect(words("To collect it, start rowmill up with that account's OPENAI_API_KEY.")).toBe(

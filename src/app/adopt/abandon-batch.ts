@@ -29,19 +29,19 @@ const REASON = "given up with rowmill cancel";
 
 export interface Abandoned {
   readonly rows: number;
-  /** Of them: not asked again. All others wait. */
+  /** Of them: not sent again. All others wait. */
   readonly dropped: number;
   readonly lostNanoUsd: number;
 }
 
 export interface AbandonWish {
-  /** Rows are not asked again. */
+  /** Rows are not sent again. */
   readonly drops: boolean;
   /** For rows that were only planned, whose contents were not read yet. Undefined: those wait. */
   readonly config: PipelineConfig | undefined;
 }
 
-/** Null: it ended meanwhile. @throws RowmillError `refused` when a worker keeps its lease. */
+/** Null: it ended in the meantime. @throws RowmillError `refused` when a worker keeps its lease. */
 export async function abandonBatch(
   database: Database,
   { id: batchId, no, pipelineId }: BatchName,

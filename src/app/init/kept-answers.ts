@@ -61,7 +61,7 @@ async function readAnswers(file: string): Promise<ReadonlyMap<string, string | r
   try {
     parsed = JSON.parse(await readFile(file, "utf8"));
   } catch {
-    // There is none, or it was cut off while it was written: everything is asked again.
+    // There is none, or it was cut off while it was written: everything is sent again.
     return new Map();
   }
   const entries = typeof parsed === "object" && parsed !== null ? Object.entries(parsed) : [];

@@ -372,7 +372,7 @@ async function ensureInstalled(
 
 /**
  * Takes the triggers of these pipelines off your tables. Returns how many of them were not uninstalled before. They are
- * marked first, so that no worker puts a trigger back; recorded changes go too, since the sweep after a later `up`
+ * marked first, so that no worker puts a trigger back; recorded changes go too, because the sweep after a later `up`
  * finds them.
  */
 export async function uninstall(database: Database, pipelineIds: readonly number[]): Promise<number> {

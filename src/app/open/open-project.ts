@@ -116,7 +116,7 @@ export function openWithoutKey(parts: ProjectParts): Promise<WorkerContext> {
   return openProject({ ...parts, environment: withoutKey(parts.environment) });
 }
 
-/** In which providers need no key, since no one calls them. */
+/** In which providers need no key, because no one calls them. */
 export function withoutKey(environment: Environment): Environment {
   return { ...environment, provider: { ...environment.provider, offline: true } };
 }

@@ -1,5 +1,5 @@
 /**
- * What a definition would ask again: the requests of answered and failed rows, rendered and compared with what was
+ * What a definition would send again: the requests of answered and failed rows, rendered and compared with what was
  * asked, as its sweep will do. Bounded in rows, bytes and time; writes nothing.
  */
 import type { Database, Queryable } from "../../postgres/database.js";
@@ -18,7 +18,7 @@ const PAGE_ROWS = 500;
 
 export interface Compared {
   readonly sampled: Sampled;
-  /** Answered, and asked again. */
+  /** Answered, and sent again. */
   readonly answered: number;
   readonly failed: number;
   /** Wait only because the registered definition asked something else: this one does not ask them. */
@@ -26,7 +26,7 @@ export interface Compared {
   /** Their content changed since, whether or not anyone noticed: of the answered and of the failed. */
   readonly changedAnswered: number;
   readonly changedFailed: number;
-  /** Of some of the answered and of the failed that are asked again. */
+  /** Of some of the answered and of the failed that are sent again. */
   readonly answeredKeys: readonly string[];
   readonly failedKeys: readonly string[];
 }
@@ -113,7 +113,7 @@ function judge(tally: Tally, request: AskedRequest, fingerprint: string | null):
 }
 
 function scaled(tally: Tally, asked: number, chosen: number): Compared {
-  // Fewer than counted: some moved meanwhile. All of them were read.
+  // Fewer than counted: some moved in the meantime. All of them were read.
   const isWhole = chosen < COMPARED_MAX && asked <= COMPARED_MAX && tally.read === chosen;
   const times = isWhole || tally.read === 0 ? 1 : asked / tally.read;
   const all = (count: number) => Math.round(count * times);

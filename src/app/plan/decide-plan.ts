@@ -79,7 +79,7 @@ export function asksAnswered(decision: DefinitionPlan["decision"]): boolean {
   return decision !== "newOnly" && decision !== "keep";
 }
 
-/** Counts are exact; why rows wait, and what a changed definition asks again, may be by a sample. */
+/** Counts are exact; why rows wait, and what a changed definition sends again, may be by a sample. */
 function decideRows({ config }: Asking, facts: RowFacts, asksAgain: boolean): RowsPlan {
   const { waiting, reasons, compared, unrecorded } = facts;
   const ofWaiting = (count: number) => (reasons.read === 0 ? 0 : Math.round((waiting * count) / reasons.read));

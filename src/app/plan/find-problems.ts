@@ -163,7 +163,7 @@ export function rowFindings(
   const { name, request } = config;
   return faults.map(({ reason, rows, key, message }) => {
     const among = read < of ? `of ${counted(read, "row")} that were sampled` : `of ${counted(read, "row")}`;
-    const text = `${formatCount(rows)} ${among} cannot be asked (${reason}), such as row ${key}: ${message}`;
+    const text = `${formatCount(rows)} ${among} cannot be sent (${reason}), such as row ${key}: ${message}`;
     const fixes = [fixOf(reason, { name, request })];
     return rows === read ? problem(text, { fixes }) : warning(text, { fixes });
   });
@@ -172,14 +172,14 @@ export function rowFindings(
 export function keylessFinding(rows: number, reason: string): Finding {
   const [why = "", ...fixes] = reason.split(". ");
   const have = rows === 1 ? "has" : "have";
-  return warning(`${counted(rows, "row")} ${have} no key and cannot be asked: ${why.toLowerCase()}.`, { fixes });
+  return warning(`${counted(rows, "row")} ${have} no key and cannot be sent: ${why.toLowerCase()}.`, { fixes });
 }
 
 export function demoFinding(name: string, rows: number): Finding {
   const have = rows === 1 ? "has" : "have";
   return warning(
     `${counted(rows, "row")} ${have} an answer of the demo model. If the provider of your config is a real one, ` +
-      "rowmill up asks them again, also those that are not counted here.",
+      "rowmill up sends them again, also those that are not counted here.",
     { fixes: [`rowmill up shows how many rows of ${name} then wait and what they cost, and asks first.`] },
   );
 }

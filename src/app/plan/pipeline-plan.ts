@@ -61,10 +61,10 @@ export interface DefinitionPlan {
   readonly state: "new" | "unchanged" | "changed" | "unknown";
   /** Answered and failed rows whose request was compared with what was asked; null: there was no need. */
   readonly compared: Sampled | null;
-  /** Of these rows, how many it asks again, and what that likely costs; null: the price is unknown. */
+  /** Of these rows, how many it sends again, and what that likely costs; null: the price is unknown. */
   readonly asksAgain: number;
   readonly likelyNanoUsd: number | null;
-  /** What becomes of answered rows that it would ask something else; null: no definition came before it. */
+  /** What happens to answered rows that it would ask something else; null: no definition came before it. */
   readonly decision: DefinitionChange["decision"];
   /** Of them, those that keep their answers by `onChange` or your decision. */
   readonly keepsAnswer: number;
@@ -72,7 +72,7 @@ export interface DefinitionPlan {
   readonly inFlight: InFlightPlan | null;
 }
 
-/** `asksAgain`: at most this many once they are answered, if they are asked again, and what that likely costs. */
+/** `asksAgain`: at most this many once they are answered, if they are sent again, and what that likely costs. */
 export interface InFlightPlan {
   readonly rows: number;
   readonly asksAgain: number;

@@ -24,7 +24,7 @@ export interface Again {
   readonly estimate: Estimate | null;
 }
 
-/** What asking these rows again would cost: those without a kept answer, and those whose answer is of no use. */
+/** What sending these rows again would cost: those without a kept answer, and those whose answer is of no use. */
 export async function prepareAgain(context: WorkerContext, pipeline: Pipeline, chosen: Chosen): Promise<Again> {
   const { database } = context;
   const { overtaken } = chosen;

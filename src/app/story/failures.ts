@@ -1,4 +1,4 @@
-/** Why rows failed, and what asking them again would likely cost. Changes nothing. */
+/** Why rows failed, and what sending them again would likely cost. Changes nothing. */
 import { pino } from "pino";
 import { RowmillError } from "../../model/errors.js";
 import type { PipelineConfig } from "../../model/pipeline.js";

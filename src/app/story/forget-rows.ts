@@ -93,7 +93,7 @@ async function spelled(
 export interface Known {
   /** Of the keys, those that the ledger has. */
   readonly known: readonly string[];
-  /** Those whose row is still in the user's table, or was when it was last read: it would be asked again. */
+  /** Those whose row is still in the user's table, or was when it was last read: it would be sent again. */
   readonly present: readonly string[];
   readonly batches: readonly HeldBatch[];
   /** Batches that are prepared again. */

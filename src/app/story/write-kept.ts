@@ -2,7 +2,7 @@
  * Writes kept answers that the target refused before, at no cost, once the target accepts them. In the collector's
  * order: locks the ledger's rows, then the target's free rows, reads the source, and writes only what still answers the
  * row and the question. A chunk is one transaction: a crash leaves it whole or not at all. One that fails by its rows
- * is halved, down to the row, each in a transaction of its own, since a deferred constraint fails at the commit.
+ * is halved, down to the row, each in a transaction of its own, because a deferred constraint fails at the commit.
  */
 import { RowmillError } from "../../model/errors.js";
 import type { Json } from "../../model/pipeline.js";

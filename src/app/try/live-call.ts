@@ -96,7 +96,7 @@ export type CallEnd =
 
 type Answer = NonNullable<Provider["answer"]>;
 
-/** No call begins after the signal; one that is on its way is waited for, since it is paid for. */
+/** No call begins after the signal; one that is on its way is waited for, because it is paid for. */
 export async function callLive(answer: Answer, request: ModelRequest, signal: AbortSignal): Promise<CallEnd> {
   for (let calls = 1; ; calls++) {
     const end = await callOnce(answer, request);

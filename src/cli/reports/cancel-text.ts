@@ -1,4 +1,4 @@
-/** Owns what `rowmill cancel` says: what each batch loses and costs, and what became of it. Pure. */
+/** Owns what `rowmill cancel` says: what each batch loses and costs, and what happened to it. Pure. */
 import { isActed, type CancelAction } from "../../model/batch/cancelling.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import type { CancelCandidate } from "../../store/batches/cancellation.js";
@@ -76,7 +76,7 @@ export function outcomeOf({ batch, action }: Wanted, now: CancelCandidate): Canc
         hasEnded ? "is withdrawn. Nothing was sent, and nothing was spent." : "will be withdrawn before it is sent.",
       );
     case "cancel":
-      if (hasEnded) return done("is canceled. Rowmill collects the answers that are done.");
+      if (hasEnded) return done("is canceled. Rowmill collects the finished answers.");
       return done(
         now.cancel?.asked === true ? "is being canceled at the provider." : "will be canceled at the provider.",
       );

@@ -121,13 +121,13 @@ function definitionLines(name: string, { definition }: AskingPlan): string[] {
   const isEdited = state === "changed";
   const what = isEdited ? "Your edit of the config" : "The config, changed since these answers,";
   const later = inFlightLines(definition);
-  if (compared === null) return isEdited ? [`  ${what} asks no answered row again`, ...later] : later;
+  if (compared === null) return isEdited ? [`  ${what} sends no answered row again`, ...later] : later;
   // A sweep that has not ended compares answers of the same definition too.
   if (!isEdited && asksAgain + keepsAnswer === 0) return later;
   const by = compared.read < compared.of ? ` (${sampleText(compared)})` : "";
   const rows = asksAgain === 0 ? "no row" : counted(asksAgain, "row");
   return [
-    `  ${what} asks ${rows} again${aboutText(asksAgain, likelyNanoUsd)}${by}`,
+    `  ${what} sends ${rows} again${aboutText(asksAgain, likelyNanoUsd)}${by}`,
     ...decisionLines(name, definition),
     ...later,
   ];
@@ -154,10 +154,10 @@ function inFlightLines({ decision, inFlight }: DefinitionPlan): string[] {
   const cost = aboutText(asksAgain, likelyNanoUsd);
   const then =
     asksAgain === 0
-      ? `${they} not asked again`
+      ? `${they} not sent again`
       : decision === "undecided"
-        ? `whether ${they} asked again then${cost}, you decide with the answered rows`
-        : `then ${they} asked again if the config asks something else${cost} at most`;
+        ? `whether ${they} sent again then${cost}, you decide with the answered rows`
+        : `then ${they} sent again if the config asks something else${cost} at most`;
   return [`  ${counted(rows, "row")} ${are} in flight: ${their} for the previous config; ${then}`];
 }
 
@@ -165,7 +165,9 @@ function sendingLines(asking: AskingPlan): string[] {
   const { estimate, measured, model } = asking;
   const tokens = `about ${formatCount(estimate.inputTokens)} input and ${formatCount(estimate.outputTokens)} output`;
   const cost =
-    estimate.likelyNanoUsd === null ? `unknown, since Rowmill has no price for ${model}` : describeCost(estimate, null);
+    estimate.likelyNanoUsd === null
+      ? `unknown, because Rowmill has no price for ${model}`
+      : describeCost(estimate, null);
   return [
     `  Batches: ${batchesText(asking)}`,
     ...laterLines(asking),
@@ -178,17 +180,16 @@ function sendingLines(asking: AskingPlan): string[] {
   ];
 }
 
-/** The estimate counts each of these rows, since a sample does not say how many share a line. */
+/** The estimate counts each of these rows, because a sample does not say how many share a line. */
 function repeatedLines({ repeated }: AskingPlan): string[] {
   if (repeated === null) return [];
   const { rows, read, of, shared } = repeated;
   const among = read === of ? counted(read, "row") : `${formatCount(read)} sampled rows`;
+  const ask = rows === 1 ? "asks" : "ask";
   const what = shared
     ? "a batch sends such rows once, for less (dedupe)"
     : "to send such rows once per batch: dedupe: true";
-  return [
-    `  Equal questions: ${formatCount(rows)} of ${among} ${rows === 1 ? "asks" : "ask"} what another one asks; ${what}`,
-  ];
+  return [`  Equal questions: ${formatCount(rows)} of ${among} ${ask} the same as another one; ${what}`];
 }
 
 function measuredText(measured: Sampled): string {

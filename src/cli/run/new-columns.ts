@@ -11,7 +11,7 @@ import * as counts from "../../store/requests/counts.js";
 import type { PreparedRun } from "../commands/run/run.js";
 import { counted } from "../screen/text.js";
 
-/** @throws RowmillError `refused` where answered lines would be asked again, and no one can be asked */
+/** @throws RowmillError `refused` where answered lines would be sent again, and no one can be asked */
 export async function settleNewColumns(prepared: PreparedRun, database: Database): Promise<void> {
   const { draft, record, shape, options, terminal } = prepared;
   const before = draft.before?.reads ?? null;

@@ -93,7 +93,7 @@ function remember({ draft, record }: FileRun): Promise<void> {
 
 function undecided(terminal: Terminal): number {
   terminal.note(
-    "! Nothing was sent. To ask these rows again: add --yes. Another question about the same file: add --name",
+    "! Nothing was sent. To send these rows again: add --yes. Another question about the same file: add --name",
   );
   return EXIT_STATUS.blocked;
 }
@@ -112,11 +112,11 @@ async function read({ context, pipeline, reading, record, terminal, draft, signa
   }
   const rows = await askAgainAfterDemo(context, pipeline, signal);
   if (rows > 0)
-    terminal.note(`! ${title}: ${counted(rows, "row")} had answers of the demo model; they are asked again.`);
+    terminal.note(`! ${title}: ${counted(rows, "row")} had answers of the demo model; they are sent again.`);
   terminal.note(`✓ ${title}: ${counted(reading.records, "line")}`);
   for (const { line, problem } of reading.examples) terminal.note(`! ${title}:${line}: ${problem}`);
   const more = reading.problems - reading.examples.length;
-  if (more > 0) terminal.note(`! … and ${formatCount(more)} more lines that cannot be asked`);
+  if (more > 0) terminal.note(`! … and ${formatCount(more)} more lines that cannot be sent`);
 }
 
 /** Shows what is to be sent and its cost, each time. False: you do not want it. */

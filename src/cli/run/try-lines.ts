@@ -1,4 +1,4 @@
-/** `rowmill run FILE --try N`: shows some answers before the rest is sent. What was paid is not asked again. */
+/** `rowmill run FILE --try N`: shows some answers before the rest is sent. What was paid is not sent again. */
 import { acceptTry } from "../../app/try/accept-try.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as rowEndings from "../../store/requests/row-endings.js";
@@ -24,7 +24,7 @@ async function storedTry({ context: { database }, pipeline }: FileRun): Promise<
   return { tried, answers: await tries.answersOf(database, tried.no) };
 }
 
-/** Answers of an earlier `--try` of the same question are paid, so their lines are not asked again. */
+/** Answers of an earlier `--try` of the same question are paid, so their lines are not sent again. */
 export async function acceptEarlier(run: FileRun): Promise<void> {
   const { context, pipeline, terminal, signal } = run;
   const stored = await storedTry(run);

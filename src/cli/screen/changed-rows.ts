@@ -1,5 +1,5 @@
 /**
- * Owns the question that a changed config raises: are rows that were answered before asked again? Shows how many and
+ * Owns the question that a changed config raises: are rows that were answered before sent again? Shows how many and
  * what it costs, then asks on a terminal, takes `--yes` as yes, or leaves it to `rowmill approve`.
  */
 import { configuredHash } from "../../app/open/open-project.js";
@@ -25,7 +25,7 @@ export interface AskingUser {
   readonly shown?: { readonly title: string; readonly later: string };
 }
 
-/** `--yes`: before the first sweep, which then asks again at once. */
+/** `--yes`: before the first sweep, which then sends again at once. */
 export async function reaskAll({ context, by }: AskingUser): Promise<void> {
   for (const pipeline of context.pipelines.values())
     if ((await changes.changeOf(context.read, pipeline.id))?.decision === "undecided")
@@ -54,12 +54,12 @@ export async function undecidedRows({ read }: Pick<WorkerContext, "read">, { id 
   return change?.decision === "undecided" ? (change.rows ?? 0) : 0;
 }
 
-/** What asking them again would cost. */
+/** What sending them again would cost. */
 export async function describeChange(context: Estimating, pipeline: Asking, rows: number): Promise<string> {
   const keys = await changes.answeredSample(context.read, pipeline.id, SAMPLE_ROWS);
   const estimate = await estimateAgain(context, pipeline, { rows, keys });
   const { config } = pipeline;
-  return `${config.name}: the config changed. To ask its answered rows again: ${describeEstimate(estimate, config)}`;
+  return `${config.name}: the config changed. To send its answered rows again: ${describeEstimate(estimate, config)}`;
 }
 
 export async function askAbout(
@@ -70,7 +70,7 @@ export async function askAbout(
   const answered = counted(rows, "answered row");
   const choices = [
     { value: "newOnly", label: "keep their answers", hint: "new and changed rows get the new version" },
-    { value: "reask", label: "ask them again", hint: "their answers stay until the new ones come" },
+    { value: "reask", label: "send them again", hint: "their answers stay until the new ones come" },
     { value: "keep", label: "keep their answers, and count them as answers to the new version" },
     { value: "later", label: "decide later", hint: later },
   ] as const;
@@ -89,7 +89,7 @@ export function undecidedWords(rows: number): string {
   return `${counted(rows, "row")} ${have} to the previous config until you decide`;
 }
 
-/** False: it was decided or changed by someone else meanwhile. */
+/** False: it was decided or changed by someone else in the meantime. */
 function decide(
   { database }: Pick<WorkerContext, "database">,
   { id, config, provider: { account } }: Pipeline,

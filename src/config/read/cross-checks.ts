@@ -93,7 +93,7 @@ function checkTargetColumns(place: Place, config: PipelineConfig): void {
 function reservedBecause(column: string, { source, target }: PipelineConfig): string | null {
   if (OWN_COLUMNS.some((own) => own === column)) return "is reserved for Rowmill";
   if (source.key.includes(column)) return "is also a key column of the source, which the target has too";
-  // The answer would change the content that it was made from, and so be asked again without end.
+  // The answer would change the content that it was made from, and so be sent again without end.
   const isOwnSource = sameTable(source.table, target.table);
   return isOwnSource && source.columns.includes(column)
     ? "is also in source.columns, and the target is the source table"

@@ -65,7 +65,7 @@ export function rowOf(record: FileRecord, { keyColumn, key, columns, names }: Ro
   const text = rowText(cells, { key: [key], columns: [...new Set([key, ...columns])] });
   if (isRefused(text)) return { problem: `It cannot be read: ${text.reason}.` };
   if (Buffer.byteLength(text) > ROW_BYTES_MAX)
-    return { problem: "The columns that are asked about have more than 4 MiB." };
+    return { problem: "The columns that the question reads have more than 4 MiB." };
   return { key: named, cells };
 }
 

@@ -34,7 +34,7 @@ export interface ReadFiles {
   readonly look: { readonly format?: FileFormat; readonly delimiter?: string; readonly encoding?: FileEncoding };
 }
 
-/** What `files` takes besides the path, as a target. */
+/** What `files` takes in addition to the path, as a target. */
 export interface FileTargetOptions {
   /** Default: by the name of the file. */
   readonly format?: FileFormat;
@@ -84,7 +84,7 @@ const BYTES_MAX = 4 * 1024 * 1024;
 
 function filesTarget(path: string, { format, escapeFormulas = true }: FileTargetOptions): TargetConnector {
   let opened: ReturnType<typeof openTarget> | null = null;
-  // Only now, since the folder of the process counts when it delivers.
+  // Only now, because the folder of the process counts when it delivers.
   const wanted = () => ({ path: resolve(path), format, escapeFormulas });
   const target = () => (opened ??= openTarget(wanted()));
   return {

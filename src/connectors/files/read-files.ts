@@ -112,7 +112,7 @@ function isNewest(
   return keys.add(key, file.path, record.line) === null;
 }
 
-/** Of a file that is being written, or was removed meanwhile: the next reading may do better. */
+/** Of a file that is being written, or was removed in the meantime: the next reading may do better. */
 async function unlessBroken<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();

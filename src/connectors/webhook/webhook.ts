@@ -56,7 +56,7 @@ interface Part {
   readonly body: string;
 }
 
-/** Always cut in the same places, since a part's id must mean the same changes. */
+/** Always cut in the same places, because a part's id must mean the same changes. */
 function partsOf(
   changes: readonly Change[],
   pipeline: string,

@@ -81,7 +81,7 @@ export class JournalFiles {
     }
   }
 
-  /** All lines of parts above `after`, oldest first, in chunks. Parts may be closed meanwhile, also by others. */
+  /** All lines of parts above `after`, oldest first, in chunks. Parts may be closed in the meantime, also by others. */
   async *lines(after = 0): AsyncGenerator<readonly (string | null)[]> {
     let last = after;
     for (;;) {

@@ -22,7 +22,7 @@ export type CancelAction =
 
 /** What was recorded. */
 export interface CancelWish {
-  /** What has no answer by then is dropped instead of asked again. */
+  /** What has no answer by then is dropped instead of sent again. */
   readonly drops: boolean;
   /** The provider was asked. */
   readonly asked: boolean;

@@ -39,7 +39,7 @@ export const HELD_PHASES: Readonly<Record<HoldReason, readonly BatchPhase[]>> = 
   deployment: ALL,
   answers: ["unsent"],
   deletions: ["unsent"],
-  // Only a worker with the present config has the `validate` that checks answers, and the prompt that asks again.
+  // Only a worker with the present config has the `validate` that checks answers, and the prompt for rows sent again.
   superseded: ["unsent", "collecting"],
   unapproved: ["unsent"],
 };
@@ -68,17 +68,17 @@ export type TurnWork =
   | "wait"
   /** You cancelled it: its queued rows are dropped, */
   | "dropQueued"
-  /** or it goes back to the waiting rows, since it was not sent, */
+  /** or it goes back to the waiting rows, because it was not sent, */
   | "withdrawCancelled"
   /** or the provider is asked to cancel it. */
   | "cancelAtProvider"
   /** For a worker with the batch's own account. */
   | "waitForAccount"
-  /** Back to the waiting rows, since it was planned for another account, */
+  /** Back to the waiting rows, because it was planned for another account, */
   | "withdrawOtherAccount"
-  /** since the other copy of this database sends it, */
+  /** because the other copy of this database sends it, */
   | "withdrawShared"
-  /** or since its answers would be thrown away. */
+  /** or because its answers would be thrown away. */
   | "withdrawOutdated"
   | "render"
   | "upload"

@@ -34,7 +34,7 @@ export class TooManyLinesError extends RowmillError {
 
 /**
  * The lines without line feed, trailing carriage return and byte order mark. Empty lines are skipped, but count. Lines
- * that end in one chunk come together, since each step of a generator costs. Holds at most one line and one chunk.
+ * that end in one chunk come together, because each step of a generator costs. Holds at most one line and one chunk.
  * @throws LineTooLongError, TooManyLinesError after the lines before it
  */
 export async function* splitLines(

@@ -369,7 +369,7 @@ export interface Provider extends Dialect {
   find(intent: CreateIntent, since: number, options?: CallOptions): Promise<FoundBatches>;
   /**
    * Each batch created at or after `since`, or at an unknown time, once. Pages bounded: an endless list throws
-   * `retryable`, since after half a list a paid batch would seem not found.
+   * `retryable`, because after half a list a paid batch would seem not found.
    */
   list(since: number, options?: CallOptions): AsyncIterable<ListedBatch>;
   /** The id is enough: `adopt` knows no more. */

@@ -3,7 +3,7 @@
  * its schema before there are any. Pure.
  *
  * The learned limit is what a request is sent with, so what is reserved for it stays a true cap. An answer that it cuts
- * off is asked again with twice the room, up to `request.maxOutputTokens`.
+ * off is sent again with twice the room, up to `request.maxOutputTokens`.
  */
 import type { Json, PipelineConfig } from "../pipeline.js";
 import type { ModelRequest } from "../provider/outcome.js";

@@ -19,7 +19,7 @@ export const REQUEST_EVENTS = [
   "rowAsAnswered",
   /** The row's content is neither. */
   "rowDiffers",
-  /** The definition would ask something else, you asked again, or a real account took over from the demo. */
+  /** The definition would ask something else, you sent the row again, or a real account took over from the demo. */
   "reopened",
   /** The planner took it into a batch. */
   "planned",

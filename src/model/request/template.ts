@@ -2,9 +2,9 @@
  * One row's message: a Liquid template over its cells, or the user's own function.
  *
  * Templates are sandboxed: no files or prototypes, bounded length, time and memory, and no random or current value.
- * Equal cells must give equal words, since a request is paid again when its words change; dates are in UTC and English.
- * A path into a json or jsonb column (`{{ meta.tags[0] }}`) that leads nowhere is empty, like a null column. The whole
- * column stays its exact text.
+ * Equal cells must give equal words, because a request is paid again when its words change; dates are in UTC and
+ * English. A path into a json or jsonb column (`{{ meta.tags[0] }}`) that leads nowhere is empty, like a null column.
+ * The whole column stays its exact text.
  */
 import type { Liquid as Engine, Template } from "liquidjs";
 import { commonjs } from "../commonjs.js";
@@ -60,7 +60,7 @@ export function templateProblems(text: string, columns: readonly string[]): read
   return [...unknown].map((name) => unknownColumn(name, columns));
 }
 
-/** The columns that a template reads, each once; null: all of them, since it reads the row as a whole. */
+/** The columns that a template reads, each once; null: all of them, because it reads the row as a whole. */
 export function templateColumns(text: string): readonly string[] | null {
   const named = references(engine().parse(text)).map(({ column }) => column);
   return named.includes(null) ? null : [...new Set(named.filter((column) => column !== null))];

@@ -11,12 +11,12 @@ export interface FixFor {
 type Fix = (pipeline: FixFor) => string;
 
 const again = (reason: AttemptOutcome, name: string) => `rowmill retry ${name} --reason ${reason}`;
-const unchanged = (reason: AttemptOutcome, name: string) => `To ask again without a change: ${again(reason, name)}`;
+const unchanged = (reason: AttemptOutcome, name: string) => `To send them again unchanged: ${again(reason, name)}`;
 const provider = (reason: AttemptOutcome): Fix => {
-  return ({ name }) => `When the provider works again, ask again: ${again(reason, name)}`;
+  return ({ name }) => `When the provider works again, send them again: ${again(reason, name)}`;
 };
 
-/** What to change after a failure of the model. A changed request is asked again without a command. */
+/** What to change after a failure of the model. A changed request is sent again without a command. */
 export const CHANGES = {
   truncated: ({ name, request }: FixFor) => {
     const now = request === undefined ? "" : `now ${request.maxOutputTokens}; `;

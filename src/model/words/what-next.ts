@@ -1,5 +1,5 @@
 /**
- * Decides what becomes of a request after one attempt: keep, return (ask again, and when), or fail. Pure.
+ * Decides what happens to a request after one attempt: keep, return (send again, and when), or fail. Pure.
  * Two bounds: the model's tries (`attempts` in the config) and the provider's faults (RETURNS_MAX).
  */
 import { backoffMs } from "../batch/schedule.js";

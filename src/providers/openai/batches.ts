@@ -1,6 +1,6 @@
 /**
  * Owns the calls about batches, and our names in their metadata. Only `createBatch` cannot be repeated: after an
- * `ambiguous` one, `findBatches` shows what became of it.
+ * `ambiguous` one, `findBatches` shows what happened to it.
  */
 import {
   ProviderError,

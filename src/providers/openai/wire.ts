@@ -26,7 +26,7 @@ export interface WireBatch extends Omit<ProviderBatch, "refs" | "mark"> {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** The provider's record of a file: a hint, since only the file itself shows its content. */
+/** The provider's record of a file: a hint, because only the file itself shows its content. */
 export interface WireFile {
   readonly id: string;
   readonly filename: string;

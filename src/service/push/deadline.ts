@@ -28,7 +28,7 @@ export class LateCalls {
     void working.catch(onError).finally(() => this.#notes.delete(note));
   }
 
-  /** The service stops: no one will know what became of them. */
+  /** The service stops: no one will know what happened to them. */
   giveUp(): void {
     for (const note of this.#notes) note(NOT_ENDED);
     this.#notes.clear();

@@ -28,7 +28,7 @@ const LINE_BYTES_MAX = 5 * 1024 * 1024;
 const GZIP_RATIO_MAX = 1_032;
 /** A smaller body costs less to compare with the table than to remember. */
 const DIGEST_BYTES_MIN = 16 * 1024;
-/** For a chunk of lines: nothing is read meanwhile, so its sender waits too. */
+/** For a chunk of lines: nothing is read in the meantime, so its sender waits too. */
 const CHUNK_WAIT_MS = 30_000;
 /** As `rowmill.push_rows` says that there is no such pipeline. */
 const UNDEFINED_OBJECT = "42704";
@@ -61,7 +61,7 @@ export function isLines(call: Call): boolean {
   return /^application\/(?:x-ndjson|ndjson|jsonl|x-jsonlines)\b/i.test(call.req.header("content-type") ?? "");
 }
 
-/** Remembers what it found, since pipelines rarely go. */
+/** Remembers what it found, because pipelines rarely go. */
 async function isKnown({ database, pipelines }: Desk, pipeline: string): Promise<boolean> {
   if (pipelines.has(pipeline)) return true;
   if ((await replicas.replicaOf(database, pipeline))?.synced !== false) return false;

@@ -43,7 +43,7 @@ export async function storeGood<Row extends SentRow>(
   };
 }
 
-/** What became of some rows, and of those that follow, the first of which is row `from`. */
+/** What happened to some rows, and of those that follow, the first of which is row `from`. */
 export function added(sum: Pushed, more: Pushed, from: number): Pushed {
   const problems = more.problems.map((one) => ({ ...one, row: one.row + from }));
   return {

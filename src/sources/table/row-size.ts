@@ -1,6 +1,6 @@
 /**
  * The size of a row's columns, as far as PostgreSQL knows it without reading them: of text and bytea the length (0.1
- * ms at 600 MB), of other types only the stored size, which may be compressed. Qualified SQL, since users' code runs
+ * ms at 600 MB), of other types only the stored size, which may be compressed. Qualified SQL, because users' code runs
  * next to it.
  */
 import { quoteIdentifier, quoteLiteral, raw, sql, type Sql } from "../../postgres/database.js";
@@ -57,7 +57,7 @@ export function largeHash(bytes: Sql): Sql {
 
 function knownBytes(alias: string, column: TableColumn): string {
   const length = lengthOf(cell(alias, column));
-  // Parentheses, since all qualified operators have the same precedence.
+  // Parentheses, because all qualified operators have the same precedence.
   return column.type === "bytea" ? `(${length} operator(pg_catalog.*) 2)` : length;
 }
 

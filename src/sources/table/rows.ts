@@ -197,7 +197,7 @@ export async function readRows(tx: Queryable, parts: TableParts, keys: readonly 
   return { rows: read?.rows ?? [], left: [...(read?.left ?? []), ...later] };
 }
 
-/** Few values, since each value of each row costs the client more than all else here. */
+/** Few values, because each value of each row costs the client more than all else here. */
 interface ContentRow {
   /** Its key's place, from 1. */
   readonly position: string;

@@ -201,7 +201,7 @@ function keysOf(table: SourceTable, relation: string): string {
  * has none, some collations a generous one), and no value is turned into text. Whether content as text is new is for
  * the intake to find out. Empty keys where no key names the row.
  *
- * Of many rows texts are compared by a hash, since a join of them as they are writes them to the disk: that took 1.8
+ * Of many rows texts are compared by a hash, because a join of them as they are writes them to the disk: that took 1.8
  * times the user's own statement instead of 1.6. For one row it costs 4 µs more.
  */
 function changedKeys(table: SourceTable, { wholeRow }: TriggerOptions, rowsAre: "few" | "many"): string {

@@ -244,7 +244,7 @@ export async function leaseLeftMs(client: Reader, id: string): Promise<number | 
 }
 
 /**
- * Locks the batch for this transaction if the lease still holds, and renews it, since the keeper's renewals skip a
+ * Locks the batch for this transaction if the lease still holds, and renews it, because the keeper's renewals skip a
  * locked batch. Every write of a stage begins with it. `under`: only while the pipeline has this definition, which is
  * then locked, before the batch, until the transaction ends.
  */

@@ -1,4 +1,4 @@
-/** A definition's last answers, whatever became of them, and which of its failures you accepted as normal. */
+/** A definition's last answers, whatever happened to them, and which of its failures you accepted as normal. */
 import type { JudgedAnswer } from "../../model/batch/failing.js";
 import { ANSWER_OUTCOMES, FAILURE_OUTCOMES, type FailureOutcome } from "../../model/words/what-next.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";

@@ -84,7 +84,7 @@ export async function dueAmong(tx: Queryable, pipelineId: number, keys: readonly
     order by d.fence`);
 }
 
-/** What became of a line, by its fence. */
+/** What happened to a line, by its fence. */
 export interface Confirmation extends ChangeOutcome {
   readonly key: string;
   readonly fence: string;

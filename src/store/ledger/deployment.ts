@@ -49,7 +49,7 @@ export async function presentIdentity(
     where d.datname = current_database()`);
   if (!row) throw new RowmillError("internal", "The database is missing from its own catalog.");
   const { allowed, ...database } = row;
-  // A separate statement, since the right is required before it runs.
+  // A separate statement, because the right is required before it runs.
   const systemIdentifier = allowed
     ? await client.value<string>(sql`select system_identifier::text from pg_catalog.pg_control_system()`)
     : null;

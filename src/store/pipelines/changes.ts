@@ -28,7 +28,7 @@ export async function changeOf(client: Reader, pipelineId: number): Promise<Defi
     where id = ${pipelineId}`);
 }
 
-/** Whether answered rows that the present definition would ask something else are asked again. */
+/** Whether answered rows that the present definition would ask something else are sent again. */
 export async function reopens(client: Reader, pipelineId: number): Promise<boolean> {
   const decision = (await changeOf(client, pipelineId))?.decision ?? null;
   return decision === null || decision === "reask";
@@ -47,7 +47,7 @@ export async function countRows(
     where id = ${pipelineId}`);
 }
 
-/** Keys of answered rows, for an estimate of asking them again. */
+/** Keys of answered rows, for an estimate of sending them again. */
 export async function answeredSample(client: Reader, pipelineId: number, max: number): Promise<string[]> {
   return client.column<string>(sql`
     select key
@@ -65,7 +65,7 @@ export interface Decided {
 }
 
 /**
- * Decides for this definition, and lets the next sweep act on it. To ask again is also your yes to what that costs.
+ * Decides for this definition, and lets the next sweep act on it. Sending again is also your yes to what that costs.
  * False: the pipeline has another definition by now, or nothing to decide.
  */
 export async function decide(

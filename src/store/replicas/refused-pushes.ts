@@ -1,4 +1,6 @@
-/** By reason: pushes and rows that were refused, since no one may look at the reply, and unreadable rows of sources. */
+/**
+ * By reason: pushes and rows that were refused, because no one may look at the reply, and unreadable rows of sources.
+ */
 import type { RefusedPushFacts } from "../../model/words/refused-push-text.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";

@@ -99,7 +99,9 @@ export async function lockAloneIfFree(tx: Queryable, pipeline: string): Promise<
   return isFree === true;
 }
 
-/** As a push does: `up` does not change the table until this transaction ends, and no digest is kept meanwhile. */
+/**
+ * As a push does: `up` does not change the table until this transaction ends, and no digest is kept in the meantime.
+ */
 export async function lockShared(tx: Queryable, pipeline: string): Promise<void> {
   await tx.run(sql`select pg_advisory_xact_lock_shared(${PUSH_LOCK}::int, hashtext(${pipeline}))`);
 }
@@ -227,7 +229,7 @@ async function changeTable(tx: Queryable, known: Replica, shape: ReplicaShape): 
     where pipeline = ${pipeline}`);
 }
 
-/** Rows are pushed that were read, or the other way round: a mark of before would hide what changed meanwhile. */
+/** Rows are pushed that were read, or the other way round: a mark of before would hide what changed in the meantime. */
 async function beginOtherwise(tx: Queryable, pipeline: string, shape: ReplicaShape): Promise<void> {
   await tx.run(sql`delete from rowmill.syncs where pipeline = ${pipeline}`);
   for (const statement of dropStatements(pipeline)) await tx.run(raw(statement));

@@ -226,7 +226,7 @@ export async function recallMany(tx: Queryable, pipelineId: number, ids: readonl
   return settleMoves(tx, pipelineId, moved);
 }
 
-/** To be asked again. Those in flight are left to the collector. */
+/** To be sent again. Those in flight are left to the collector. */
 export async function reopenMany(tx: Queryable, pipelineId: number, ids: readonly string[]): Promise<number> {
   if (ids.length === 0) return 0;
   const moved = await tx.rows<Pick<RowMove, "id" | "from" | "to">>(sql`
@@ -258,7 +258,7 @@ export async function hasDemoAnswers(client: Reader, pipelineId: number): Promis
 /** Of one statement. */
 const DEMO_CHUNK = 5_000;
 
-/** What the demo model answered or failed is asked again, from the first try. Returns how many of them wait now. */
+/** What the demo model answered or failed is sent again, from the first try. Returns how many of them wait now. */
 export async function reopenDemo(tx: Queryable, pipelineId: number): Promise<number> {
   for (let reopened = 0; ;) {
     const rows = await tx.rows<Pick<RowMove, "id" | "from" | "to">>(sql`

@@ -1,4 +1,4 @@
-/** What became of rows, by their keys. Only reads. */
+/** What happened to rows, by their keys. Only reads. */
 import { sql, type Reader } from "../../postgres/database.js";
 import type { RequestState } from "../../model/request/request-transitions.js";
 

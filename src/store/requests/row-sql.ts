@@ -1,7 +1,7 @@
 /** The fragments that a source gives to the ledger's own statements. */
 import type { Sql } from "../../postgres/database.js";
 
-/** For statements over ledger and rows. Everything in them is qualified, since a predicate is the user's code. */
+/** For statements over ledger and rows. Everything in them is qualified, because a predicate is the user's code. */
 export interface RowSql {
   /** Whether a row of this key matches `where`. */
   readonly exists: (key: Sql) => Sql;

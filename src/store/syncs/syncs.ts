@@ -54,7 +54,7 @@ export interface NotYet {
 
 /**
  * Takes the lease, and begins a pass if none is under way. `reads`: what is read; a pass over something else is given
- * up. A worker that does not know that it has the lease, since the
+ * up. A worker that does not know that it has the lease, because the
  * reply was lost, takes it again: it makes one pass of a pipeline at a time.
  */
 export async function begin(
@@ -144,7 +144,7 @@ async function holds(tx: Queryable, { pipeline, token }: SyncLease): Promise<boo
 export interface PageWritten {
   readonly accepted: number;
   readonly refused: readonly pushes.RowProblem[];
-  /** Rows that were not copied, since an answer was or is written into them; to be read again. */
+  /** Rows that were not copied, because an answer was or is written into them; to be read again. */
   readonly heldBack: number;
 }
 
@@ -182,7 +182,7 @@ export async function writeRows(
   return { accepted: pushed.accepted, refused: pushed.problems, heldBack: held.size };
 }
 
-/** With the last rows of a page. `keep`: the mark of the pass before stays, since rows are to be read again. */
+/** With the last rows of a page. `keep`: the mark of the pass before stays, because rows are to be read again. */
 export async function setPlace(
   tx: Queryable,
   { pipeline }: SyncLease,

@@ -1,5 +1,5 @@
 /**
- * Tries: rows that were asked live, with what was asked and what came. By the pipeline's name, since it may not be
+ * Tries: rows that were asked live, with what was asked and what came. By the pipeline's name, because it may not be
  * registered yet.
  */
 import type { Json } from "../../model/pipeline.js";

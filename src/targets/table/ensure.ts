@@ -234,7 +234,7 @@ function wideningsOf(judged: Judged, previous: readonly AnswerColumn[]): Widenin
       const valid = !text.endsWith(" NOT VALID");
       // If the answer had no list before either, the CHECK is not ours.
       if (wanted.check === null) return isFreed ? [{ constraint: name, column: found.name, values: null, valid }] : [];
-      // Listed values stay: for rows that are not asked again yet, and for workers with the previous definition.
+      // Listed values stay: for rows that are not sent again yet, and for workers with the previous definition.
       const values = [...new Set([...listed, ...wanted.check])];
       return values.length === listed.length ? [] : [{ constraint: name, column: found.name, values, valid }];
     });

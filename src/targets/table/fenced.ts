@@ -1,7 +1,7 @@
 /**
  * Writes answers into a table whose ledger is elsewhere: each carries a fence, and loses to a row with a greater one.
  * So a repeated or late write changes nothing, however it was interrupted. A deleted answer leaves its row with the
- * fence and without cells, since other columns of the row are not ours to delete.
+ * fence and without cells, because other columns of the row are not ours to delete.
  */
 import type { RowCells } from "../../model/pipeline.js";
 import { bisect } from "../../postgres/bisect.js";
@@ -214,7 +214,7 @@ function noteWritten({ key, fence, model }: FencedResult, row: Row | undefined, 
   if (row?.fence !== fence) found.failed.push({ key, reason: NOT_HELD });
   else {
     found.written.push(key);
-    // A row without an answer is asked again anyway.
+    // A row without an answer is sent again anyway.
     if (model !== null) found.rows.push({ key, row: row.cells });
   }
 }

@@ -47,7 +47,7 @@ function typeFault({ config, facts }: Judged, { wanted, found }: Pair): Fault | 
     {
       fixes: [
         `alter table ${facts.qualified} ${drops}alter column ${name} type ${wanted.type} using ${using};`,
-        ...(using === "null" ? ["This drops the values in the column. Rowmill asks the rows again."] : []),
+        ...(using === "null" ? ["This drops the values in the column. Rowmill sends the rows again."] : []),
         'or map the field to another column: target: { columns: { field: "column" } }',
       ],
     },

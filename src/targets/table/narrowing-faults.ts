@@ -43,7 +43,7 @@ export async function narrowingFaults(
           sql: [
             `alter table ${facts.qualified} drop constraint ${name}, add constraint ${name} ${narrowed} not valid;`,
           ],
-          fixes: ["Those rows keep the value until you ask them again."],
+          fixes: ["Those rows keep the value until you send them again."],
         },
       ),
     );

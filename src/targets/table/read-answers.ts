@@ -1,5 +1,5 @@
 /**
- * Reads answers from the target. Reading runs its owner's code too, since the planner evaluates expressions of
+ * Reads answers from the target. Reading runs its owner's code too, because the planner evaluates expressions of
  * indexes: the table is locked first, so that no other code gets in, and its owners are checked.
  */
 import { identifier, join, raw, sql, type Queryable, type Sql } from "../../postgres/database.js";

@@ -160,7 +160,7 @@ async function notWritten(tx: Queryable, table: TargetTable, keys: readonly stri
 
 /**
  * Of these rows, which no write reached, the keys of those that do not hold the answer: a trigger may skip an update
- * that changes nothing (PostgreSQL has one for it). As texts, since not every type can be compared.
+ * that changes nothing (PostgreSQL has one for it). As texts, because not every type can be compared.
  */
 async function differing(tx: Queryable, table: TargetTable, results: readonly Result[]): Promise<ReadonlySet<string>> {
   const same = answerValues(table).map(

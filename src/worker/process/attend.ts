@@ -19,7 +19,7 @@ export const MORE = Symbol("more");
 
 export interface Concern {
   readonly name: string;
-  /** The pause after a run: what comes meanwhile is done together. */
+  /** The pause after a run: what comes in the meantime is done together. */
   readonly restMs: number;
   /** It runs by the clock: a run does not mean that there was work. */
   readonly regular?: true;

@@ -24,7 +24,7 @@ const INTAKE_REST_MS = 200;
 const SWEEP_REST_MS = 1_000;
 /** The longest that a sweep waits for rows that keep arriving. */
 const ARRIVALS_MS_MAX = 60_000;
-/** Answers that come meanwhile are delivered together. */
+/** Answers that come in the meantime are delivered together. */
 const DELIVER_REST_MS = 200;
 const RESCUE_REST_MS = 1_000;
 const SYNC_REST_MS = 1_000;
@@ -35,7 +35,10 @@ const COMPARE_EVERY_MS = 3_600_000;
 /** Between two clean-ups: after something happened, and when nothing did. */
 const CLEAN_REST_MS = 10_000;
 const CLEAN_REST_MS_MAX = 300_000;
-/** Between two rounds of planning: rows that come meanwhile share a batch. Doubles for a pipeline without a result. */
+/**
+ * Between two rounds of planning: rows that come in the meantime share a batch. Doubles for a pipeline without a
+ * result.
+ */
 const PLAN_REST_MS = 500;
 const PLAN_REST_MS_MAX = 60_000;
 
@@ -169,7 +172,7 @@ class Rests {
 
 /**
  * One per pipeline, so that a long sweep delays no other. Arrivals are taken in before one begins: an arrival has a
- * row's old and new key, while a sweep would find only the new one and ask about it again.
+ * row's old and new key, while a sweep would find only the new one and send the row again.
  */
 function sweeper(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal): Concern {
   /** Since when a sweep that is due waits; null: none does. */

@@ -1,6 +1,6 @@
 /**
  * Runs graphile-worker, which wakes and distributes turns. A job gives no right to a batch: losing jobs does no harm.
- * When a reply to one of its statements is lost, a job stays locked without a worker, for four hours, since this
+ * When a reply to one of its statements is lost, a job stays locked without a worker, for four hours, because this
  * process is alive. So after such an error the queue is stopped, its jobs are freed, and a new one starts.
  */
 import { EventEmitter } from "node:events";

@@ -1,6 +1,6 @@
 /**
  * Compares what was asked about each row with what a changed definition would ask. Failed rows whose question changed
- * are asked again; of answered ones your decision says what becomes of them (`onChange`).
+ * are sent again; of answered ones your decision says what happens to them (`onChange`).
  */
 import { RowmillError } from "../../model/errors.js";
 import type { Queryable } from "../../postgres/database.js";
@@ -52,7 +52,7 @@ export async function compareWithDefinition(
   return { cursor: left.length > 0 && lastRead ? lastRead.cursor : chunk.cursor, moved };
 }
 
-/** `count`: it would be asked again if you decided so. `retryIfShort`: failed; again if it was cut short before. */
+/** `count`: it would be sent again if you decided so. `retryIfShort`: failed; again if it was cut short before. */
 type Move = "reopen" | "reaffirm" | "retryIfShort" | "count" | "none";
 
 interface Judged {
@@ -71,7 +71,7 @@ export interface AskedCase {
   readonly decision: DefinitionChange["decision"];
 }
 
-/** What becomes of one request under the present definition. Pure as far as the user's functions are. */
+/** What happens to one request under the present definition. Pure as far as the user's functions are. */
 function judgeAsked(
   pipeline: Pick<Pipeline, "config" | "render" | "encode">,
   { asked, row, previousHash, decision }: AskedCase,
@@ -96,7 +96,7 @@ function judgeAsked(
   }
 }
 
-/** Versions by the previous definition's columns. Null: they are the same, or rows are asked again in any case. */
+/** Versions by the previous definition's columns. Null: they are the same, or rows are sent again in any case. */
 async function previousHashes(
   tx: Queryable,
   pipeline: Pipeline,

@@ -240,7 +240,7 @@ async function confirm(tx: Queryable, { context, pipeline, taken }: Confirming, 
   const writesBack = pipeline.delivery?.writesBack === true;
   const outcomes = outcomesOf(writesBack ? withRows(taken) : lines, written, context.random());
   if (writesBack) {
-    // First, since it takes more locks.
+    // First, because it takes more locks.
     const delivered = lines.filter(({ deleted }, index) => !deleted && outcomes[index]?.state === "delivered");
     await followWrites(tx, pipeline, delivered);
     await writeBacks.forgetNotes(tx, pipeline.id, written.changed);

@@ -41,7 +41,7 @@ export async function takeGroup(
   // Rows that were refused before do not keep back others.
   const alike = due.filter((line) => line.failures > 0 === (due[0]?.failures ?? 0) > 0);
   if (failures < THROWS_MIN) return { lines: alike, halving: null };
-  // The target fails as a whole. One row shows when it works again: another one each time, since it may be the row.
+  // The target fails as a whole. One row shows when it works again: another one each time, because it may be the row.
   return { lines: due.slice(failures % due.length, (failures % due.length) + 1), halving: null };
 }
 

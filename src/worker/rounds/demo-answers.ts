@@ -1,5 +1,5 @@
 /**
- * Once a real account takes over, rows that the demo model answered are asked again, and the pipeline needs a new
+ * Once a real account takes over, rows that the demo model answered are sent again, and the pipeline needs a new
  * approval: both in one transaction. The provider itself says whether it is the demo, and is asked only while there are
  * such rows. While it does not say, nothing changes.
  */
@@ -26,7 +26,7 @@ export async function askAgainAfterDemo(
   if (!(await requests.hasDemoAnswers(context.read, pipeline.id))) return 0;
   if ((await isDemo(context, pipeline.provider, signal)) !== false) return 0;
   const { provider } = pipeline;
-  const reason = `rows that the demo model answered are asked again at ${provider.accountText(provider.account)}`;
+  const reason = `rows that the demo model answered are sent again at ${provider.accountText(provider.account)}`;
   const rows = await context.step("sweep.chunk", () =>
     context.database.transaction(async (tx) => {
       // Locked before the rows, so that no planner takes some of them under the old approval.

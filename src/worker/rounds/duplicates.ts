@@ -30,7 +30,7 @@ const LOOK_AGAIN_MS = 3_500_000;
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const SEEN_LATE = "a duplicate was created for the same requests, and seen late";
-const POSSIBLE = "a batch of the same time and number of requests was seen late: perhaps a duplicate";
+const POSSIBLE = "a batch with the same time and number of requests showed up late: perhaps a duplicate";
 
 /**
  * Whether this process may send and delete: it has compared the list with the ledger, and nothing speaks against it.
@@ -91,7 +91,7 @@ async function compare(context: WorkerContext, provider: Provider, signal: Abort
   logUntold(context.log, listed.untold);
   if (recovery.find === "circumstance") return recordPossible(context, provider, listed.unmarked);
   const named = listed.ours.map(({ id, mark }) => ({ providerBatchId: id, batchId: mark?.batch ?? "" }));
-  // The list first, then the ledger: it has whatever is created meanwhile.
+  // The list first, then the ledger: it has whatever is created in the meantime.
   const orphans = await duplicates.orphansAmong(context.read, account, named);
   if (orphans.length === 0) return recordDuplicates(context, account, named);
   const reason = suspicionText(unknownBatchesText(orphans));

@@ -138,7 +138,7 @@ export async function estimatePipeline(
   return { ...estimate, arrived: Math.max(0, rows - waiting) };
 }
 
-/** What it would cost to ask this many rows again; `keys` are some of them. No `limit` applies. */
+/** What it would cost to send this many rows again; `keys` are some of them. No `limit` applies. */
 export async function estimateAgain(
   context: Sampling,
   pipeline: Asking,

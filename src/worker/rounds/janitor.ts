@@ -28,7 +28,9 @@ const JOBS_MAX = 1_000;
 const PUSHED_ROWS_MAX = 1_000;
 /** Of a pipeline, in one round. */
 const CHUNKS_MAX = 20;
-/** Whoever pushes in a long transaction of their own is not waited for: pushes that come meanwhile would wait too. */
+/**
+ * Whoever pushes in a long transaction of their own is not waited for: pushes that come in the meantime would wait too.
+ */
 const LOCK_MS_MAX = 1_000;
 
 export async function runJanitor(context: WorkerContext, signal: AbortSignal): Promise<void> {

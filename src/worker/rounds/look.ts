@@ -2,8 +2,8 @@
  * Decides what a row's present content means for its request, whatever brought its key (an arrival, a sweep).
  *
  * The transaction locks the pipeline's intake, then the ledger's rows, then reads the source. A collector that settles
- * one of these requests meanwhile reads its row before our lock or after it: one of the two sees the newer content. A
- * crash undoes the look together with the taking of its arrivals.
+ * one of these requests in the meantime reads its row before our lock or after it: one of the two sees the newer
+ * content. A crash undoes the look together with the taking of its arrivals.
  */
 import { compareRow, moveRequest } from "../../model/request/request-transitions.js";
 import { contentsOf, READ_KEYS_MAX, type RowVersion } from "../../sources/source.js";
@@ -139,7 +139,7 @@ export function decideLook({ keys, known, versions, left }: LookFacts): LookDeci
 
 /**
  * A row that gets another key while it is being answered keeps its request, so that its content is not asked twice.
- * Both keys come in one arrival, so mostly in one chunk; otherwise the row is asked again under its new key.
+ * Both keys come in one arrival, so mostly in one chunk; otherwise the row is sent again under its new key.
  */
 function followRenamed(
   read: readonly LedgerRow[],

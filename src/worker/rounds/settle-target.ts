@@ -26,7 +26,7 @@ export interface Settling {
   readonly settleAt: string;
 }
 
-/** Between a write and the call, since a target may do as much after each change as after all. */
+/** Between a write and the call, because a target may do as much after each change as after all. */
 export function settleRestMs({ memory }: WorkerContext, pipeline: Pipeline): number {
   const lastMs = memory.settleMs.get(pipeline) ?? 0;
   return lastMs < SHORT_MS ? 0 : Math.min(REST_MS_MAX, lastMs * REST_TIMES);

@@ -150,7 +150,7 @@ function after(ms: number): Promise<void> {
 }
 
 interface Writing {
-  /** When the page's reading began, where answers are written into the rows meanwhile. Null: they are not. */
+  /** When the page's reading began, where answers are written into the rows in the meantime. Null: they are not. */
   readonly readAt: string | null;
   /** The next reading of changes begins where this one did. */
   readonly keepsMark: boolean;

@@ -23,7 +23,7 @@ export async function prepareTarget(
   const late = `${connector.name} did not get ready`;
   if (!writesBack && source !== undefined)
     await within((left) => refuseSame(source, connector, left), late, { signal });
-  // Before the call: meanwhile other workers deliver more.
+  // Before the call: during it, other workers deliver more.
   const delivered = (await deliverers.standing(read, pipeline.id))?.delivered ?? 0;
   const of = { ...preparing(config, answer.columns, table.key), delivered };
   await within((left) => connector.prepare({ ...of, signal: left }), late, { signal });

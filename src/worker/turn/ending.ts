@@ -98,7 +98,7 @@ export function endingOf(
   };
 }
 
-/** What was cut off gets twice the room; at the user's own limit it keeps that, in case someone asks it again. */
+/** What was cut off gets twice the room; at the user's own limit it keeps that, in case someone sends it again. */
 function nextRoom(outcome: AttemptOutcome, room: number | null, roomMax: number): number | null {
   const isCut = outcome === "cutShort" || outcome === "truncated";
   return isCut && room !== null ? Math.min(room * ROOM_GROWTH, roomMax) : null;

@@ -185,9 +185,9 @@ async function candidates(
 function presume(turn: Submitting, candidate: ProviderBatch): Promise<Next> {
   turn.context.log.warn(
     { batch: turn.batch.id, providerBatch: candidate.id },
-    "a batch of the same time and number of requests is taken for ours; its results will tell",
+    "a batch with the same time and number of requests is presumed to be ours; its results will confirm it",
   );
-  const reason = "a batch of the same time and number of requests was found after its reply was lost";
+  const reason = "a batch with the same time and number of requests was found after its reply was lost";
   return adopt(turn, candidate, { reason, presumed: true });
 }
 

@@ -39,7 +39,7 @@ export interface Turn<B extends Batch = Batch> {
 
 export type BatchIn<S extends Batch["state"]> = Extract<Batch, { readonly state: S }>;
 
-/** One transaction under the lease. False: the lease is lost, or the batch moved meanwhile. */
+/** One transaction under the lease. False: the lease is lost, or the batch moved in the meantime. */
 export function moveBatch(
   name: StepName,
   { context, lease }: Pick<Turn, "context" | "lease">,

@@ -141,7 +141,7 @@ export function describeRestoration(restoration: Restoration): string[] {
     ...unlisted.map(
       (title) =>
         `  ${title} lists no batch of Rowmill's: what the previous database sent there after the backup ` +
-        "cannot be found, so its rows are sent, and paid, again",
+        "cannot be found, so its rows are sent again, and you pay again",
     ),
     ...shortened(
       gone.map(

@@ -87,7 +87,7 @@ async function confirm(
   return askYesNo(forgetQuestion(facts, options.answers === true), signal);
 }
 
-/** What becomes of a batch's files at the provider. */
+/** What happens to a batch's files at the provider. */
 export type FilesFate = "preparedAgain" | "untilItEnds" | "nextRound" | "kept" | "deleted";
 
 export interface ForgetFacts {
@@ -124,11 +124,11 @@ export function forgetWarnings({ known, pipeline, isSynced }: ForgetFacts): stri
   const which = keyList(known.present);
   if (isSynced)
     return [
-      `! ${which}: in the source when it was last read. Delete it there first, or Rowmill reads it again and asks ` +
-        `about it again when it next reads all rows.`,
+      `! ${which}: in the source when it was last read. Delete it there first, or Rowmill reads it again and sends ` +
+        `it again when it next reads all rows.`,
     ];
   return [
-    `! ${which}: still in your table. Delete it there first, or Rowmill finds it again and asks about it again: ` +
+    `! ${which}: still in your table. Delete it there first, or Rowmill finds it and sends it again: ` +
       `rowmill plan ${pipeline}`,
   ];
 }

@@ -60,7 +60,7 @@ async function refuseWorkedOn(database: Database, batch: Batch): Promise<void> {
     {
       hints: [
         "If the batch cannot be collected, its worker reports that within seconds: rowmill status",
-        "To abandon it in any case, stop the workers first.",
+        "To abandon it anyway, stop the workers first.",
       ],
     },
   );
@@ -80,7 +80,7 @@ async function ask(
   const cost = formatUsd(await money.moneyAtRisk(database, batch.id));
   const [count, are] = [counted(rows, "row"), rows === 1 ? "is" : "are"];
   const what = drops
-    ? `${count} ${are} dropped${batch.cancel?.drops === true ? ", since you canceled it with --drop" : ""}`
+    ? `${count} ${are} dropped${batch.cancel?.drops === true ? ", because you canceled it with --drop" : ""}`
     : `${count} will be sent again with the current account`;
   terminal.note(
     `Batch ${batch.id} of ${batch.pipeline} is ${batch.state} at ${words.accountText(batch.account)}. ` +

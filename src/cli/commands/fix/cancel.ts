@@ -153,7 +153,7 @@ async function cancelHere(cli: Cli, options: ProjectOptions, here: CancelHere): 
 
 type Configs = Project["config"]["pipelines"];
 
-/** Pipelines whose config is the one that the ledger knows: another one would be registered, and ask rows again. */
+/** Pipelines whose config is the one that the ledger knows: another one would be registered, and send rows again. */
 async function configsOf({ project, database, acted }: CancelHere): Promise<Configs> {
   const names = new Set(acted.map(({ batch }) => batch.pipeline));
   const rows = (await pipelines.all(database)).filter(({ name }) => names.has(name));

@@ -52,7 +52,7 @@ export async function runRetry(cli: Cli, name: string | undefined, options: Retr
 function checkOptions(name: string | undefined, options: RetryOptions): void {
   if (options.reason?.includes("refusedKey") === true)
     throw new RowmillError("usage", "--reason: rows without a usable key cannot be sent, again or at all.", {
-      hints: ["Give them a key that can name them. See which they are: rowmill failures --reason refusedKey"],
+      hints: ["Give them a usable key. See which they are: rowmill failures --reason refusedKey"],
     });
   checkWhichRows(options, { command: "retry", pipeline: name, reasons: RETRIED_REASONS });
 }

@@ -73,7 +73,7 @@ interface Priced {
   readonly groups: readonly FailureGroup[];
 }
 
-/** With what asking the rows of each group again would likely cost. */
+/** With what sending the rows of each group again would likely cost. */
 async function priced(database: Database, project: Project, { rows, groups }: Priced): Promise<ShownFailure[]> {
   const costs = new Map<number, ReadonlyMap<string, number>>();
   for (const row of rows) {
@@ -97,7 +97,7 @@ async function priced(database: Database, project: Project, { rows, groups }: Pr
 export interface ShownFailure extends Omit<FailureGroup, "pipelineId" | "cause"> {
   readonly pipeline: string;
   readonly fix: string;
-  /** What asking these rows again would likely cost; 0: their answers are kept. Null: unknown, or they cannot be. */
+  /** What sending these rows again would likely cost; 0: their answers are kept. Null: unknown, or they cannot be. */
   readonly retryNanoUsd: number | null;
 }
 

@@ -33,7 +33,7 @@ export async function runApprove(cli: Cli, name: string, options: ApproveOptions
   return withProjectLedger(terminal, options, async ({ database, project }) => {
     const known = await registeredPipeline(database, name);
     const isDecided = await settleChange(cli, options, { project, database, row: known });
-    // To ask again is a yes to its cost, too.
+    // Sending again is a yes to its cost, too.
     const row = isDecided ? await registeredPipeline(database, name) : known;
     if (isDecided && (options.yes !== true || row.approvedHash === row.definitionHash)) return EXIT_STATUS.ok;
     if (row.approvedHash === row.definitionHash) {
@@ -70,7 +70,7 @@ async function settleChange({ terminal }: Cli, options: ApproveOptions, known: K
   if (given === null && !terminal.interactive)
     throw noTerminal(
       "nothing was decided",
-      `To ask these rows again: rowmill approve ${name} --yes. To keep their answers: rowmill approve ${name} ` +
+      `To send these rows again: rowmill approve ${name} --yes. To keep their answers: rowmill approve ${name} ` +
         "--on-change newOnly",
     );
   const decision = given ?? (await askAbout(name, rows));
@@ -87,7 +87,7 @@ async function settleChange({ terminal }: Cli, options: ApproveOptions, known: K
 }
 
 const DECIDED: Readonly<Record<ChangeDecision, string>> = {
-  reask: "its answered rows will be asked again.",
+  reask: "its answered rows will be sent again.",
   newOnly: "its answered rows keep their answers; new and changed rows get the new version.",
   keep: "its answered rows keep their answers, which count as answers to the new version.",
 };

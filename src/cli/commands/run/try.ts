@@ -61,7 +61,7 @@ function checkOptions({ rows, key = [], compare }: TryOptions): void {
   const count = rows ?? key.length;
   if (count > TRY_ROWS_MAX)
     throw new RowmillError("usage", `A try has at most ${TRY_ROWS_MAX} rows, but ${count} were asked for.`, {
-      hints: ["To ask all rows, at half the price: rowmill up"],
+      hints: ["To send all rows, at half the price: rowmill up"],
     });
   if (compare !== undefined && compare.length !== 2)
     throw new RowmillError("usage", `--compare: expected the numbers of two tries, found ${compare.length}.`, {

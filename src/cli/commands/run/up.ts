@@ -224,7 +224,7 @@ async function isUnapproved(client: Reader, { id, definitionHash }: Pipeline): P
   return (await pipelines.byId(client, id))?.approvedHash !== definitionHash;
 }
 
-/** Takes in some rows, for the estimate, and meanwhile loads the tokenizer, which takes as long. */
+/** Takes in some rows, for the estimate, and loads the tokenizer, which takes as long. */
 async function takeSample(context: WorkerContext, signal: AbortSignal): Promise<void> {
   const arrived = await arrivals.pipelinesWithArrivals(context.read);
   const unapproved = await only(

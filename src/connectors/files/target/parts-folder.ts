@@ -128,7 +128,7 @@ export class PartsFolder {
     return ordered.slice(0, PARTS_MAX).map(({ name }) => name);
   }
 
-  /** Makes the next base of this one and these parts. False: another worker did meanwhile. */
+  /** Makes the next base of this one and these parts. False: another worker did in the meantime. */
   async merge({ generation, parts }: Listed & { readonly generation: number }, signal: AbortSignal): Promise<boolean> {
     const [from, to] = [baseName(generation), baseName(generation + 1)];
     const head = await this.headOf(generation, signal);

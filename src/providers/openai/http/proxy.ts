@@ -18,8 +18,8 @@ export function fetchThrough(proxies: Proxies, fetch: typeof globalThis.fetch): 
 }
 
 /**
- * An option of `fetch`, whose types know an older undici. Decides at each request, since a redirect may lead elsewhere;
- * direct connections are its own too, since Node's may be set to use a proxy.
+ * An option of `fetch`, whose types know an older undici. Decides at each request, because a redirect may lead
+ * elsewhere; direct connections are its own too, because Node's may be set to use a proxy.
  */
 async function dispatcherFor(proxies: Proxies): Promise<object> {
   // Only now: loading it takes 130 ms and 20 MB.

@@ -1,6 +1,6 @@
 /**
  * The definition that asked a batch. Its answers are judged by it even after the config changed, as if the batch had
- * settled before the change. Only `validate` is the present one, since a ledger keeps no functions.
+ * settled before the change. Only `validate` is the present one, because a ledger keeps no functions.
  */
 import { canonicalJson } from "../../../model/json/canonical-json.js";
 import { compileStored, type CompiledAnswer } from "../../../model/answer/answer.js";
@@ -17,8 +17,8 @@ export interface Asked {
   /** It is not the present one. */
   readonly changed: boolean;
   /**
-   * Rows that were answered under it are asked again where the present one asks something else. Read again in each
-   * transaction that ends requests, since you may decide meanwhile.
+   * Rows that were answered under it are sent again where the present one asks something else. Read again in each
+   * transaction that ends requests, because you may decide in the meantime.
    */
   readonly reopens: boolean;
   /** Null: what was asked is not known. An answer counts only where the present definition would ask the same. */

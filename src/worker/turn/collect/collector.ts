@@ -28,7 +28,7 @@ import { eachStep } from "../../step.js";
 import { DONE, LOST, type BatchIn, type Next, type Turn } from "../turn.js";
 import * as adoption from "../../../store/batches/adoption.js";
 
-/** Lines in one transaction: bounded in number, since it writes to a user's table, and in size. */
+/** Lines in one transaction: bounded in number, because it writes to a user's table, and in size. */
 const CHUNK_LINES = 2_000;
 const CHUNK_BYTES = 8 * 1024 * 1024;
 const FOREIGN = "its results name none of our requests";

@@ -1,9 +1,9 @@
 /**
- * Ends the requests that some lines of an answer file name: written, failed, asked again, or kept until their row is
+ * Ends the requests that some lines of an answer file name: written, failed, sent again, or kept until their row is
  * free. Each part of the lines is one transaction. Where the target refuses one, in a statement or at its COMMIT, the
  * part is halved down to the row: a savepoint could not catch a failing COMMIT. The ledger guards each, so a crash in
- * between loses nothing. Refused rows are recorded after all were tried, since a target that takes no row at all is no
- * fault of the rows.
+ * between loses nothing. Refused rows are recorded after all were tried, because a target that takes no row at all is
+ * no fault of the rows.
  */
 import { ANSWERS_JUDGED, refusalText, refusesAll, type Refusal } from "../../../model/batch/failing.js";
 import { RowmillError } from "../../../model/errors.js";
@@ -106,7 +106,8 @@ function tryPart(
   return context.step("collect.chunk", () =>
     context.database.transaction(
       async (tx) => {
-        // Otherwise the sweep of a definition that is registered meanwhile skips these rows, and nothing reopens them.
+        // Otherwise the sweep of a definition that is registered in the meantime skips these rows, and nothing reopens
+        // them.
         if (!(await batches.holds(tx, lease, pipeline))) return "lost";
         const { asked } = turn;
         const now = asked.changed ? { ...asked, reopens: await changes.reopens(tx, pipeline.id) } : asked;

@@ -46,7 +46,7 @@ export interface JudgedChunk {
   readonly accepted: readonly { readonly ending: AttemptEnding; readonly result: Result }[];
   /** Endings without a result. */
   readonly others: readonly AttemptEnding[];
-  /** Key → request: the present definition asks them again. */
+  /** Key → request: the present definition sends them again. */
   readonly again: ReadonlyMap<string, string>;
   /** Not read or not judged in time. */
   readonly left: Outcomes;

@@ -1,6 +1,6 @@
 /**
  * Results that the provider no longer has, counts but does not show yet, or that cannot be read to their end. They may
- * only be late, so Rowmill asks again; then you decide, since rows that are asked again are paid again.
+ * only be late, so Rowmill looks again; then you decide, because rows that are sent again are paid again.
  */
 import type { ResultsEnd } from "../../../model/provider/provider.js";
 import { pollDelayMs } from "../../../model/batch/schedule.js";
@@ -36,7 +36,7 @@ async function missGone(turn: Collecting, { gone }: ResultsEnd, left: number): P
     turn,
     `The provider has batch ${batch.providerBatchId}, but not its ${gone.join(" and ")} any more: ` +
       `the answers of ${left} rows are lost. ` +
-      `To ask these rows again, which costs money again: rowmill resume ${pipeline.config.name}`,
+      `To send these rows again, which costs money again: rowmill resume ${pipeline.config.name}`,
   );
 }
 
@@ -48,7 +48,7 @@ async function missRest(turn: Collecting, { unread }: ResultsEnd, left: number):
     turn,
     `Batch ${batch.providerBatchId} has ${batch.lines} requests, and ${unread}. ` +
       `Everything before that is collected; ${left} rows have no answer. ` +
-      `To ask these rows again, which costs money again: rowmill resume ${pipeline.config.name}`,
+      `To send these rows again, which costs money again: rowmill resume ${pipeline.config.name}`,
   );
 }
 
@@ -65,7 +65,7 @@ async function missPending(turn: Collecting, { pending }: ResultsEnd, left: numb
   return pauseForResults(
     turn,
     `The provider ${pending.text}: ${left} rows have no answer. Rowmill asked ${PENDING_LOOKS_MAX} times. ` +
-      "To look once more and then ask these rows again, which costs money again: " +
+      "To look once more and then send these rows again, which costs money again: " +
       `rowmill resume ${pipeline.config.name}`,
   );
 }
