@@ -116,6 +116,7 @@ export function runConfig(
       model: record.model ?? "",
       ...(messages?.system === undefined ? {} : { system: messages.system }),
       user: messages?.user ?? "",
+      ...(record.maxOutputTokens === undefined ? {} : { maxOutputTokens: record.maxOutputTokens }),
     },
     ...answerOf(record),
     target: { table: answersOf(record.name), addColumns: true },
