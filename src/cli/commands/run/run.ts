@@ -62,7 +62,9 @@ async function prepare(
   cli: Cli,
   { draft, options, signal }: { readonly draft: Draft; readonly options: RunOptions; readonly signal: AbortSignal },
 ): Promise<PreparedRun> {
-  const complete = await completed(cli.terminal, draft);
+  const { terminal } = cli;
+  terminal.words = runWords([draft.record], options.global === true);
+  const complete = await completed(terminal, draft);
   await requireFreeOut(draft, complete, options.force === true);
   const theirs = complete.pipeline === null ? null : await pipelineOf(complete.pipeline, options);
   const shape = shapeFor(complete, draft.look, theirs);
@@ -84,8 +86,6 @@ async function prepare(
     // At a terminal each cost is asked about; elsewhere, as for `up`, only one above the default.
     ...(cli.terminal.interactive && options.yes !== true ? { approveAboveUsd: 0 } : {}),
   });
-  const { terminal } = cli;
-  terminal.words = runWords([record], options.global === true);
   const project: Project = { config, environment, terminal };
   // First: what is missing here is known without a database.
   const providers = await openProviders(project);
