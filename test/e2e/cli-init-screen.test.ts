@@ -50,7 +50,7 @@ describe("rowmill init on a real terminal", { timeout: 120_000 }, () => {
 
   it("makes a project of a file that it asks for", async ({ skip }) => {
     if (tmuxMissingBecause !== null) skip(tmuxMissingBecause);
-    await writeFile(join(folder, "films.csv"), "id,title\n1,Metropolis\n2,The General\n");
+    await writeFile(join(folder, "films.csv"), "id,title\n1,Metropolis\n2,Metropolis\n");
     const place = { cwd: folder, env: { OPENAI_API_KEY: "sk-test-key", NO_COLOR: "1" }, columns: 100, rows: 60 };
     const screen = await startOnScreen([process.execPath, cliScript, "init"], place);
     screens.push(screen);
