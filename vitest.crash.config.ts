@@ -1,5 +1,5 @@
 /**
- * The crash suite, apart from `npm test`: it kills some 200 processes, breaks databases and their connections, and
+ * The crash suite, apart from `npm test`: it kills some 250 processes, breaks databases and their connections, and
  * takes minutes.
  * With ROWMILL_SOAK: `npm run soak`.
  */

@@ -92,11 +92,11 @@ function list(name: string, text: string | undefined, max: number): number[] {
   return (text?.split(",") ?? []).flatMap((one) => whole(name, one, max) ?? []);
 }
 
-/** `1M`, `100k`, `250` or `100_000`. */
+/** `1m`, `100k`, `250` or `100_000`. */
 function whole(name: string, text: string | undefined, max: number): number | null {
   if (text === undefined) return null;
-  const [, digits = "", unit = ""] = /^([\d_]+)(k|M|)$/.exec(text) ?? [];
-  const factor = { k: 1_000, M: 1_000_000 }[unit] ?? 1;
+  const [, digits = "", unit = ""] = /^([\d_]+)(k|m|)$/.exec(text.toLowerCase()) ?? [];
+  const factor = { k: 1_000, m: 1_000_000 }[unit] ?? 1;
   const value = Number(digits.replaceAll("_", "")) * factor;
   if (digits === "" || value < 1 || value > max)
     throw new Error(`${name} ${text}: write a whole number from 1 to ${max}`);

@@ -34,7 +34,11 @@ const commands: Readonly<Record<string, BenchCommand>> = {
   embedded: { what: "the embedded database ÷ the bare script on a server", run: runEmbedded },
   memory: { what: "peak memory of a worker, with 1 MB to 200 MB in and 2 GB out", run: runMemory },
   files: { what: "CSV, JSONL and Parquet of 1 GB read, and written with answers ÷ a bare pass", run: runFiles },
-  "run-file": { what: "time and memory of rowmill run over one CSV, the first time and again", run: runFileRun },
+  "run-file": {
+    what: "time and memory of rowmill run over one CSV, the first time and again",
+    run: runFileRun,
+    sizes: true,
+  },
   growth: {
     what: "new rows and looks when 10k to 10M have settled, and rounds of updates",
     run: runGrowth,

@@ -63,6 +63,7 @@ function runCommand(cli: Cli): Command {
     .option("--columns <columns>", "columns that the model sees, if the prompt names none; default: all")
     .option("--model <name>", "the model, as the provider names it")
     .option("--answer <fields>", "the new columns, as in categories:string[],mood:sad|glad; or: text")
+    .option("--max-output-tokens <number>", "most tokens of an answer, with reasoning; default: 1024", parseNumber)
     .option("--out <file>", "the output; default: films.answers.csv for films.csv; - for stdout")
     .option("--force", "overwrite a file that this run did not write")
     .option("--pipeline <name>", "use request and answer of this pipeline of the config")

@@ -1,4 +1,5 @@
 /** Owns the way from the command line to an open database: config, variables, ledger. Creates nothing there. */
+import { resolve } from "node:path";
 import * as pipelines from "../store/pipelines/pipelines.js";
 import { hasDatabase, openProjectDatabase, type OpenedDatabase } from "../app/open/open-database.js";
 import { readEnvironment, type Environment } from "../config/load/environment.js";
@@ -24,7 +25,7 @@ export interface Project {
 /** Reads the config and the variables, and hides their secrets from all later output. */
 export async function loadProject(terminal: Terminal, file: string | undefined): Promise<Project> {
   hideVariables(terminal);
-  const config = await configIn(process.cwd(), file);
+  const config = await configIn(terminal, file);
   hideSecrets(terminal, config);
   const environment = readEnvironment(process.env, config);
   for (const { provider } of config.pipelines)
@@ -32,16 +33,19 @@ export async function loadProject(terminal: Terminal, file: string | undefined):
   return { config, environment, terminal };
 }
 
-/** Without a config, the files that were run in the folder. */
-async function configIn(cwd: string, file: string | undefined): Promise<ProjectConfig> {
+/** Without a config, the files that were run in the folder, in whose words the terminal speaks then. */
+async function configIn(terminal: Terminal, file: string | undefined): Promise<ProjectConfig> {
+  const cwd = process.cwd();
   try {
     return await loadConfig({ ...(file === undefined ? {} : { file }), cwd, env: process.env });
   } catch (error) {
     if (file !== undefined || !(error instanceof RowmillError) || error.code !== "config_not_found") throw error;
     const { runProject } = await import("../app/run/run-project.js");
-    const config = await runProject(cwd, process.env);
-    if (config === null) throw error;
-    return config;
+    const project = await runProject(cwd, process.env);
+    if (project === null) throw error;
+    const { runWords } = await import("./run/run-words.js");
+    terminal.words = runWords(project.runs, false);
+    return project.config;
   }
 }
 
@@ -120,10 +124,18 @@ export function notSetUp(): RowmillError {
 
 export async function registeredPipeline(database: Database, name: string): Promise<pipelines.PipelineRow> {
   const all = await pipelines.all(database);
-  const found = all.find((row) => row.name === name);
+  const named = all.some((row) => row.name === name) ? name : await nameOfRun(name);
+  const found = all.find((row) => row.name === named);
   if (found !== undefined) return found;
   const known = all.map((row) => row.name);
   throw unknownPipeline(name, known, "this database");
+}
+
+/** Of a file that was run in this folder. */
+async function nameOfRun(file: string): Promise<string | null> {
+  const { lastRecord } = await import("../app/run/run-folder.js");
+  const last = await lastRecord(process.cwd(), { file: resolve(file), label: null, key: null });
+  return last?.name ?? null;
 }
 
 /** The registered pipelines of these names in that order; without names, all that are not uninstalled. */

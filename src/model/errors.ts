@@ -55,14 +55,6 @@ export function prefixed(error: RowmillError, words: string): RowmillError {
   return again(error, { words });
 }
 
-/** The same error, with its message and hints in other words. What is no error of ours stays as it is. */
-export function reworded(error: unknown, words: (text: string) => string): unknown {
-  if (!(error instanceof RowmillError) || error.code === "interrupted") return error;
-  const [first = "", ...lines] = error.message.split("\n").map(words);
-  const hints = error.hints.map(words);
-  return new RowmillError(error.code, first, { cause: error, hints, lines: lines.map((line) => line.slice(2)) });
-}
-
 /** The same error with one more hint, the first. */
 export function withHint(error: RowmillError, hint: string): RowmillError {
   return again(error, { hints: [hint] });

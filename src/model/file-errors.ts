@@ -12,11 +12,11 @@ export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
 
 /** False only for ENOENT. @throws Error for another failure, such as a missing permission */
 export async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if (hasCode(error, "ENOENT")) return false;
-    throw error;
-  }
+  return (await stat(path).catch(nullIfGone)) !== null;
+}
+
+/** What to do with an error: null where there is no such file. */
+export function nullIfGone(error: unknown): null {
+  if (hasCode(error, "ENOENT")) return null;
+  throw error;
 }

@@ -1,73 +1,75 @@
 /**
- * `rowmill run` over 1,000 films in each format, interrupted at its steps by Ctrl-C and by kill -9: the same command
- * writes the same bytes as a run that nothing disturbed, and asks each line once.
+ * `rowmill run` over 1,000 films in each format, interrupted at ten points by Ctrl-C and at the same ten by kill -9:
+ * the same command writes the same bytes as a run that nothing disturbed, and asks each line once. Prints where each
+ * interruption found the run.
  */
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { Call } from "../../src/gateway/engine/faults.js";
-import { sql } from "../../src/postgres/database.js";
+import type { Call, Fault } from "../../src/gateway/engine/faults.js";
+import { raw, sql } from "../../src/postgres/database.js";
 import { buildCli, runCli, startCliProject, until, type CliProject } from "../support/cli.js";
 import { convertFilms, filmLines, QUESTION, writeFilms } from "../support/film-file.js";
 
 const FILMS = 1_000;
-/** Decides which format is interrupted when. */
-const SEED = 18;
-/** In the order of a run: what it says, what the gateway is asked, or what is there. */
-const EARLY = [
-  ["it opens the database", "folder"],
-  ["it reads the file", "copy"],
-  ["it shows the cost", "estimated"],
-  ["it works", "of 1,000 rows"],
-  ["it uploads a file", "POST /v1/files"],
-] as const;
-const LATE = [
-  ["it creates the batch", "POST /v1/batches"],
-  ["it looks at the batch", "GET /v1/batches/:id"],
-  ["it fetches the answers", "GET /v1/files/:id/content"],
-  ["a batch is done", "is done"],
-  ["it deletes a file", "DELETE /v1/files/:id"],
-] as const;
+/** Of the file with the answers: about half. */
+const HALF_BYTES = 300 * FILMS;
+/** For it to arrive. */
+const HALF_MS = 300;
 const FORMATS = ["csv", "tsv", "jsonl", "parquet", "csv.gz"] as const;
-const EXIT_BY: Readonly<Record<Signal, number | null>> = { SIGINT: 130, SIGKILL: null };
+const EXIT_BY = { SIGINT: 130, SIGKILL: null } as const;
 
-type Signal = "SIGINT" | "SIGKILL";
+type Signal = keyof typeof EXIT_BY;
 
-/** Each moment once by each signal, two moments in a run, two runs in each format. */
-const CASES = shuffled([0, 1, 2, 3, 4, 0, 1, 2, 3, 4].map((at, index) => ({ at, killsFirst: index < 5 }))).map(
-  ({ at, killsFirst }, index) => {
-    const [first, second]: [Signal, Signal] = killsFirst ? ["SIGKILL", "SIGINT"] : ["SIGINT", "SIGKILL"];
-    const [early, late] = [EARLY[at], LATE[at]];
-    if (early === undefined || late === undefined) throw new Error("no such moment");
-    return { format: FORMATS[index % FORMATS.length] ?? "csv", first, early, second, late };
-  },
-);
+/**
+ * In the order of a run, which is interrupted at each and continues to the next. `when`: what is there, what it says,
+ * or what the gateway did.
+ */
+const POINTS = [
+  { phase: "reading", at: "its state is made", when: "folder" },
+  { phase: "reading", at: "its copy of the file is made", when: "copy" },
+  { phase: "reading", at: "it shows the cost", when: "estimated" },
+  { phase: "submitting", at: "a file is uploaded", when: "POST /v1/files" },
+  { phase: "submitting", at: "the batch is created", when: "POST /v1/batches" },
+  { phase: "waiting", at: "it looks at the batch", when: "GET /v1/batches/:id" },
+  { phase: "collecting", at: "the answers begin", when: "GET /v1/files/:id/content" },
+  { phase: "collecting", at: "half of the answers have come", when: "half" },
+  { phase: "deleting", at: "a file is deleted", when: "DELETE /v1/files/:id" },
+  { phase: "writing", at: "the output has its temporary name", when: "output" },
+] as const;
+
+/** What the interrupted run leaves. After Ctrl-C it ends the step that it is in. */
+const LEFT: Readonly<Record<Point["phase"], RegExp>> = {
+  reading: /^no ledger$|^\d+ rows read(?:, waiting 1000)?$/,
+  submitting: /batched 1000, batch (?:uploading|submitting|running)$/,
+  waiting: /batched 1000, batch running$/,
+  collecting: /batch (?:collecting|settled)$/,
+  deleting: /succeeded 1000, batch settled$/,
+  writing: /succeeded 1000, batch settled(?:, \.labelled\S+)?$/,
+};
+
+type Point = (typeof POINTS)[number];
 
 beforeAll(buildCli, 150_000);
 
-describe("rowmill run", { timeout: 120_000 }, () => {
+describe("rowmill run", { timeout: 300_000 }, () => {
   let project: CliProject;
-  /** Its effect stays. Its reply is lost with the process that is killed. */
+  /** The call at which it is stopped. Its effect stays; its reply is lost with the process that is killed. */
   let stopsAt: string | null = null;
-  let stop: () => Signal;
+  let stop: () => Fault | undefined;
   const undisturbed = new Map<string, Buffer>();
   beforeEach(async () => {
-    project = await makeProject();
-  });
-  afterEach(() => project.close());
-
-  async function makeProject(): Promise<CliProject> {
     stopsAt = null;
     const afterEffect = ({ method, route }: Call) => {
       if (stopsAt !== `${method} ${route}`) return undefined;
       stopsAt = null;
-      return stop() === "SIGKILL" ? ({ kind: "drop" } as const) : undefined;
+      return stop();
     };
-    const made = await startCliProject("embedded", { run: runCli, gateway: { faults: { afterEffect } } });
-    await writeFilms(made, filmLines(FILMS));
-    return made;
-  }
+    project = await startCliProject("embedded", { run: runCli, gateway: { faults: { afterEffect } } });
+    await writeFilms(project, filmLines(FILMS));
+  });
+  afterEach(() => project.close());
 
   const command = (format: string) => ["run", `films.${format}`, ...QUESTION, "--out", `labelled.${format}`, "--yes"];
 
@@ -78,54 +80,84 @@ describe("rowmill run", { timeout: 120_000 }, () => {
     return readFile(join(project.folder, `labelled.${format}`));
   }
 
-  async function interrupt(format: string, moment: string, signal: Signal): Promise<void> {
+  async function expectEachOnce(): Promise<void> {
+    const { executed, executedByContent } = await project.gateway.journal.summary();
+    expect([executed, executedByContent.size]).toEqual([FILMS, FILMS]);
+  }
+
+  async function interrupt(format: string, { when }: Point, signal: Signal): Promise<void> {
     const running = project.start(...command(format));
+    const strike = () => running.child.kill(signal);
     stop = () => {
-      running.child.kill(signal);
-      return signal;
+      // Whatever only looks waits for its reply, so that Ctrl-C does not find it further.
+      if (when === "half") setTimeout(strike, HALF_MS);
+      else strike();
+      if (when === "half" || when.startsWith("GET"))
+        return { kind: "stall", afterBytes: when === "half" ? HALF_BYTES : 0 };
+      return signal === "SIGKILL" ? { kind: "drop" } : undefined;
     };
-    if (moment === "folder") await until(moment, async () => existsSync(join(project.folder, ".rowmill/runs")));
-    else if (moment === "copy") await until(moment, hasCopy);
-    else if (moment.includes("/")) stopsAt = moment;
-    else await running.says(moment);
-    if (stopsAt === null) stop();
+    if (when === "folder") await until(when, async () => existsSync(join(project.folder, ".rowmill/runs")));
+    else if (when === "copy") await until(when, async () => (await copyName()) !== null);
+    else if (when === "estimated") await running.says(when);
+    else if (when === "output") await until(when, async () => (await temporaries()).length > 0);
+    else stopsAt = when === "half" ? "GET /v1/files/:id/content" : when;
+    if (stopsAt === null) strike();
     const { status, stderr } = await running.ended;
     expect([status, stopsAt], stderr).toEqual([EXIT_BY[signal], null]);
   }
 
-  const hasCopy = async (): Promise<boolean> => {
-    const copies = sql`select from pg_catalog.pg_tables where schemaname = 'rowmill_data' and tablename like 'films%'`;
-    return (await project.database.rows(copies)).length > 0;
-  };
+  /** What the ledger and the folder say. */
+  async function found(): Promise<string> {
+    const hasLedger = (await project.database.value(sql`select to_regclass('rowmill.batches')::text`)) !== null;
+    if (!hasLedger) return "no ledger";
+    const copy = await copyName();
+    const rows = copy === null ? 0 : await project.database.number(raw(`select count(*) from rowmill_data."${copy}"`));
+    const states = await project.database.column<string>(sql`
+      select state || ' ' || count(*)
+      from rowmill.requests
+      group by state
+      order by state`);
+    const batches = await project.database.column<string>(sql`select state from rowmill.batches order by no`);
+    const parts = [
+      `${rows} rows read`,
+      ...states,
+      ...batches.map((state) => `batch ${state}`),
+      ...(await temporaries()),
+    ];
+    return parts.join(", ");
+  }
+
+  const copyName = (): Promise<string | null> =>
+    project.database.value<string>(sql`
+      select tablename::text
+      from pg_catalog.pg_tables
+      where schemaname = 'rowmill_data' and tablename like 'films%'`);
+
+  const temporaries = async (): Promise<string[]> =>
+    (await readdir(project.folder)).filter((name) => name.startsWith(".labelled"));
 
   it.each(FORMATS)("asks each film of a file of %s once where nothing disturbs it", async (format) => {
     await convertFilms(project, `films.${format}`);
     undisturbed.set(format, await finish(format));
-    const { executed, executedByContent } = await project.gateway.journal.summary();
-    expect([executed, executedByContent.size]).toEqual([FILMS, FILMS]);
+    await expectEachOnce();
   });
 
-  it.each(CASES)(
-    "with $format writes the same after $first when $early.0 and $second when $late.0, and asks each film once",
-    async ({ format, first, early, second, late }) => {
+  it.each(FORMATS.flatMap((format) => [{ format, signal: "SIGINT" } as const, { format, signal: "SIGKILL" } as const]))(
+    "writes the same $format after $signal at ten points, and asks each film once",
+    async ({ format, signal }) => {
       await convertFilms(project, `films.${format}`);
-      await interrupt(format, early[1], first);
-      await interrupt(format, late[1], second);
-      const expected = undisturbed.get(format);
-      expect((await finish(format)).equals(expected ?? Buffer.alloc(0)), "the same bytes").toBe(true);
-      const { executed, executedByContent } = await project.gateway.journal.summary();
-      expect([executed, executedByContent.size]).toEqual([FILMS, FILMS]);
+      const said: string[] = [];
+      for (const point of POINTS) {
+        await interrupt(format, point, signal);
+        const left = await found();
+        said.push(`${format} ${signal} ${point.phase}, when ${point.at}: ${left}`);
+        expect(left, said.join("\n")).toMatch(LEFT[point.phase]);
+      }
+      console.log(said.join("\n"));
+      const output = await finish(format);
+      expect(output.equals(undisturbed.get(format) ?? Buffer.alloc(0)), "the same bytes").toBe(true);
+      await expectEachOnce();
       await project.check();
     },
   );
 });
-
-/** In an order that the seed decides. */
-function shuffled<T>(items: readonly T[]): T[] {
-  let state = SEED;
-  const random = () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;
-  return items
-    .map((item) => ({ item, place: random() }))
-    .toSorted((a, b) => a.place - b.place)
-    .map(({ item }) => item);
-}

@@ -3,7 +3,7 @@ import { mkdir, readFile, readdir, rm, rmdir, writeFile } from "node:fs/promises
 import { join } from "node:path";
 import { parse } from "csv-parse/sync";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { buildCli, serverKind, startCliProject, type CliProject } from "../support/cli.js";
+import { buildCli, serverKind, startCliProject, unlessServer, until, type CliProject } from "../support/cli.js";
 import { filmLines } from "../support/film-file.js";
 
 const FILMS = 1_000;
@@ -150,6 +150,23 @@ describe("Answers in a file", { timeout: 300_000 }, () => {
     },
   );
 
+  it(`has each answer after kill -9 of one of two workers while they deliver${unlessServer}`, async ({ skip }) => {
+    if (unlessServer !== "") skip();
+    await config("out/labels.jsonl");
+    await put("a.csv", filmLines(FILMS));
+    const [killed, other] = [1, 2].map(() => project.start("up", "--until-idle", "--yes"));
+    const parts = () => readdir(at("out", ".labels.jsonl.parts")).catch(() => [] as string[]);
+    await until("a part", async () => (await parts()).some((name) => name.startsWith("part-")));
+    killed?.child.kill("SIGKILL");
+    expect((await killed?.ended)?.status).toBeNull();
+    const left = await other?.ended;
+    expect(left?.status, left?.stderr).toBe(0);
+    expect(new Set((await labels()).map(({ id }) => id)).size).toBe(FILMS);
+    expect(await labels()).toHaveLength(FILMS);
+    expect(await executed()).toBe(FILMS);
+    expect((await parts()).filter((name) => !/^(?:base-\d+\.jsonl|published\.json)$/.test(name))).toEqual([]);
+  });
+
   it("that cannot get its name is not silent: up ends with the reason, and status shows it", async () => {
     await config("out/labels.jsonl");
     await put("a.csv", filmLines(5));
@@ -161,8 +178,9 @@ describe("Answers in a file", { timeout: 300_000 }, () => {
     expect(ended.status, ended.stderr).toBe(4);
     expect(ended.stderr).toMatch(reason);
     expect((await project.run("status")).stdout).toMatch(reason);
+    expect((await project.run("doctor")).stdout).toMatch(/✗? *.*labels\.jsonl: a folder has its name\./);
     await rmdir(at("out", "labels.jsonl"));
-    expect((await project.run("deliver", "films", "--replay", "--all")).status).toBe(0);
+    // It does not wait for the next try.
     const second = await up();
     expect(second.status, second.stderr).toBe(0);
     expect(await labels()).toHaveLength(5);

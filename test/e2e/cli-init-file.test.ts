@@ -69,7 +69,7 @@ describe("rowmill init --csv", { timeout: 300_000 }, () => {
       title: "a key that two lines have",
       text: "id,a\n1,x\n2,y\n1,x\n",
       args: ["--key", "id", "--columns", "a", ...QUESTION],
-      says: '--key: "id" does not identify a row of a.csv: lines 2 and 4 have the same, ["1"].',
+      says: '--key: "id" does not identify a row of a.csv: lines 2 and 4 have the same, "1".',
     },
     {
       title: "a key that is empty in a line",

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, realpath, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, realpath, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
 import { raw } from "../../src/postgres/database.js";
@@ -47,6 +47,32 @@ describe("rowmill init on a real terminal", { timeout: 120_000 }, () => {
     await screen.shows("Which table has your rows?");
     return screen;
   }
+
+  it("makes a project of a file that it asks for", async ({ skip }) => {
+    if (tmuxMissingBecause !== null) skip(tmuxMissingBecause);
+    await writeFile(join(folder, "films.csv"), "id,title\n1,Metropolis\n2,Metropolis\n");
+    const place = { cwd: folder, env: { OPENAI_API_KEY: "sk-test-key", NO_COLOR: "1" }, columns: 100, rows: 60 };
+    const screen = await startOnScreen([process.execPath, cliScript, "init"], place);
+    screens.push(screen);
+    await screen.shows("Where are your rows?");
+    await screen.press("Down", "Down", "Enter");
+    await screen.shows("Which file?");
+    await screen.press("filsm.csv", "Enter");
+    await screen.shows("There is no such file.");
+    await screen.press(...Array.from("filsm.csv", () => "BSpace"), "films.csv", "Enter");
+    await screen.shows(ASKS_COLUMNS);
+    await screen.press("Enter");
+    await screen.shows(ASKS_MODEL);
+    await screen.press("Enter");
+    await screen.shows(ASKS_PROMPT);
+    await screen.press("Tell the genre.", "Enter");
+    for (const question of [ASKS_FORM, ASKS_ANSWER, ASKS_NAME, ASKS_TARGET]) {
+      await screen.shows(question);
+      await screen.press("Enter");
+    }
+    expect(await screen.ended()).toBe(0);
+    expect(await readFile(join(folder, "rowmill.config.ts"), "utf8")).toContain('files("films.csv"');
+  });
 
   it("offers after Ctrl-C what was answered before, and forgets it once the config is written", async ({ skip }) => {
     if (tmuxMissingBecause !== null) skip(tmuxMissingBecause);

@@ -171,9 +171,7 @@ describe("Why a pipeline does not continue", () => {
   it("is a pause before anything else, and the uninstallation before that", () => {
     const paused = { ...pipeline, pauseReason: "no money" };
     expect(pausedText(paused, undefined)).toBe("no money. To try now: rowmill resume films");
-    expect(pausedText({ ...paused, pauseKind: "budget" }, undefined)).toBe(
-      "no money. Then restart the worker: rowmill up",
-    );
+    expect(pausedText({ ...paused, pauseKind: "budget" }, undefined)).toBe("no money. Then start it again: rowmill up");
     const typed = { ...paused, pauseKind: "person", pauseReason: "see rowmill show films 1" } as const;
     expect(pausedText(typed, undefined)).toBe("see rowmill show films 1. Resume it: rowmill resume films");
     const known = { ...paused, pauseKind: "account", pauseReason: "No key. Then: rowmill resume films" } as const;

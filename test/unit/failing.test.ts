@@ -70,7 +70,7 @@ describe("Answers that mostly fail", () => {
   it.each([
     ["truncated", "Raise pipelines.films.request.maxOutputTokens (now 200;"],
     ["invalid", "Say in pipelines.films.request what the answer must look like"],
-    ["refused", "Change the messages or the model in pipelines.films.request"],
+    ["refused", "Change the messages or the model: pipelines.films.request"],
   ] as const)("that are %s are told on one line with an example and the key to change", (outcome, fix) => {
     const last = answers({ [outcome]: 15, answered: 5 }).map((answer) => ({
       ...answer,

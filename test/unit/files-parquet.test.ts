@@ -260,3 +260,20 @@ test("CSV as DuckDB and Polars write it is read", async () => {
     ["3.0", 'a "q"\nb', "1969-12-31T23:59:59.999", "false", "-0.5"],
   ]);
 });
+
+test("a page that would fill the memory is refused, with the way to write the file", async () => {
+  const data = [new Uint8Array(129 * 1024 * 1024)];
+  const path = join(await scratchFolder(), "films.parquet");
+  await writeFile(
+    path,
+    Buffer.from(parquetWriteBuffer({ columnData: [{ name: "poster", data, type: "BYTE_ARRAY" }] })),
+  );
+  await expect(lookAtFile(path)).rejects.toMatchObject({
+    code: "refused",
+    message: `${path} has too large row groups: Rowmill would have to read 130 MiB at once, unpacked. The most is 128 MiB.`,
+    hints: [
+      "Write it with smaller row groups. In DuckDB: " +
+        "copy (from 'films.parquet') to 'smaller.parquet' (row_group_size 10240)",
+    ],
+  });
+});

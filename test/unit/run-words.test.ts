@@ -7,7 +7,7 @@ import { FAILED_REASONS, fixOf } from "../../src/model/words/failure-fixes.js";
 import { pauseText } from "../../src/model/words/pause-text.js";
 
 const names = { name: "my-films-1a2b3c4d", file: join(process.cwd(), "my films.csv"), label: null };
-const words = runWords(names, false);
+const words = runWords([names], false);
 const RUN = "rowmill run 'my films.csv'";
 const request = { maxOutputTokens: 200 } as Parameters<typeof failingText>[1]["request"];
 
@@ -41,7 +41,7 @@ describe("the words of a run", () => {
   });
 
   it("keep the name of a question and the place of the state in the command", () => {
-    const named = runWords({ ...names, file: join(process.cwd(), "a.csv"), label: "second try" }, true);
+    const named = runWords([{ ...names, file: join(process.cwd(), "a.csv"), label: "second try" }], true);
     expect(named("Then: rowmill resume my-films-1a2b3c4d")).toBe(
       "Then: rowmill run a.csv --name 'second try' --global",
     );

@@ -57,6 +57,7 @@ function notesOn(look: FileLook, usable: readonly string[], unread: number): str
   const left = look.columns.filter((name) => !usable.includes(name));
   return [
     ...left.map((name) => `A config cannot name the column ${JSON.stringify(name.slice(0, EXAMPLE_CHARACTERS))}.`),
+    ...(look.examples.length > 0 ? [] : ["There are no rows yet, so any column may be the key."]),
     ...(unread === 0 ? [] : [`${counted(unread, "line")} cannot be read, and will be left out.`]),
   ];
 }
@@ -92,7 +93,8 @@ class TriedKey {
     if (values.includes("")) return `it is empty in line ${line}`;
     if (Buffer.byteLength(key) > KEY_BYTES_MAX) return `it has more than ${KEY_BYTES_MAX} bytes in line ${line}`;
     const earlier = this.#known.add(key, String(line), line);
-    return earlier === null ? null : `lines ${earlier} and ${line} have the same, ${key.slice(0, EXAMPLE_CHARACTERS)}`;
+    const shown = values.map((value) => JSON.stringify(value.slice(0, EXAMPLE_CHARACTERS))).join(" and ");
+    return earlier === null ? null : `lines ${earlier} and ${line} have the same, ${shown}`;
   }
 }
 

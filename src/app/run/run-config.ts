@@ -42,12 +42,12 @@ export function messagesOf(
     return { system: text, user: templateText(shown), columns: shown };
   }
   const [problem] = templateProblems(text, all);
-  if (problem !== undefined)
-    throw new RowmillError(
-      "usage",
-      `--prompt: ${problem.replace("which is not a declared column", "which the file does not have")}`,
-      { hints: [columnsText(names)] },
-    );
+  if (problem !== undefined) {
+    const said = problem.replace("which is not a declared column", "which the file does not have");
+    throw new RowmillError("usage", `--prompt: ${said.replace(/; the columns are: .*/, ".")}`, {
+      hints: [columnsText(names)],
+    });
+  }
   const named = templateColumns(text) ?? all;
   if (named.length > 0) return { user: text, columns: named };
   throw new RowmillError("usage", "--prompt names no column, so every line would be the same question.", {
@@ -116,6 +116,7 @@ export function runConfig(
       model: record.model ?? "",
       ...(messages?.system === undefined ? {} : { system: messages.system }),
       user: messages?.user ?? "",
+      ...(record.maxOutputTokens === undefined ? {} : { maxOutputTokens: record.maxOutputTokens }),
     },
     ...answerOf(record),
     target: { table: answersOf(record.name), addColumns: true },

@@ -23,11 +23,13 @@ export interface RunRecord {
   readonly encoding: string | null;
   /** Of the config in the folder, from which request and answer are. */
   readonly pipeline: string | null;
-  /** These four are null where `pipeline` has them. */
+  /** These are null where `pipeline` has them. */
   readonly prompt: string | null;
   readonly columns: readonly string[] | null;
   readonly model: string | null;
   readonly answer: string | null;
+  /** Missing: the default of a config. */
+  readonly maxOutputTokens?: number;
   /** The columns that the question reads, by their names in prompts. Null: nothing was agreed to yet. */
   readonly reads: readonly string[] | null;
   /** Absolute, or `-`. */
@@ -143,6 +145,7 @@ function isRecord(value: unknown): value is RunRecord {
   return (
     TEXTS.every((name) => typeof fields[name] === "string") &&
     TEXTS_OR_NULL.every((name) => fields[name] === null || typeof fields[name] === "string") &&
+    ["undefined", "number"].includes(typeof fields.maxOutputTokens) &&
     isNames(fields.columns) &&
     isNames(fields.reads)
   );
@@ -163,7 +166,8 @@ export async function listRecords(folder: string): Promise<RunRecord[]> {
 
 /** Of a file whose question no one has agreed to yet: it shows that the database knows the file. */
 export function withoutQuestion(record: RunRecord): RunRecord {
-  return { ...record, pipeline: null, prompt: null, columns: null, model: null, answer: null, reads: null };
+  const { maxOutputTokens: _, ...rest } = record;
+  return { ...rest, pipeline: null, prompt: null, columns: null, model: null, answer: null, reads: null };
 }
 
 /** The last run of a file under this label that was agreed to, else that was begun; with a key: only by that. */

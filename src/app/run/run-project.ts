@@ -10,7 +10,7 @@ import { configFileOf, listRecords, type RunRecord } from "./run-folder.js";
 export async function runProject(
   folder: string,
   variables: Record<string, string | undefined>,
-): Promise<ProjectConfig | null> {
+): Promise<{ readonly config: ProjectConfig; readonly runs: readonly RunRecord[] } | null> {
   const records = await listRecords(folder);
   if (records.length === 0) return null;
   await completeFromDotenv(variables, folder);
@@ -19,7 +19,8 @@ export async function runProject(
     const pipeline = await pipelineOf(folder, record);
     if (pipeline !== null) pipelines.push(pipeline);
   }
-  return { file: configFileOf(folder), database: { kind: "embedded" }, http: null, pipelines };
+  const config = { file: configFileOf(folder), database: { kind: "embedded" }, http: null, pipelines } as const;
+  return { config, runs: records };
 }
 
 async function pipelineOf(folder: string, record: RunRecord): Promise<PipelineConfig | null> {

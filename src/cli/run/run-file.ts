@@ -40,7 +40,6 @@ const DETACH_LOOK_MS = 500;
 
 export interface FileRun {
   readonly project: Project;
-  /** Of the project: its lines about the pipeline are about the file. */
   readonly terminal: Terminal;
   readonly draft: Draft;
   readonly record: RunRecord;
@@ -219,7 +218,7 @@ async function finish(run: FileRun): Promise<number> {
     record,
     written,
     options: run.options,
-    nanoUsd: money?.spentNanoUsd ?? 0,
+    money,
     retriable: row?.failed ?? 0,
   });
 }

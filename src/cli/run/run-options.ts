@@ -15,6 +15,7 @@ export interface RunOptions extends LogOptions {
   readonly columns?: string;
   readonly model?: string;
   readonly answer?: string;
+  readonly maxOutputTokens?: number;
   readonly pipeline?: string;
   readonly config?: string;
   readonly key?: string;
@@ -140,8 +141,8 @@ interface RecordParts {
 /** What an option leaves out is as at the last run. */
 function recordOf(options: RunOptions, { file, before, piped }: RecordParts): RunRecord {
   const { key = before?.key ?? null, name: label = null, pipeline } = options;
-  const ownsQuestion =
-    pipeline === undefined && [options.prompt, options.model, options.answer].some((one) => one !== undefined);
+  const own = [options.prompt, options.model, options.answer, options.maxOutputTokens];
+  const ownsQuestion = pipeline === undefined && own.some((one) => one !== undefined);
   const theirs = pipeline ?? (ownsQuestion ? null : (before?.pipeline ?? null));
   const question =
     theirs === null
@@ -150,6 +151,7 @@ function recordOf(options: RunOptions, { file, before, piped }: RecordParts): Ru
           columns: options.columns?.split(",").map((one) => one.trim()) ?? before?.columns ?? null,
           model: options.model ?? before?.model ?? null,
           answer: options.answer ?? before?.answer ?? null,
+          ...tokensOf(options.maxOutputTokens ?? before?.maxOutputTokens),
         }
       : { prompt: null, columns: null, model: null, answer: null };
   return {
@@ -165,6 +167,10 @@ function recordOf(options: RunOptions, { file, before, piped }: RecordParts): Ru
     ...outOf(options, { file, before, piped, label }),
     at: new Date().toISOString(),
   };
+}
+
+function tokensOf(maxOutputTokens: number | undefined): Pick<RunRecord, "maxOutputTokens"> {
+  return maxOutputTokens === undefined ? {} : { maxOutputTokens };
 }
 
 interface OutParts extends RecordParts {

@@ -6,6 +6,7 @@ import { pipeline as pipe } from "node:stream/promises";
 import type { RunRecord } from "../../app/run/run-folder.js";
 import { writeAnswers, type Writing, type Written } from "../../app/run/write-answers.js";
 import type { RowShape } from "../../app/run/run-config.js";
+import type { MoneyOverview } from "../../store/ledger/overview.js";
 import { requireWritable } from "../../files/whole-file.js";
 import { RowmillError } from "../../model/errors.js";
 import { exists } from "../../model/file-errors.js";
@@ -85,26 +86,36 @@ interface End {
   readonly record: RunRecord;
   readonly written: Written;
   readonly options: RunOptions;
-  readonly nanoUsd: number;
+  readonly money: Pick<MoneyOverview, "spentNanoUsd" | "unpriced"> | undefined;
   /** Failed lines that were asked: the others cannot be. */
   readonly retriable: number;
 }
 
 /** Returns the exit status. */
-export function sayEnd(terminal: Terminal, { record, written, options, nanoUsd, retriable }: End): number {
+export function sayEnd(terminal: Terminal, { record, written, options, money, retriable }: End): number {
   const { records, answered, failed, open, failures, notes, errorColumn } = written;
   const out = record.out === STDOUT ? "stdout" : shownPath(record.out);
   if (options.json) {
     const { file, out: path, name: pipeline } = record;
-    const known = { file, out: path, pipeline, lines: records, answered, failed, open, spentUsd: nanoUsd / 1e9 };
+    const known = {
+      file,
+      out: path,
+      pipeline,
+      lines: records,
+      answered,
+      failed,
+      open,
+      spentUsd: (money?.spentNanoUsd ?? 0) / 1e9,
+    };
     terminal.data(JSON.stringify({ ...known, failures }));
   }
   for (const note of notes) terminal.note(`! ${basename(record.out)}: ${note}`);
   const missing = open === 0 ? "" : `, ${formatCount(open)} without an answer yet`;
+  const spent = (money?.unpriced ?? 0) > 0 ? "an unknown amount" : formatUsd(money?.spentNanoUsd ?? 0);
   const sign = failed > 0 ? "✗" : "✓";
   terminal.note(
     `${sign} Wrote ${out}: ${counted(records, "line")}, ${formatCount(answered)} answered, ` +
-      `${formatCount(failed)} failed${missing}; ${formatUsd(nanoUsd)} spent so far`,
+      `${formatCount(failed)} failed${missing}; ${spent} spent so far`,
   );
   for (const { line, error } of failures) terminal.note(`  line ${line}: ${fit(error, ERROR_CHARACTERS)}`);
   if (failed === 0) return EXIT_STATUS.ok;

@@ -15,12 +15,6 @@ const BAR_CHARACTERS = 24;
 const PLAIN_EVERY_MS = 5_000;
 const COUNT_EVERY_MS = 1_000;
 
-/** The same terminal, on which what is said of the pipeline is said of the file. */
-export function titled(terminal: Terminal, words: (text: string) => string): Terminal {
-  const ends = (name: "note" | "print") => ({ value: (text: string) => terminal[name](words(text)) });
-  return Object.create(terminal, { note: ends("note"), print: ends("print") }) as Terminal;
-}
-
 /** `Reading films.csv: 12,000 lines, 34%` */
 export function readingLabel(reading: FileReading, look: FileLook, title: string): string {
   const part = reading.partOf(look);

@@ -15,49 +15,72 @@ export function runCommand({ file, label }: RunNames, isGlobal: boolean): string
 }
 
 type Words = (text: string) => string;
+type Rule = readonly [RegExp, Words];
 
-/** For each text about this run. */
-export function runWords(names: RunNames, isGlobal: boolean): Words {
-  const rules = rulesOf(names, runCommand(names, isGlobal));
+/** For texts about these runs. */
+export function runWords(runs: readonly RunNames[], isGlobal: boolean): Words {
+  const commands = runs.map((run) => runCommand(run, isGlobal));
+  const [only = "rowmill run FILE", ...others] = commands;
+  const rules = [
+    ...runs.flatMap((run) => rulesOf(run, runCommand(run, isGlobal))),
+    ...rulesOfAll(others.length === 0 ? only : "rowmill run FILE"),
+  ];
   return (text) => rules.reduce((said, [found, instead]) => said.replace(found, instead), text);
 }
 
-function rulesOf({ name, file }: RunNames, command: string): readonly (readonly [RegExp, string])[] {
-  // In a replacement `$` is special.
-  const [run, title] = [command, basename(file)].map((text) => text.replaceAll("$", "$$$$"));
-  const key = `pipelines\\.${name}`;
+/** What a command for a pipeline, with its last option, is for its file. */
+const COMMANDS: Readonly<Record<string, (run: string, option: string | undefined) => string>> = {
+  resume: (run, option) => (option === "--accept" ? `${run} --yes` : run),
+  approve: (run) => `${run} --yes`,
+  retry: (run) => `${run} --retry`,
+  try: (run, option) => `${run} --try ${option?.replace("-n ", "") ?? "5"}`,
+};
+
+/** The first that a key begins with. */
+const KEYS: readonly (readonly [string, string])[] = [
+  ["request.maxOutputTokens", "--max-output-tokens"],
+  ["request", "--prompt, --model or --answer"],
+  ["source.columns", "--columns"],
+  ["columns", "--columns"],
+];
+
+function rulesOf({ name, file, label }: RunNames, run: string): readonly Rule[] {
+  const title = label === null ? basename(file) : `${basename(file)} (${label})`;
+  const found = (pattern: string, flags = "g") => new RegExp(pattern.replaceAll("NAME", name), flags);
   return [
-    [new RegExp(`^((?:[!✓✗] )?)${name}: `), `$1${title}: `],
-    [/\bthe config changed\./, "the question changed."],
-    [/\bto the previous config until\b/, "to the question before until"],
+    [found(String.raw`((?:again|Resume it): )rowmill resume NAME(?! --)`), (text) => `${before(text)}${run} --yes`],
     [
-      new RegExp(`Raise ${key}\\.request\\.maxOutputTokens.*?or lower request\\.reasoningEffort`),
-      "Ask for shorter answers, with --prompt or --answer, or choose another --model",
+      found(String.raw`rowmill (?:${Object.keys(COMMANDS).join("|")}) NAME(?: --accept| --reason \w+| -n \d+)?`),
+      (text) => {
+        const [, verb = "", option] = /^rowmill (\w+) \S+(?: (.+))?$/.exec(text) ?? [];
+        return COMMANDS[verb]?.(run, option) ?? text;
+      },
     ],
-    [new RegExp(`raise ${key}\\.request\\.maxOutputTokens`, "i"), "ask for shorter answers, with --prompt or --answer"],
     [
-      /, describe its fields in answer, loosen answer or validate, or change request\.model/,
-      ", or change --answer or --model",
+      found(String.raw`pipelines\.NAME\.\w+(?:\.\w+)*`),
+      (text) => {
+        const key = text.slice(`pipelines.${name}.`.length);
+        return KEYS.find(([begins]) => key.startsWith(begins))?.[1] ?? `${key} of the pipeline`;
+      },
     ],
-    [new RegExp(`Change the messages or the model in ${key}\\.request`), "Change --prompt or --model"],
-    [new RegExp(`, in ${key}\\.request or in the row\\.`), ", with --prompt or --model or in the line."],
-    [new RegExp(`${key}\\.request(?:\\.user)?\\b`, "g"), "--prompt, --model or --answer"],
-    [new RegExp(`${key}\\.(?:source\\.)?columns`, "g"), "--columns"],
-    [new RegExp(`${key}\\.(\\w+)`, "g"), "$1 of the pipeline"],
-    [/, and start rowmill up again\./g, `. Then: ${run}.`],
-    [/\bthen restart the worker: rowmill up\b/i, `Then: ${run}`],
-    [/\bstart rowmill up(?: again)?/g, `run ${run}`],
-    [/\bIf this many failures are normal:/, "To continue anyway, and let such lines fail:"],
-    [new RegExp(`To try again unchanged: rowmill resume ${name}\\.? ?`), ""],
-    [new RegExp(`rowmill resume ${name} --accept`, "g"), `${run} --yes`],
-    [new RegExp(`(costs money again: |create it again: |Resume it: )rowmill resume ${name}`, "g"), `$1${run} --yes`],
-    [new RegExp(`rowmill resume ${name}`, "g"), run],
-    [new RegExp(`rowmill approve ${name}`, "g"), `${run} --yes`],
-    [new RegExp(`rowmill retry ${name}(?: --reason \\w+)?`, "g"), `${run} --retry`],
-    [new RegExp(`rowmill try ${name} -n (\\d+)`, "g"), `${run} --try $1`],
-    [new RegExp(`rowmill try ${name}`, "g"), `${run} --try 5`],
-    [/\browmill (?:up|sweep)(?: --yes)?(?![\w-])/g, run],
+    // A cell of a table.
+    [found(String.raw`(?<![\w-])NAME(?=  )`), () => title.padEnd(name.length)],
     // Other commands need the name as it is.
-    [new RegExp(`(?<!rowmill \\w+ )(?<![\\w-])${name}(?![\\w-])`, "g"), title],
-  ] as [RegExp, string][];
+    [found(String.raw`(?<!rowmill \w+ )(?<![\w-])NAME(?![\w-])`), () => title],
+  ];
+}
+
+/** Without the command at its end. */
+function before(text: string): string {
+  return text.slice(0, text.indexOf("rowmill "));
+}
+
+function rulesOfAll(run: string): readonly Rule[] {
+  return [
+    [/\bthe (?:previous )?config(?= changed\.| until\b)/, (text) => text.replace("config", "question")],
+    [/, or lower request\.reasoningEffort|, describe its fields in answer, loosen answer or validate/, () => ""],
+    [/\bchange request\.model\b/, () => "change --answer or --model"],
+    [/\b(S|s)tart rowmill up(?: again)?/g, (text) => `${text.startsWith("S") ? "R" : "r"}un ${run}`],
+    [/\browmill (?:up|sweep)(?: --yes)?(?![\w-])/g, () => run],
+  ];
 }

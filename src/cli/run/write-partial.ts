@@ -16,6 +16,6 @@ export async function writePartial(prepared: PreparedRun): Promise<number> {
     const pipeline = { id: row.id, config, table, answer };
     const written = await writeOutput(prepared, { database, pipeline, whole: false, errors: true });
     const money = (await overview.moneyOverviews(database)).find(({ pipelineId }) => pipelineId === row.id);
-    return sayEnd(terminal, { record, written, options, nanoUsd: money?.spentNanoUsd ?? 0, retriable: 0 });
+    return sayEnd(terminal, { record, written, options, money, retriable: 0 });
   });
 }

@@ -19,6 +19,8 @@ export interface Terminal {
   quiet: boolean;
   /** Names of all commands: where a text names one, it is spelled as the reader types it. */
   commands: readonly string[];
+  /** What a text of ours becomes first: in a run, a pipeline is a file. */
+  words: (text: string) => string;
   /** JSON: each line on stderr is one record, for a program that collects logs. */
   logFormat: "text" | "json";
   columns(): number;
@@ -60,7 +62,7 @@ export function openTerminal(): Terminal {
     const laid = layOut(words, columns);
     return style === null ? laid : laid.map((line) => STYLES[style] + line + STYLE_END);
   };
-  const spelled = (text: string) => spellCommands(text, invocation, terminal.commands);
+  const spelled = (text: string) => spellCommands(terminal.words(text), invocation, terminal.commands);
   const ours = (text: string, stream: NodeJS.WriteStream) =>
     lines(spelled(text), widthOf(stream)).map((line, at) => (at === 0 ? withSign(line, stream) : line));
   const write = (stream: NodeJS.WriteStream, written: readonly string[]) =>
@@ -76,6 +78,7 @@ export function openTerminal(): Terminal {
     debug: false,
     quiet: false,
     commands: [],
+    words: (text) => text,
     columns: () => widthOf(stdout),
     print: (text) => write(stdout, ours(text, stdout)),
     quote: (text) => write(stdout, lines(text, widthOf(stdout))),

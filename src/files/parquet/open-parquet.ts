@@ -2,7 +2,7 @@
 import { isUtf8 } from "node:buffer";
 import { type FileHandle, open } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { AsyncBuffer, Compressors, FileMetaData, ParquetScan } from "hyparquet";
 import { badFile, readFailure, writeFailure } from "../file-failure.js";
 import { dropTemporary, removeLeftovers, temporarySuffix } from "../leftovers.js";
@@ -30,6 +30,9 @@ export interface OpenParquet {
   close(): Promise<void>;
 }
 
+/** Of a page, and of a column in a row group as it is stored: each is in memory as a whole, and more than once. */
+const BYTES_AT_ONCE_MAX = 128 * 1024 * 1024;
+
 /** @throws RowmillError if it is no Parquet file, or is damaged */
 export async function openParquet(file: ParquetFile, options: OpenOptions): Promise<OpenParquet> {
   const unpackedPath = file.gzip ? await unpack(file, options) : null;
@@ -54,7 +57,7 @@ async function opened(
   close: () => Promise<void>,
 ): Promise<OpenParquet> {
   const { parquetMetadataAsync, parquetScan } = await import("hyparquet");
-  const { compressors } = await import("hyparquet-compressors");
+  const compressors = await boundedCompressors(path);
   const file = randomAccess(path, handle, bytes);
   const metadata = await parquetMetadataAsync(file, { geoparquet: false });
   const stored = { ...metadata, schema: metadata.schema.map(asStored) };
@@ -69,7 +72,7 @@ async function opened(
       const scan = await parquetScan({
         file,
         metadata: stored,
-        compressors: compressors as Compressors,
+        compressors,
         utf8: false,
         parsers: STORED_PARSERS,
       });
@@ -137,11 +140,35 @@ function withTexts(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, withTexts(member)]));
 }
 
+async function boundedCompressors(path: string): Promise<Compressors> {
+  const { compressors } = await import("hyparquet-compressors");
+  const bounded = Object.entries(compressors as Compressors).map(([codec, unpack]) => [
+    codec,
+    (input: Uint8Array, bytes: number): Uint8Array => {
+      requireSmall(path, bytes, "unpacked");
+      return unpack(input, bytes);
+    },
+  ]);
+  return Object.fromEntries(bounded) as Compressors;
+}
+
+function requireSmall(path: string, bytes: number, how: "stored" | "unpacked"): void {
+  if (bytes <= BYTES_AT_ONCE_MAX) return;
+  const [mib, mibMax] = [Math.ceil(bytes / 1024 / 1024), BYTES_AT_ONCE_MAX / 1024 / 1024];
+  throw badFile(
+    path,
+    `has too large row groups: Rowmill would have to read ${mib} MiB at once, ${how}. The most is ${mibMax} MiB.`,
+    "Write it with smaller row groups. In DuckDB: " +
+      `copy (from '${basename(path)}') to 'smaller.parquet' (row_group_size 10240)`,
+  );
+}
+
 function randomAccess(path: string, handle: FileHandle, byteLength: number): AsyncBuffer {
   return {
     byteLength,
     async slice(start, end = byteLength) {
       if (start < 0 || end > byteLength || start > end) throw new Error("it points beyond its end");
+      requireSmall(path, end - start, "stored");
       const bytes = new Uint8Array(end - start);
       for (let at = 0; at < bytes.length;) {
         const { bytesRead } = await handle.read(bytes, at, bytes.length - at, start + at);

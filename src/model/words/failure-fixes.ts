@@ -25,7 +25,7 @@ export const CHANGES = {
   invalid: ({ name }: FixFor) =>
     `Say in pipelines.${name}.request what the answer must look like, describe its fields in answer, ` +
     "loosen answer or validate, or change request.model",
-  refused: ({ name }: FixFor) => `Change the messages or the model in pipelines.${name}.request`,
+  refused: ({ name }: FixFor) => `Change the messages or the model: pipelines.${name}.request`,
 } as const satisfies Partial<Record<AttemptOutcome, Fix>>;
 
 const FIXES = {
@@ -38,7 +38,7 @@ const FIXES = {
     "Change the target so that it accepts the answer. " +
     `Then write the kept answer, at no cost: ${again("unwritable", name)}`,
   permanent: ({ name }) =>
-    `Change what the provider refused, in pipelines.${name}.request or in the row. ` + unchanged("permanent", name),
+    `Change what the provider refused: in the row, or in pipelines.${name}.request. ` + unchanged("permanent", name),
   batchRefused: provider("batchRefused"),
   rateLimited: provider("rateLimited"),
   expired: provider("expired"),

@@ -19,7 +19,7 @@ export function pauseText({ name, pauseKind, pauseReason }: PauseFacts): string 
 
 function wayOn(name: string, kind: string | null): string {
   if (kind === "person") return `Resume it: rowmill resume ${name}`;
-  if (kind === "budget") return "Then restart the worker: rowmill up";
+  if (kind === "budget") return "Then start it again: rowmill up";
   if (kind === "deployment") return "See what Rowmill knows about it: rowmill deployment";
   return `To try now: rowmill resume ${name}`;
 }

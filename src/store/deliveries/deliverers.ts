@@ -3,7 +3,7 @@ import { storableText } from "../../model/words/storable-text.js";
 import type { Undelivered } from "../../model/words/undelivered-text.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 
-/** Repeatable. `target`: for display. */
+/** Repeatable. `target`: for display. You may have fixed it: the next try comes at once. */
 export async function register(
   tx: Queryable,
   pipelineId: number,
@@ -19,7 +19,7 @@ export async function register(
     where d.target_hash <> excluded.target_hash`);
   await tx.run(sql`
     update rowmill.deliverers
-    set settle_at = case when ${settles} then now() end
+    set settle_at = case when ${settles} then now() end, next_at = least(next_at, now())
     where pipeline_id = ${pipelineId}`);
 }
 

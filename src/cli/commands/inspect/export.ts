@@ -30,7 +30,7 @@ export async function runExport({ terminal }: Cli, name: string, options: Export
   return interruptible(terminal, "Stopping: no file is written.", (signal) =>
     withExistingLedger(project, async ({ database }) => {
       const row = await registeredPipeline(database, name);
-      const config = configOf(project, name);
+      const config = configOf(project, row.name);
       if (config === undefined) throw notInConfig(project, name);
       const out = resolve(options.out);
       await requireNoInput(out, dirname(project.config.file));
@@ -50,7 +50,7 @@ export async function runExport({ terminal }: Cli, name: string, options: Export
         },
       }).finally(() => terminal.endLive());
       for (const note of notes) terminal.note(`! ${note}`);
-      if (options.json) terminal.data(JSON.stringify({ pipeline: name, out, rows }));
+      if (options.json) terminal.data(JSON.stringify({ pipeline: row.name, out, rows }));
       else terminal.print(`✓ Wrote ${shownPath(out)}: ${counted(rows, "answered row")} of ${name}`);
       return EXIT_STATUS.ok;
     }),

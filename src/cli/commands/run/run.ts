@@ -11,7 +11,7 @@ import { withoutQuestion, writeRecord } from "../../../app/run/run-folder.js";
 import { completeFromDotenv } from "../../../config/load/dotenv.js";
 import { readEnvironment } from "../../../config/load/environment.js";
 import { loadConfig } from "../../../config/load/load.js";
-import { RowmillError, reworded } from "../../../model/errors.js";
+import { RowmillError } from "../../../model/errors.js";
 import type { PipelineConfig } from "../../../model/pipeline.js";
 import { ADAPTERS } from "../../../providers/adapters.js";
 import type { Cli } from "../../cli.js";
@@ -24,7 +24,6 @@ import { draftOf, type Draft, type RunOptions } from "../../run/run-options.js";
 import { requireFreeOut } from "../../run/run-output.js";
 import { completed } from "../../run/run-questions.js";
 import { keepHeapSmall } from "../../run/small-heap.js";
-import { titled } from "../../run/run-screen.js";
 import { runWords } from "../../run/run-words.js";
 import { writePartial } from "../../run/write-partial.js";
 import { openLog } from "../../screen/command-log.js";
@@ -49,11 +48,7 @@ export async function runRun(cli: Cli, file: string | undefined, options: RunOpt
   return interruptible(cli.terminal, confirmation, async (signal) => {
     const draft = await draftOf(file, options, signal);
     const prepared = await prepare(cli, { draft, options, signal });
-    try {
-      return await (options.partial ? writePartial(prepared) : runLocked(cli, prepared));
-    } catch (error) {
-      throw reworded(error, runWords(prepared.record, options.global === true));
-    }
+    return options.partial ? writePartial(prepared) : runLocked(cli, prepared);
   });
 }
 
@@ -67,7 +62,9 @@ async function prepare(
   cli: Cli,
   { draft, options, signal }: { readonly draft: Draft; readonly options: RunOptions; readonly signal: AbortSignal },
 ): Promise<PreparedRun> {
-  const complete = await completed(cli.terminal, draft);
+  const { terminal } = cli;
+  terminal.words = runWords([draft.record], options.global === true);
+  const complete = await completed(terminal, draft);
   await requireFreeOut(draft, complete, options.force === true);
   const theirs = complete.pipeline === null ? null : await pipelineOf(complete.pipeline, options);
   const shape = shapeFor(complete, draft.look, theirs);
@@ -89,7 +86,6 @@ async function prepare(
     // At a terminal each cost is asked about; elsewhere, as for `up`, only one above the default.
     ...(cli.terminal.interactive && options.yes !== true ? { approveAboveUsd: 0 } : {}),
   });
-  const terminal = titled(cli.terminal, runWords(record, options.global === true));
   const project: Project = { config, environment, terminal };
   // First: what is missing here is known without a database.
   const providers = await openProviders(project);

@@ -56,7 +56,7 @@ export function areComplete(options: InitOptions): boolean {
 
 export function missingOptions(options: InitOptions, found: Found): RowmillError {
   const missing = REQUIRED.filter((name) => options[name] === undefined).map((name) => `--${name}`);
-  const rows = found.isFile ? `--file ${found.place}` : "--table films";
+  const rows = found.isFile ? `--${options.csv === undefined ? "file" : "csv"} ${found.place}` : "--table films";
   return new RowmillError("usage", `There is no terminal to ask on. Missing options: ${missing.join(", ")}.`, {
     lines: [
       `Found in ${found.place}: ${found.tables.length === 0 ? "no table." : ""}`.trimEnd(),

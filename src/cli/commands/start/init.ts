@@ -2,6 +2,7 @@
  * `rowmill init`: writes a config from answers or options. Writes nothing before everything is known and the config has
  * passed Rowmill's own checks, and changes nothing in a database on a server.
  */
+import { statSync } from "node:fs";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { checkConfigText, configText, type Choices } from "../../../app/init/config-text.js";
@@ -50,9 +51,11 @@ export async function runInit(cli: Cli, options: InitOptions): Promise<number> {
   const folder = process.cwd();
   const existing = await existingConfig(folder);
   if (existing !== null) await requireForce(cli, existing, options);
-  const rows = options.file ?? options.csv;
+  const place = await placeOf(cli, folder, options);
   const { choices, typedUrl } =
-    rows === undefined ? await fromDatabase(cli, folder, options) : await fromFile(cli, options, rows);
+    "file" in place
+      ? await fromFile(cli, options, place.file)
+      : await fromDatabase(cli, folder, options, place.database);
   const file = existing ?? (await configFileName(folder));
   const text = configText(choices);
   const databaseUrl = typedUrl ?? process.env["DATABASE_URL"] ?? null;
@@ -67,8 +70,13 @@ interface Chosen {
   readonly typedUrl: string | null;
 }
 
-async function fromDatabase(cli: Cli, folder: string, options: InitOptions): Promise<Chosen> {
-  const database = await openInitDatabase(cli, folder, options);
+async function fromDatabase(
+  cli: Cli,
+  folder: string,
+  options: InitOptions,
+  open: () => Promise<InitDatabase>,
+): Promise<Chosen> {
+  const database = await open();
   try {
     return { choices: await choicesFor(cli, database, options), typedUrl: database.typedUrl };
   } finally {
@@ -78,8 +86,6 @@ async function fromDatabase(cli: Cli, folder: string, options: InitOptions): Pro
 
 /** The embedded database is created by the first `up`. */
 async function fromFile({ terminal }: Cli, options: InitOptions, path: string): Promise<Chosen> {
-  hideVariables(terminal);
-  await completeFromDotenv(process.env, process.cwd());
   const { table, notes } = await terminal.during(`Reading ${path}`, () => columnsOfFile(path, listOf(options.key)));
   for (const note of notes) terminal.note(`! ${path}: ${note}`);
   const [key, ...otherKeys] = table.keys;
@@ -123,8 +129,10 @@ interface InitDatabase extends OpenedDatabase {
   readonly typedUrl: string | null;
 }
 
-/** DATABASE_URL, the embedded database, or a typed URL, which is never shown. */
-async function openInitDatabase(cli: Cli, folder: string, options: InitOptions): Promise<InitDatabase> {
+/** Where the rows are. A database: of DATABASE_URL, the embedded one, or of a typed URL, which is never shown. */
+type RowsPlace = { readonly file: string } | { readonly database: () => Promise<InitDatabase> };
+
+async function placeOf(cli: Cli, folder: string, options: InitOptions): Promise<RowsPlace> {
   hideVariables(cli.terminal);
   await completeFromDotenv(process.env, folder);
   hideVariables(cli.terminal);
@@ -133,8 +141,10 @@ async function openInitDatabase(cli: Cli, folder: string, options: InitOptions):
       hints: ["Add --embedded; on a server, create the tables with psql or your own tool."],
     });
   const url = process.env["DATABASE_URL"] ?? "";
-  if (options.embedded) return openEmbedded(folder, options.sql);
-  if (url !== "") return open(folder, { address: addressOf(url, "DATABASE_URL"), typedUrl: null });
+  const file = options.file ?? options.csv;
+  if (file !== undefined) return { file };
+  if (options.embedded) return { database: () => openEmbedded(folder, options.sql) };
+  if (url !== "") return { database: () => open(folder, { address: addressOf(url, "DATABASE_URL"), typedUrl: null }) };
   if (!cli.terminal.interactive) throw noUrl();
   const where = await choose("Where are your rows?", [
     { value: "server", label: "In PostgreSQL", hint: "Supabase, RDS, your own server; 14 or later" },
@@ -143,8 +153,14 @@ async function openInitDatabase(cli: Cli, folder: string, options: InitOptions):
       label: "In a new embedded database",
       hint: "a folder .rowmill/ here; for trials and small machines",
     },
+    { value: "file", label: "In a file", hint: "CSV, TSV, JSONL or Parquet, also .gz" },
   ]);
-  return where === "embedded" ? askForTables(folder) : askForServer(cli, folder);
+  if (where === "file") return { file: await askText("Which file?", { check: fileProblem }) };
+  return { database: () => (where === "embedded" ? askForTables(folder) : askForServer(cli, folder)) };
+}
+
+function fileProblem(path: string): string | null {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() === true ? null : "There is no such file.";
 }
 
 function noUrl(): RowmillError {

@@ -19,7 +19,6 @@ export function explained(path: string, error: unknown): unknown {
 function reasonOf(error: unknown): string {
   if (hasCode(error, ...FULL)) return "there is no space left. Free some.";
   if (hasCode(error, ...FORBIDDEN)) return "you lack the permission to write into its folder.";
-  if (hasCode(error, "EISDIR")) return "a folder has its name. Move that away.";
   if (hasCode(error, "ENOENT", "ENOTDIR")) return "its folder does not exist. Make it, or mount it.";
   return error instanceof Error ? error.message : String(error);
 }

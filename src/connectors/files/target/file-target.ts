@@ -5,7 +5,7 @@
  */
 import { access, constants, lstat, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
-import { hasCode } from "../../../model/file-errors.js";
+import { hasCode, nullIfGone } from "../../../model/file-errors.js";
 import {
   ConnectorError,
   type Change,
@@ -117,6 +117,9 @@ export async function requireFolder(path: string): Promise<void> {
   const found = await stat(dirname(path));
   if (!found.isDirectory()) throw again(`Answers cannot be written to ${path}: ${dirname(path)} is no folder.`);
   await access(dirname(path), constants.W_OK | constants.X_OK);
+  const there = await stat(path).catch(nullIfGone);
+  if (there?.isDirectory() === true)
+    throw again(`Answers cannot be written to ${path}: a folder has its name. Move that away.`);
 }
 
 const HEAD = "rowmill";
@@ -143,13 +146,7 @@ export async function ownerOf(folder: PartsFolder, path: string, signal: AbortSi
 
 /** Also a link to nowhere. */
 async function isThere(path: string): Promise<boolean> {
-  try {
-    await lstat(path);
-    return true;
-  } catch (error) {
-    if (hasCode(error, "ENOENT")) return false;
-    throw error;
-  }
+  return (await lstat(path).catch(nullIfGone)) !== null;
 }
 
 function notOurs(path: string): ConnectorError {

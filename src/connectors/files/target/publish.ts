@@ -7,7 +7,7 @@ import { WholeFile } from "../../../files/whole-file.js";
 import type { AnsweredRecord, FileFormat, FileLook } from "../../../files/file-types.js";
 import type { AnswerColumn } from "../../../model/answer/answer-columns.js";
 import type { KeyColumn } from "../../../model/connector.js";
-import { hasCode } from "../../../model/file-errors.js";
+import { hasCode, nullIfGone } from "../../../model/file-errors.js";
 import { syncFolder } from "../../../model/file-sync.js";
 import type { Json } from "../../../model/pipeline.js";
 import { cellsOf, type PartLine } from "./part-line.js";
@@ -139,11 +139,6 @@ interface Present {
 
 function presentAt(path: string): Promise<Present | null> {
   return stat(path).catch(nullIfGone);
-}
-
-function nullIfGone(error: unknown): null {
-  if (hasCode(error, "ENOENT")) return null;
-  throw error;
 }
 
 /** A file that someone else changed or replaced is another one. */
