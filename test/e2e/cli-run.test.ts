@@ -8,7 +8,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import {
   buildCli,
   cliScript,
-  placePreparedState,
+  linkSharedDatabase,
   runCommand,
   startCliProject,
   type CliProject,
@@ -214,7 +214,7 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     const state = { XDG_STATE_HOME: join(project.folder, "state") };
     const at = (args: readonly string[]) =>
       runCommand(args, { cwd: project.folder, env: { ...project.env, ...state } });
-    await placePreparedState(join(project.folder, "state/rowmill"));
+    await linkSharedDatabase(join(project.folder, "state/rowmill"));
     for (const folder of ["one", "two"]) {
       await mkdir(join(project.folder, folder));
       await writeFilms(project, filmLines(1), `${folder}/films.csv`);
