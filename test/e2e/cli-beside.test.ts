@@ -4,7 +4,7 @@ import { pipelineOverviews } from "../../src/store/ledger/overview.js";
 import {
   buildCli,
   filmsPipeline,
-  runCli,
+  runCommand,
   serverKind,
   startCliProject,
   until,
@@ -38,7 +38,7 @@ async function untilPipeline(
 describe("Commands while up runs", { timeout: 90_000 }, () => {
   let project: CliProject;
   beforeEach(async () => {
-    project = await startCliProject(serverKind, { run: runCli });
+    project = await startCliProject(serverKind);
     await createFilms(project);
     await project.writeConfig(patient);
   });
@@ -162,7 +162,7 @@ describe("Commands while up runs", { timeout: 90_000 }, () => {
       await tx.run(sql`insert into films values (1, 'Unseen', 'A film that no trigger saw.')`);
     });
     const env = { ...project.env, OPENAI_API_KEY: undefined };
-    const swept = await runCli(["sweep"], { cwd: project.folder, env });
+    const swept = await runCommand(["sweep"], { cwd: project.folder, env });
     expect(swept).toMatchObject({
       status: 0,
       stderr: "No worker is running, so this command compares the rows itself.\nfilms: 1 row compared\n",
@@ -173,7 +173,7 @@ describe("Commands while up runs", { timeout: 90_000 }, () => {
 
 describe("A second worker on the embedded database", { timeout: 60_000 }, () => {
   it("is refused with the id of the first, while status and flush work next to the first", async () => {
-    const project = await startCliProject("embedded", { run: runCli });
+    const project = await startCliProject("embedded");
     try {
       await createFilms(project);
       await project.writeConfig(patient);

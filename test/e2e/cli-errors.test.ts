@@ -5,7 +5,7 @@ import { sql } from "../../src/postgres/database.js";
 import {
   buildCli,
   filmsPipeline,
-  runCli,
+  runCommand,
   serverKind,
   startCli,
   startCliProject,
@@ -17,7 +17,7 @@ beforeAll(buildCli, 150_000);
 
 describe("A key over plain http", { timeout: 60_000 }, () => {
   it("is sent to no other machine: up and doctor say what to do, and a sweep, which sends nothing, is made", async () => {
-    const project = await startCliProject(serverKind, { run: runCli });
+    const project = await startCliProject(serverKind);
     try {
       await createFilms(project);
       await insertFilms(project, 1);
@@ -26,12 +26,12 @@ describe("A key over plain http", { timeout: 60_000 }, () => {
       // An address for documentation, which never answers.
       const at = { cwd: project.folder, env: { ...project.env, OPENAI_BASE_URL: "http://192.0.2.1:9/v1" } };
       const words = "OPENAI_BASE_URL uses plain http to 192.0.2.1:9: anyone on the network could read the API key";
-      const up = await runCli(["up", "--once"], at);
+      const up = await runCommand(["up", "--once"], at);
       expect(up).toMatchObject({ status: 2, stderr: expect.stringContaining(words) });
       expect(up.stderr).toContain("set ROWMILL_ALLOW_HTTP=1");
-      const doctor = await runCli(["doctor"], at);
+      const doctor = await runCommand(["doctor"], at);
       expect(doctor).toMatchObject({ status: 2, stdout: expect.stringContaining(`Key: ${words}`) });
-      expect(await runCli(["sweep"], at)).toMatchObject({ status: 0 });
+      expect(await runCommand(["sweep"], at)).toMatchObject({ status: 0 });
     } finally {
       await project.close();
     }
@@ -45,7 +45,7 @@ describe("The command line", { timeout: 60_000 }, () => {
   });
   afterEach(() => rm(folder, { recursive: true, force: true }));
 
-  const rowmill = (...args: string[]) => runCli(args, { cwd: folder, env: {} });
+  const rowmill = (...args: string[]) => runCommand(args, { cwd: folder, env: {} });
 
   it("names the command that was probably meant", async () => {
     expect(await rowmill("stauts")).toEqual({
@@ -159,7 +159,7 @@ describe("The command line", { timeout: 60_000 }, () => {
       DATABASE_URL: "postgres://somebody:a-long-password@127.0.0.1:1/nowhere",
       PGSSLMODE: "disable",
     };
-    const ended = await runCli(["status", "--log-level", "debug"], { cwd: folder, env });
+    const ended = await runCommand(["status", "--log-level", "debug"], { cwd: folder, env });
     expect(ended.status).toBe(1);
     expect(ended.stderr).toContain("rowmill: Cannot use 127.0.0.1:1/nowhere.");
     expect(ended.stderr).toContain("    at ");
@@ -170,7 +170,7 @@ describe("The command line", { timeout: 60_000 }, () => {
 describe("Commands before the first up", { timeout: 60_000 }, () => {
   let project: CliProject;
   beforeEach(async () => {
-    project = await startCliProject(serverKind, { run: runCli });
+    project = await startCliProject(serverKind);
     await createFilms(project);
     await project.writeConfig(filmsPipeline());
   });
@@ -207,15 +207,15 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
 
   it("create no embedded database when they look for one, nor when up lacks its key", async () => {
     const env = { ...project.env, DATABASE_URL: "embedded" };
-    const ended = await runCli(["status", "--json"], { cwd: project.folder, env });
+    const ended = await runCommand(["status", "--json"], { cwd: project.folder, env });
     expect(ended).toMatchObject({
       status: 0,
       stdout:
         '{"pipelines":[],"batches":[],"workers":[],"overdue":[],"waits":[],"refusedPushes":[],"syncs":[],"providers":[]}\n',
     });
-    expect((await runCli(["uninstall"], { cwd: project.folder, env })).status).toBe(0);
+    expect((await runCommand(["uninstall"], { cwd: project.folder, env })).status).toBe(0);
     const keyless = { cwd: project.folder, env: { ...env, OPENAI_API_KEY: undefined } };
-    const up = await runCli(["up", "--until-idle"], keyless);
+    const up = await runCommand(["up", "--until-idle"], keyless);
     expect(up.status).toBe(2);
     expect(up.stderr).toMatch(/^rowmill: OPENAI_API_KEY is not set/);
     expect(await readdir(project.folder)).not.toContain(".rowmill");
@@ -239,7 +239,7 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
   it("name the pipeline that was probably meant", async () => {
     expect((await project.run("up", "--once")).status).toBe(0);
     const env = { ...project.env, OPENAI_API_KEY: undefined };
-    const ended = await runCli(["pause", "flims"], { cwd: project.folder, env });
+    const ended = await runCommand(["pause", "flims"], { cwd: project.folder, env });
     expect(ended.status).toBe(2);
     expect(ended.stderr).toContain('rowmill: There is no pipeline "flims" in this database; did you mean "films"?');
   });

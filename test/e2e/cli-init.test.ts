@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
 import { raw, type Database } from "../../src/postgres/database.js";
 import { stopEmbedded } from "../../src/embedded/embedded.js";
-import { buildCli, runCli, serverKind, type Ended } from "../support/cli.js";
+import { buildCli, runCommand, serverKind, type Ended } from "../support/cli.js";
 import { embeddedDataDir } from "../support/embedded-template.js";
 import { createDatabase, type TestDatabase } from "../support/databases.js";
 import { openUsersDatabase } from "../support/users-database.js";
@@ -46,7 +46,7 @@ describe("rowmill init", { timeout: 120_000 }, () => {
   afterEach(() => rm(folder, { recursive: true, force: true }));
 
   const init = (args: readonly string[], url = server.url): Promise<Ended> =>
-    runCli(["init", ...args], { cwd: folder, env: { DATABASE_URL: url, PGSSLMODE: "disable" } });
+    runCommand(["init", ...args], { cwd: folder, env: { DATABASE_URL: url, PGSSLMODE: "disable" } });
   const place = () => `${new URL(server.url).host}${new URL(server.url).pathname}`;
   const written = (name: string) => readFile(join(folder, name), "utf8");
 

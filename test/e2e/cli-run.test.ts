@@ -5,7 +5,14 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { buildCli, cliScript, placePreparedState, runCli, startCliProject, type CliProject } from "../support/cli.js";
+import {
+  buildCli,
+  cliScript,
+  linkSharedDatabase,
+  runCommand,
+  startCliProject,
+  type CliProject,
+} from "../support/cli.js";
 import { raw } from "../../src/postgres/database.js";
 import { filmLines, QUESTION, readOutput, writeFilms } from "../support/film-file.js";
 
@@ -205,8 +212,9 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
 
   it("forgets only the file that was named where two have one name", async () => {
     const state = { XDG_STATE_HOME: join(project.folder, "state") };
-    const at = (args: readonly string[]) => runCli(args, { cwd: project.folder, env: { ...project.env, ...state } });
-    await placePreparedState(join(project.folder, "state/rowmill"));
+    const at = (args: readonly string[]) =>
+      runCommand(args, { cwd: project.folder, env: { ...project.env, ...state } });
+    await linkSharedDatabase(join(project.folder, "state/rowmill"));
     for (const folder of ["one", "two"]) {
       await mkdir(join(project.folder, folder));
       await writeFilms(project, filmLines(1), `${folder}/films.csv`);

@@ -31,7 +31,7 @@ beforeAll(buildCli, 150_000);
 describe("rowmill up", { timeout: 90_000 }, () => {
   let project: CliProject;
   beforeEach(async () => {
-    project = await startCliProject(serverKind, { run: runCli });
+    project = await startCliProject(serverKind);
     await createFilms(project);
     await project.writeConfig(filmsPipeline());
   });
@@ -39,7 +39,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
 
   it("sends what waits, waits for the answers and exits with 0 when all succeeded", async () => {
     await insertFilms(project, 30);
-    const ended = await project.run("up", "--until-idle");
+    const ended = await project.start("up", "--until-idle").ended;
     expect(ended.status, ended.stderr).toBe(0);
     expect(ended.stdout).toBe("");
     expect(ended.stderr).toMatch(
@@ -53,7 +53,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
   it("exits with 3 when rows failed, and names some of them", async () => {
     await insertFilms(project, 5);
     await project.database.run(sql`update films set description = '[[demo:error 400]] never' where id = 2`);
-    const ended = await project.run("up", "--until-idle");
+    const ended = await project.start("up", "--until-idle").ended;
     expect(ended.status, ended.stderr).toBe(3);
     expect(ended.stderr).toContain("films: 4 succeeded, 1 failed");
     expect(ended.stderr).toMatch(/^ {2}2: permanent/m);
@@ -134,7 +134,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
 
   it("exits with 4 when the provider refuses the account, and says what to fix", async () => {
     await project.close();
-    project = await startCliProject(serverKind, { run: runCli, gateway: { apiKeys: ["another key"] } });
+    project = await startCliProject(serverKind, { gateway: { apiKeys: ["another key"] } });
     await createFilms(project);
     await project.writeConfig(filmsPipeline());
     await insertFilms(project, 2);
@@ -274,7 +274,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
 
   it("works the same on the embedded database", async () => {
     await project.close();
-    project = await startCliProject("embedded", { run: runCli });
+    project = await startCliProject("embedded");
     await createFilms(project);
     await project.writeConfig(filmsPipeline());
     await insertFilms(project, 20);

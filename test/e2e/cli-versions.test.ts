@@ -6,15 +6,7 @@ import { readFile } from "node:fs/promises";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { raw, sql } from "../../src/postgres/database.js";
 import { LEDGER_VERSION } from "../../src/store/ledger/understood.js";
-import {
-  buildCli,
-  filmsPipeline,
-  runCli,
-  serverKind,
-  startCliProject,
-  until,
-  type CliProject,
-} from "../support/cli.js";
+import { buildCli, filmsPipeline, serverKind, startCliProject, until, type CliProject } from "../support/cli.js";
 import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
 import { answerHere } from "../support/work-here.js";
 
@@ -25,7 +17,7 @@ describe("A newer version's migration, while two workers work", { timeout: 90_00
   let held = true;
   beforeEach(async () => {
     held = true;
-    project = await startCliProject(serverKind, { run: runCli, gateway: { faults: { hold: () => held } } });
+    project = await startCliProject(serverKind, { gateway: { faults: { hold: () => held } } });
     await createFilms(project);
     await project.writeConfig(filmsPipeline("when: { rows: 4, maxWait: '1s' }"));
   });
@@ -113,7 +105,7 @@ describe("A newer version's migration, while two workers work", { timeout: 90_00
 
 describe("A ledger of an earlier version", { timeout: 60_000 }, () => {
   it("is upgraded only by up: every other command points to it, and uninstall does its work", async () => {
-    const project = await startCliProject(serverKind, { run: runCli });
+    const project = await startCliProject(serverKind);
     try {
       await project.database.run(raw(await readFile(new URL("../ledgers/0001.sql", import.meta.url), "utf8")));
       // As of one that lacks a migration.

@@ -9,7 +9,7 @@ import {
   buildCli,
   cliScript,
   filmsPipeline,
-  runCli,
+  runCommand,
   serverKind,
   startCli,
   startCliProject,
@@ -41,7 +41,7 @@ describe("Watching", { timeout: 120_000 }, () => {
           ? undefined
           : { kind: "reply", status: 400, body: { error: { message: "not now" } } },
     };
-    project = await startCliProject(serverKind, { run: runCli, gateway: { faults } });
+    project = await startCliProject(serverKind, { gateway: { faults } });
     await createFilms(project);
     await project.writeConfig(filmsPipeline());
   });
@@ -223,10 +223,7 @@ describe("Watching", { timeout: 120_000 }, () => {
 
   it("dates the lines of a log", async () => {
     await insertFilms(project, 1);
-    const ended = await runCli(["up", "--until-idle", "--log-level", "info"], {
-      cwd: project.folder,
-      env: project.env,
-    });
+    const ended = await project.run("up", "--until-idle", "--log-level", "info");
     expect(ended.stderr).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z info: batch planned /m);
   });
 
@@ -257,12 +254,12 @@ describe("Watching", { timeout: 120_000 }, () => {
     try {
       await up.says("Working.");
       await project.run("flush", "films");
-      const status = async () => (await runCli(["status"], { cwd: project.folder, env })).stdout;
+      const status = async () => (await runCommand(["status"], { cwd: project.folder, env })).stdout;
       await until("the trouble in status", async () => / tries in a row failed, for /.test(await status()));
       expect(await status()).toMatch(
         /^films [0-9a-f]{8} is uploading\. \d+ tries in a row failed, for [^:]+: .*127\.0\.0\.1:9.* (?:Next try in .*|The next try is due)\.$/m,
       );
-      const { stdout } = await runCli(["status", "--json"], { cwd: project.folder, env });
+      const { stdout } = await runCommand(["status", "--json"], { cwd: project.folder, env });
       const { batches }: { batches: unknown[] } = JSON.parse(stdout);
       expect(batches).toMatchObject([
         {

@@ -4,7 +4,7 @@
  */
 import { fork, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, realpath, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, realpath, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { inject } from "vitest";
@@ -16,7 +16,7 @@ import { openEmbedded } from "./built.js";
 import { createDatabase, databaseKinds, type DatabaseKind } from "./databases.js";
 import { embeddedDataDir } from "./embedded-template.js";
 import { findViolations } from "./invariants.js";
-import { asUnopened, preparedDataDir } from "./prepared-databases.js";
+import { asUnopened, shareEmbedded } from "./prepared-databases.js";
 import { openUsersDatabase } from "./users-database.js";
 
 /** A command that does not end by then is killed, and its test fails. */
@@ -204,7 +204,7 @@ export interface CliProject {
 
 /**
  * A folder, a database, a gateway. `embedded`: the database of `database: "embedded"`, else a server by DATABASE_URL.
- * `prepared`: the embedded one has Rowmill's schemas already.
+ * `prepared`: the embedded one has Rowmill's schemas already, and serves other tests before and after this one.
  */
 export async function startCliProject(
   kind: DatabaseKind,
@@ -212,7 +212,9 @@ export async function startCliProject(
 ): Promise<CliProject> {
   const { run = runCommand } = options;
   const folder = await realpath(await mkdtemp(join(inject("runFolder"), "cli-")));
-  const place = kind === "embedded" ? await placeEmbedded(folder, options) : await placeServer(kind);
+  const place = await (kind !== "embedded"
+    ? placeServer(kind)
+    : (options.prepared ? placeShared : placeEmbedded)(folder));
   const gateway = await startGateway({
     dataDir: join(folder, "gateway"),
     demoModel: true,
@@ -274,13 +276,25 @@ async function placeServer(kind: DatabaseKind): Promise<Place> {
   return { databaseUrl: url, database: openUsersDatabase({ connectionString: url }), drop };
 }
 
-async function placeEmbedded(folder: string, { prepared }: { prepared?: true }): Promise<Place> {
-  const dataDir = join(folder, ".rowmill/database");
-  await mkdir(join(folder, ".rowmill"), { recursive: true, mode: 0o700 });
-  await rename(await (prepared ? preparedDataDir() : embeddedDataDir()), dataDir);
+async function placeShared(folder: string): Promise<Place> {
+  const { connection, drop } = await shareEmbedded();
+  await linkSharedDatabase(folder);
+  const database = openUsersDatabase(connection);
+  await asUnopened(database);
+  return { databaseUrl: "embedded", database, drop };
+}
+
+/** Another place for the state of a project with `prepared`: the same database. */
+export async function linkSharedDatabase(folder: string): Promise<void> {
+  const { dataDir } = await shareEmbedded();
+  await symlink(dataDir, await dataDirIn(folder), "dir");
+}
+
+async function placeEmbedded(folder: string): Promise<Place> {
+  const dataDir = await dataDirIn(folder);
+  await rename(await embeddedDataDir(), dataDir);
   const embedded = await openEmbedded({ dataDir });
   const database = openUsersDatabase(embedded.connection);
-  if (prepared) await asUnopened(database);
   return {
     databaseUrl: "embedded",
     database,
@@ -291,11 +305,9 @@ async function placeEmbedded(folder: string, { prepared }: { prepared?: true }):
   };
 }
 
-/** The state of `folder`, with a database as that of a project with `prepared`. Ends before a command opens it. */
-export async function placePreparedState(folder: string): Promise<void> {
-  const { database, drop } = await placeEmbedded(folder, { prepared: true });
-  await database.close();
-  await drop();
+async function dataDirIn(folder: string): Promise<string> {
+  await mkdir(join(folder, ".rowmill"), { recursive: true, mode: 0o700 });
+  return join(folder, ".rowmill/database");
 }
 
 function configText(pipelines: string): string {

@@ -17,7 +17,7 @@ import { PREPARED_DATABASE, prepare } from "./prepare-server.js";
 
 /** As `createDatabase`, with the schemas rowmill and rowmill_worker inside. */
 export async function createPreparedDatabase(kind: DatabaseKind): Promise<TestDatabase> {
-  const made = kind === "embedded" ? await copyEmbedded() : await createDatabase(kind, PREPARED_DATABASE);
+  const made = kind === "embedded" ? await shareEmbedded() : await createDatabase(kind, PREPARED_DATABASE);
   const database = openDatabase({ connectionString: made.url, ssl: false }, { poolMax: 1 });
   await asUnopened(database);
   await database.close();
@@ -35,23 +35,29 @@ export async function asUnopened(database: Database): Promise<void> {
   );
 }
 
+export interface SharedEmbedded extends TestDatabase {
+  readonly dataDir: string;
+  readonly connection: EmbeddedDatabase["connection"];
+}
+
 /**
  * One server a worker of vitest, emptied after each test: starting PGlite takes seconds, emptying it a moment. The
  * run's end ends it.
  */
-let embedded: Promise<EmbeddedDatabase> | null = null;
+let embedded: Promise<SharedEmbedded> | null = null;
 
-async function copyEmbedded(): Promise<TestDatabase> {
-  const { url } = await (embedded ??= startEmbedded());
-  return { kind: "embedded", url, drop: () => emptied(url) };
+export function shareEmbedded(): Promise<SharedEmbedded> {
+  return (embedded ??= startEmbedded());
 }
 
-async function startEmbedded(): Promise<EmbeddedDatabase> {
-  return openEmbedded({ dataDir: await preparedDataDir() });
+async function startEmbedded(): Promise<SharedEmbedded> {
+  const dataDir = await preparedDataDir();
+  const { url, connection } = await openEmbedded({ dataDir });
+  return { kind: "embedded", dataDir, url, connection, drop: () => emptied(url) };
 }
 
 /** A new folder in the folder of the run, for `openEmbedded`, with a cluster that has the schemas. */
-export async function preparedDataDir(): Promise<string> {
+async function preparedDataDir(): Promise<string> {
   const dataDir = await mkdtemp(join(inject("runFolder"), EMBEDDED_PREFIX));
   await cp(await preparedTemplate(), join(dataDir, "postgres"), { recursive: true });
   return dataDir;

@@ -65,6 +65,7 @@ export async function runUp(cli: Cli, names: readonly string[], options: UpOptio
   const providers = await openProviders(project);
   const confirmation = "Stopping after the current steps. Press Ctrl-C again to stop at once.";
   return interruptible(terminal, confirmation, async (signal, interrupt) => {
+    const release = await lockForWork(project.config, "rowmill up");
     const ending = new AbortController();
     const whileUp = AbortSignal.any([signal, ending.signal]);
     void watchNpm(whileUp, () => {
@@ -74,7 +75,6 @@ export async function runUp(cli: Cli, names: readonly string[], options: UpOptio
     const configWatch = await watchConfig({ file: all.config.file, signal: whileUp, ...warnOf(terminal) });
     // Cron runs it again.
     const patient = options.once ? noPatience : patience(terminal, signal);
-    const release = await lockForWork(project.config, "rowmill up");
     try {
       signal.throwIfAborted();
       const opened = await terminal.during("Opening the database", () =>
