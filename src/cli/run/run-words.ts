@@ -47,7 +47,7 @@ function rulesOf({ name, file }: RunNames, command: string): readonly (readonly 
     [/, and start rowmill up again\./g, `. Then: ${run}.`],
     [/\bthen restart the worker: rowmill up\b/i, `Then: ${run}`],
     [/\bstart rowmill up(?: again)?/g, `run ${run}`],
-    [/\bIf this many failures are normal:/, "To continue anyway, and let such lines fail:"],
+    [/\bIf this many failures are normal:/, "To continue all the same, and let such lines fail:"],
     [new RegExp(`To try again unchanged: rowmill resume ${name}\\.? ?`), ""],
     [new RegExp(`rowmill resume ${name} --accept`, "g"), `${run} --yes`],
     [new RegExp(`(costs money again: |create it again: |Resume it: )rowmill resume ${name}`, "g"), `$1${run} --yes`],
