@@ -70,7 +70,7 @@ function runCommand(cli: Cli): Command {
     .option("--key <column>", "the column that identifies a line; default: its content")
     .option("--name <name>", "a name for this question, to ask several about one file")
     .option("--try <number>", "first send this many lines live, and show the answers", parseNumber)
-    .option("--limit <number>", "only the first lines, at most this many", parseNumber)
+    .option("--limit <number>", "only this many lines, from the first", parseNumber)
     .option("--format <format>", "output format: csv, tsv, jsonl or parquet; default: from its name, else as the input")
     .option("--delimiter <character>", "the character between cells; default: detected")
     .option("--encoding <name>", "utf-8, utf-16le, utf-16be or latin1; default: detected")

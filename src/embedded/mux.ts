@@ -1,6 +1,6 @@
 /**
  * Owns whose turn it is at the one session of the embedded database: one cycle of one client at a time, and whole,
- * since mixed messages would give answers to the wrong client. The states are in session-turn.ts, the session and
+ * because mixed messages would give answers to the wrong client. The states are in session-turn.ts, the session and
  * its traces in shared-session.ts.
  *
  * A client that hangs up is rolled back. An error of the session itself ends the process (`onBroken`).

@@ -106,7 +106,7 @@ export interface DeliveryOptions {
   readonly signal: AbortSignal;
   /**
    * Where it writes back: to be called with each row as this write leaves it, before that takes effect where possible,
-   * since a trigger there may change it. A row that has the change already is not told again.
+   * because a trigger there may change it. A row that has the change already is not told again.
    */
   readonly readBack?: (rows: readonly RowAfter[]) => Promise<void>;
 }

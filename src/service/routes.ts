@@ -45,8 +45,8 @@ export interface Route {
   /** As Hono writes it: `/v1/pipelines/:name/rows`. A route of one pipeline has `:name`. */
   readonly path: string;
   /**
-   * Who may call it, beside `operate` and `admin`, who may do all of it. "any": whoever has a token. Null: everyone,
-   * without one.
+   * Who may call it, in addition to `operate` and `admin`, which may call every route. "any": any valid token. Null:
+   * no token is needed.
    */
   readonly scope: Scope | "any" | null;
   /** The token stands in the path, as `:token`, instead of a header. */

@@ -25,7 +25,7 @@ export interface SourceRow extends RowVersion {
 export interface VersionsRead {
   /** Any order. */
   readonly versions: readonly RowVersion[];
-  /** Not read for lack of time. Never all keys, so asking for `left` again comes to an end. */
+  /** Not read for lack of time. Never all keys, so repeated calls with `left` end. */
   readonly left: readonly string[];
 }
 
@@ -34,8 +34,8 @@ export interface RowsRead {
   /** Any order. */
   readonly rows: readonly SourceRow[];
   /**
-   * Not read, because the rows before them fill a chunk. Always the end of the keys asked, in their order, and never
-   * all of them, so asking for `left` again comes to an end.
+   * Not read, because the rows before them fill a chunk: the end of the given keys, in their order. Never all of them,
+   * so repeated calls with `left` end.
    */
   readonly left: readonly string[];
 }

@@ -58,9 +58,9 @@ export const STEP_NAMES = {
   "poll.note": "what the provider reported is written",
   "poll.move": "the provider is done: the batch moves, with the references to its results: one transaction",
 
-  "cancel.ask": "provider: cancels a batch that you want cancelled",
+  "cancel.ask": "provider: cancels a batch that you want canceled",
   "cancel.noted": "records that the provider was asked: one transaction",
-  "cancel.drop": "rows queued for a batch that you cancelled are dropped: one transaction",
+  "cancel.drop": "rows queued for a batch that you canceled are dropped: one transaction",
 
   "collect.read": "provider: the next lines of its results",
   "collect.chunk":

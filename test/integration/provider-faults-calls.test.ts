@@ -286,7 +286,7 @@ describeDatabases(
         ).map(({ id }) => id);
       expect(await duplicates()).toHaveLength(2);
       expect(await cancelled()).toEqual([other]);
-      expect(warnings.messages.join()).toContain("a duplicate could not be cancelled");
+      expect(warnings.messages.join()).toContain("a duplicate could not be canceled");
       refusing = "no batch";
       await project.round(worker);
       expect((await cancelled()).sort()).toEqual([one, other].sort());

@@ -400,8 +400,8 @@ describe("The text of a plan", () => {
       [
         "  Your edit of the config sends 60 rows again, about $0.0012",
         "    rowmill up asks first. Without a terminal, answered rows wait for your yes: rowmill approve films",
-        "  1 row is in flight: its answer counts for the previous config; whether it is sent again then, " +
-          "about $0.00002, you decide with the answered rows",
+        "  1 row is in flight: its answer counts for the previous config; you decide with the answered rows " +
+          "whether it is sent again then, about $0.00002",
       ],
     ],
     [

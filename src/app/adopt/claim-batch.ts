@@ -5,7 +5,7 @@ import * as batches from "../../store/batches/batches.js";
 import type { Batch, Lease } from "../../store/batches/batches.js";
 import type { Database } from "../../postgres/database.js";
 
-/** A lease of a worker that is gone, or in a copy of one that is elsewhere, has ended by then. */
+/** After this time, the lease of a dead worker has ended, and so has a lease that came with a copied database. */
 const LEASE_WAIT_MS = batches.LEASE_MS + 5_000;
 const LEASE_PAUSE_MS = 250;
 

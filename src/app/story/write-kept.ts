@@ -68,7 +68,7 @@ export interface Writing {
   readonly onChunk: (tally: KeptTally) => void;
 }
 
-/** Stops between two chunks at the signal, with what was done by then. */
+/** At the signal it stops between two chunks, and returns what it has written so far. */
 export async function writeKept(writing: Writing): Promise<KeptTally> {
   const { database, pipeline, meant, where, signal } = writing;
   const tally: KeptTally = {

@@ -156,7 +156,7 @@ function inFlightLines({ decision, inFlight }: DefinitionPlan): string[] {
     asksAgain === 0
       ? `${they} not sent again`
       : decision === "undecided"
-        ? `whether ${they} sent again then${cost}, you decide with the answered rows`
+        ? `you decide with the answered rows whether ${they} sent again then${cost}`
         : `then ${they} sent again if the config asks something else${cost} at most`;
   return [`  ${counted(rows, "row")} ${are} in flight: ${their} for the previous config; ${then}`];
 }

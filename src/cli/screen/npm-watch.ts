@@ -57,7 +57,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** npm may have ended and not be buried yet: its children have another parent by then. */
+/** Also true while npm has ended but is still a zombie: its children already have another parent. */
 async function isOrphan(shell: number, npm: number): Promise<boolean> {
   if (process.platform !== "linux") return false;
   const facts = await readProcess(shell);

@@ -45,7 +45,7 @@ function withHint(error: unknown, { place }: ReadOptions): unknown {
 interface Place {
   readonly cursor: string | null;
   readonly key: readonly string[];
-  /** In a pass over changes, the newest value at its start: what changes in the meantime is left to the next one. */
+  /** In a pass over changes, the newest value at its start: what changes meanwhile is left to the next one. */
   readonly until: string | null;
 }
 
@@ -207,7 +207,7 @@ async function readPage(
   ];
   const columns = [...new Map([...found.key, ...found.columns].map((one) => [one.name, one])).values()];
   const cells = columns.map((column) => sql`${column.name}::text, ${raw(textOf("t", column))}`);
-  // The server counts bytes, because a page of much larger rows than those before would not fit into memory here.
+  // The server counts bytes, since a page of much larger rows than those before would not fit into memory here.
   const rows = await tx.rows<{ cells: Record<string, string | null>; found: number }>(sql`
     select cells, found
     from (

@@ -57,7 +57,7 @@ export async function installTriggers(
   );
 }
 
-/** What `installTriggers` would run. `roleGranted`: by then an administrator has given the user the arrivals role. */
+/** What `installTriggers` would run. `roleGranted`: assume that the user has the arrivals role. */
 export async function installationStatements(
   client: Reader,
   table: SourceTable,

@@ -57,7 +57,7 @@ export interface Digest {
   readonly sha256: Buffer;
 }
 
-/** What this body comes to, if the token pushed it last and nothing changed the rows since; otherwise null. */
+/** The result of this body, if the token pushed it last and the rows have not changed since; otherwise null. */
 export async function sameAsLast(client: Reader, pipeline: string, { token, sha256 }: Digest): Promise<Pushed | null> {
   return client.value<Pushed>(sql`
     select told

@@ -18,7 +18,7 @@ const NAMED_CALL = String.raw`\w*\d\w*`;
 
 /**
  * The message of `r` without a row's values, numbers and ids, so that one cause is one group. Split at its quotes,
- * since a regular expression with lookbehind takes PostgreSQL 60 µs a row. All refusals are one group.
+ * because a regular expression with lookbehind takes PostgreSQL 60 µs a row. All refusals are one group.
  */
 // Without `offset 0` they are computed at each mention. A value after a colon ends the message, and may contain quotes.
 const MESSAGE_PARTS = sql`lateral (

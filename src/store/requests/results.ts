@@ -40,9 +40,9 @@ function isBelow(horizon: string): Sql {
 }
 
 /**
- * The first transaction that is open, or yet to begin, and may add a chunk. The lock is taken before a transaction has
- * a number: who has one below the horizon, and no lock, has ended, and the next statement sees what it did. One look at
- * all locks, because two would not be of the same moment. Numbers of locks lack their upper 32 bits.
+ * The first transaction that is open, or yet to begin, and may add a chunk. A transaction takes the lock before it
+ * has a number. So one with a number below the horizon and without the lock has ended, and the next statement sees its
+ * writes. Reads all locks at once, because two reads would show two moments. Numbers of locks lack their upper 32 bits.
  */
 async function horizonOf(client: Reader, pipelineId: number): Promise<string> {
   const horizon = await client.value<string>(sql`

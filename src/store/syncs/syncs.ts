@@ -110,7 +110,7 @@ async function take(tx: Queryable, { pipeline, token }: SyncLease, workerId: str
     where pipeline = ${pipeline}`);
 }
 
-/** What earlier passes found says nothing about what is read now, nor does an approval of what those rows cost. */
+/** Forgets what earlier passes found, and the approval of its cost: neither holds for what is read now. */
 async function redefine(
   tx: Queryable,
   pipeline: string,

@@ -1,7 +1,7 @@
 /**
- * Decides when a worker does what. It asks the database again and again what is due, and starts the concerns that the
- * answer names, side by side and each at most once at a time. Without work it asks less often, and then only whether
- * the last answer still holds. A crash loses nothing: the next answer names again what was not done.
+ * Decides when a worker does what. It polls the database for what is due, and starts the concerns that the answer
+ * names: side by side, and each at most once at a time. Without work it polls less often, and then only asks whether
+ * the last answer still holds. A crash loses nothing: the next answer names what was not done.
  */
 import type { Due } from "../../store/ledger/due.js";
 import type { WorkerContext } from "../context.js";

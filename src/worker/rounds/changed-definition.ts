@@ -1,6 +1,6 @@
 /**
  * Compares what was asked about each row with what a changed definition would ask. Failed rows whose question changed
- * are sent again; of answered ones your decision says what happens to them (`onChange`).
+ * are sent again; your decision (`onChange`) says what happens to answered ones.
  */
 import { RowmillError } from "../../model/errors.js";
 import type { Queryable } from "../../postgres/database.js";

@@ -1,7 +1,7 @@
 /**
- * Which changes go to a target together, and what follows from how that went. Where a write throws again and again, its
- * changes are halved until the rows that make it throw stand alone. A crash forgets how far that is, and the next
- * worker begins again.
+ * Decides which changes go to a target together, and what to do after the write. If a write keeps throwing, its changes
+ * are halved until the rows that cause it are alone. A crash loses the state of this search, and the next worker begins
+ * it again.
  */
 import type { ConnectorError, Written } from "../../model/connector.js";
 import { downMs, reasonText } from "../../model/delivery-outcomes.js";

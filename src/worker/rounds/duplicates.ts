@@ -237,7 +237,7 @@ export async function cancelDuplicates(
       if (!(error instanceof ProviderError)) throw error;
       if (error.kind === "refused" || error.kind === "unsupported") {
         // The next comparison tries again; the other duplicates need not wait for it.
-        context.log.warn({ providerBatch: id, err: error }, "a duplicate could not be cancelled");
+        context.log.warn({ providerBatch: id, err: error }, "a duplicate could not be canceled");
         continue;
       }
       if (error.kind !== "notFound") throw error;

@@ -28,9 +28,7 @@ const JOBS_MAX = 1_000;
 const PUSHED_ROWS_MAX = 1_000;
 /** Of a pipeline, in one round. */
 const CHUNKS_MAX = 20;
-/**
- * Whoever pushes in a long transaction of their own is not waited for: pushes that come in the meantime would wait too.
- */
+/** The janitor does not wait for a long transaction that pushes rows: other pushes would wait behind it. */
 const LOCK_MS_MAX = 1_000;
 
 export async function runJanitor(context: WorkerContext, signal: AbortSignal): Promise<void> {

@@ -156,7 +156,7 @@ function renderOne(
 
 /**
  * Equal questions share a line, if they are at the same try and need the same room. Null: this request has its own,
- * since a shared answer did not fit its row.
+ * because a shared answer did not fit its row.
  */
 export function questionOf(
   { lines }: Pick<Progress, "lines">,

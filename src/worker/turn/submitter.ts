@@ -247,7 +247,7 @@ export async function uploadAgain(turn: Turn<BatchIn<"submitting">>, reason: str
     event: "fenced",
     reason,
     fields: { providerData: { staged: null }, createIntent: false },
-    // What the lost create may have cost, should it be seen later: by then the batch may have nothing reserved.
+    // The possible cost of the lost create, if it is found later: the batch may then have nothing reserved.
     detail: { reservedNanoUsd: batch.reservedNanoUsd },
   });
   if (!moved) return LOST;

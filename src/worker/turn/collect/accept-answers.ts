@@ -49,7 +49,7 @@ export async function acceptAnswers(turn: Collecting, outcomes: Outcomes): Promi
   return { left, written: ids.size, at };
 }
 
-/** An error that a single row, or whoever holds it, can cause: row by row, the others are written. */
+/** Whether a single row, or a transaction that holds it, can cause this error: then the others go one by one. */
 function mayBeOneRow(error: unknown, { atTarget }: Place): boolean {
   if (error instanceof NotWritten) return true;
   if (!(error instanceof DatabaseError)) return false;

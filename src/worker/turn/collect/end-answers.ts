@@ -1,9 +1,9 @@
 /**
  * Ends the requests that some lines of an answer file name: written, failed, sent again, or kept until their row is
- * free. Each part of the lines is one transaction. Where the target refuses one, in a statement or at its COMMIT, the
- * part is halved down to the row: a savepoint could not catch a failing COMMIT. The ledger guards each, so a crash in
- * between loses nothing. Refused rows are recorded after all were tried, because a target that takes no row at all is
- * no fault of the rows.
+ * free. Each part of the lines is one transaction. If the target refuses one, in a statement or at its COMMIT, the
+ * part is halved down to the row: a savepoint could not catch a failing COMMIT. The ledger guards each part, so a crash
+ * in between loses nothing. Refused rows are recorded after all were tried: if the target refuses every row, the rows
+ * are not at fault.
  */
 import { ANSWERS_JUDGED, refusalText, refusesAll, type Refusal } from "../../../model/batch/failing.js";
 import { RowmillError } from "../../../model/errors.js";
