@@ -127,6 +127,10 @@ describe("rowmill run", { timeout: LONG_MS }, () => {
     const { header, rows } = await readOutput(project);
     expect(header.at(-1)).toBe("error");
     expect(rows.map((row) => row.at(-1) !== "")).toEqual([false, false, false, false, true, true]);
+    const { stdout } = await project.run("failures", "films.csv");
+    expect(stdout).toMatch(/^films\.csv: .*permanent/m);
+    expect(stdout).toContain("rowmill run films.csv --retry");
+    expect(stdout).not.toMatch(/(?<!rowmill show )films-[0-9a-f]{8}|pipelines\./);
     const asked = await executed();
     expect((await run()).status).toBe(3);
     expect(await executed()).toBe(asked);

@@ -6,7 +6,7 @@ import { failingText } from "../../src/model/batch/failing.js";
 import { FAILED_REASONS, fixOf } from "../../src/model/words/failure-fixes.js";
 import { pauseText } from "../../src/model/words/pause-text.js";
 
-const names = { name: "my-films-1a2b3c4d", file: join(process.cwd(), "my films.csv"), label: null };
+const names = { name: "my-films-1a2b3c4d", file: join(process.cwd(), "my films.csv"), label: null, pipeline: null };
 const words = runWords([names], false);
 const RUN = "rowmill run 'my films.csv'";
 const request = { maxOutputTokens: 200 } as Parameters<typeof failingText>[1]["request"];
@@ -38,6 +38,11 @@ describe("the words of a run", () => {
     });
     for (const text of [...pauses, ...fixes, failing])
       expect(words(text ?? "")).not.toMatch(/my-films-1a2b3c4d|pipelines\.|rowmill (?!run 'my films\.csv')/);
+  });
+
+  it("name the keys of the config that has the question", () => {
+    const theirs = runWords([{ ...names, pipeline: "sums" }], false);
+    expect(theirs("Raise pipelines.my-films-1a2b3c4d.budget.usd.")).toBe("Raise pipelines.sums.budget.usd.");
   });
 
   it("keep the name of a question and the place of the state in the command", () => {

@@ -55,11 +55,6 @@ export async function readFrame(project: Project, opened: OpenedDatabase): Promi
   };
 }
 
-/** Its pipelines are files that were run, and no config has them. */
-function isOfRuns({ config: { pipelines } }: Project): boolean {
-  return pipelines.length > 0 && pipelines.every(({ source }) => source.replica?.sync?.goneAtOnce === true);
-}
-
 async function readCommon(
   project: Project,
   opened: OpenedDatabase,
@@ -88,7 +83,6 @@ async function readCommon(
     deliveries: await deliverers.standings(database),
     events: await overview.lastEvents(database, EVENTS_SHOWN),
     workers: await overview.livingWorkers(database),
-    ...(isOfRuns(project) ? { startCommand: "rowmill run FILE" } : {}),
     promises: promisesOf(project),
   };
 }

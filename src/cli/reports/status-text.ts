@@ -54,8 +54,6 @@ export interface StatusFacts {
   readonly deliveries: readonly Standing[];
   readonly events: readonly EventOverview[];
   readonly workers: readonly LivingWorker[];
-  /** What makes the pipelines continue. Default: `rowmill up`. */
-  readonly startCommand?: string;
   readonly promises: readonly { readonly title: string; readonly short: string }[];
 }
 
@@ -274,8 +272,8 @@ function eventLines({ events }: StatusFacts, style: Style): string[] {
   return ["", style.bold("last events"), ...lines];
 }
 
-function workerLine({ workers, startCommand = "rowmill up" }: StatusFacts): string {
-  if (workers.length === 0) return `! No worker is running, so nothing moves. Start one: ${startCommand}`;
+function workerLine({ workers }: StatusFacts): string {
+  if (workers.length === 0) return "! No worker is running, so nothing moves. Start one: rowmill up";
   const names = workers.map((worker) => `process ${worker.pid} on ${worker.host}`);
   return proseLine(`✓ ${counted(workers.length, "worker")}: ${names.join(", ")}`);
 }

@@ -92,7 +92,7 @@ function pipelineLines(facts: WatchFacts, { columns }: FrameSize, style: FrameSt
     const sum = money.get(pipeline.id);
     const { name, waiting, batched, succeeded, failed } = pipeline;
     const spent = (sum?.unpriced ?? 0) > 0 ? "unknown" : formatUsd(sum?.spentNanoUsd ?? 0);
-    return [name, ...[waiting, batched, succeeded, failed].map(formatCount), spent];
+    return [style.spell(name), ...[waiting, batched, succeeded, failed].map(formatCount), spent];
   });
   return tableWithin({ header, rows, flexible: 0 }, columns, style);
 }
@@ -102,7 +102,7 @@ function batchLines({ progress }: WatchFacts, { columns }: FrameSize, style: Fra
   const header = [left("batch"), left("pipeline"), left("state"), right("done"), right("elapsed/usual")];
   const rows = progress.map((batch) => [
     shortId(batch.id),
-    batch.pipeline,
+    style.spell(batch.pipeline),
     batch.cancelMs === null ? batch.state : "canceling",
     doneOf(batch),
     timeOf(batch),

@@ -6,7 +6,7 @@ import { basename } from "node:path";
 import type { RunRecord } from "../../app/run/run-folder.js";
 import { shownPath } from "./shown-path.js";
 
-export type RunNames = Pick<RunRecord, "name" | "file" | "label">;
+export type RunNames = Pick<RunRecord, "name" | "file" | "label" | "pipeline">;
 
 /** `rowmill run films.csv`, with what tells this run from others of the file. */
 export function runCommand({ file, label }: RunNames, isGlobal: boolean): string {
@@ -44,7 +44,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ["columns", "--columns"],
 ];
 
-function rulesOf({ name, file, label }: RunNames, run: string): readonly Rule[] {
+function rulesOf({ name, file, label, pipeline }: RunNames, run: string): readonly Rule[] {
   const title = label === null ? basename(file) : `${basename(file)} (${label})`;
   const found = (pattern: string, flags = "g") => new RegExp(pattern.replaceAll("NAME", name), flags);
   return [
@@ -60,6 +60,7 @@ function rulesOf({ name, file, label }: RunNames, run: string): readonly Rule[] 
       found(String.raw`pipelines\.NAME\.\w+(?:\.\w+)*`),
       (text) => {
         const key = text.slice(`pipelines.${name}.`.length);
+        if (pipeline !== null) return `pipelines.${pipeline}.${key}`;
         return KEYS.find(([begins]) => key.startsWith(begins))?.[1] ?? `${key} of the pipeline`;
       },
     ],

@@ -156,7 +156,7 @@ function learn({ context, batch }: Refused, limit: Parameters<typeof money.learn
 
 function pauseForDefinition(turn: Refused, { message }: BatchInputError): Promise<void> {
   const { name } = turn.pipeline.config;
-  const refused = `The provider refuses every request of this pipeline: ${asSentence(message)}`;
+  const refused = `The provider refuses every request: ${asSentence(message)}`;
   return pauseUntilFixed(turn, "provider", `${refused} Fix pipelines.${name}.request`);
 }
 
