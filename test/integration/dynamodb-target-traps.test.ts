@@ -4,8 +4,8 @@ import { dynamodb } from "../../src/connectors/dynamodb/dynamodb.js";
 import type { AnswerColumn } from "../../src/model/answer/answer-columns.js";
 import type { Change, PrepareOptions, TargetConnector } from "../../src/model/connector.js";
 import type { Json } from "../../src/model/pipeline.js";
-import { failureOf, startDynalite, type Dynalite, type Item } from "../support/dynalite.js";
-import { startFaultyDynamo, type FaultyDynamo } from "../support/dynamodb-faults.js";
+import { startDynalite, type Dynalite, type Item } from "../support/dynalite.js";
+import { failureOf, startFaultyDynamo, type FaultyDynamo } from "../support/dynamodb-faults.js";
 
 let server: Dynalite;
 let faulty: FaultyDynamo;
@@ -112,10 +112,11 @@ describe("A table of DynamoDB that answers go to", () => {
     expect((await server.items(table))[0]).toMatchObject({ key: { S: '["x", "7"]' } });
   });
 
-  it("stops at a field that would overwrite its key, and at a column that is no field", async () => {
+  it("stops at a field that would overwrite its key or another field, and at a column that is no field", async () => {
     await server.makeTable(table, "label:S");
     expect(await failureOf(prepare(open()))).toMatchObject({ kind: "stop" });
     expect(await failureOf(prepare(open({ columns: { lable: "x", label: "y" } })))).toMatchObject({ kind: "stop" });
+    expect(await failureOf(prepare(open({ columns: { label: "score" } })))).toMatchObject({ kind: "stop" });
     await prepare(open({ columns: { label: "label_2" } }));
   });
 
@@ -191,6 +192,19 @@ describe("A table of DynamoDB whose own items get answers", () => {
   it("compares sets, numbers and missing attributes with what was asked", async () => {
     expect(await write(await prepared())).toMatchObject({ written: ["a"] });
     expect((await server.items(table))[0]).toMatchObject({ label: { S: "good" } });
+  });
+
+  it("tells what it leaves where an answer goes into what was asked", async () => {
+    await prepared();
+    const target = dynamodb({ table, endpoint: faulty.endpoint, columns: { label: "size", tags: "labels" } });
+    await target.prepare({ pipeline: "films", fields: FIELDS, source: SOURCE, signal });
+    const told: unknown[] = [];
+    const change = { ...answer("a", 1, { label: "large" }), expect: expected };
+    const readBack = async (rows: unknown) => void told.push(rows);
+    expect(await target.write([change], { pipeline: "films", id: "1", signal, readBack })).toMatchObject({
+      written: ["a"],
+    });
+    expect(told).toEqual([[{ key: "a", row: { ...expected, size: "large" } }]]);
   });
 
   it("takes no answer where a user's write comes between its look and its write", async () => {

@@ -3,8 +3,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { dynamodb } from "../../src/connectors/dynamodb/dynamodb.js";
 import type { Page, SourceConnector } from "../../src/model/connector.js";
 import type { Json } from "../../src/model/pipeline.js";
-import { DYNALITE_ENV, failureOf, startDynalite, type Dynalite, type Item } from "../support/dynalite.js";
-import { startFaultyDynamo, type FaultyDynamo } from "../support/dynamodb-faults.js";
+import { DYNALITE_ENV, startDynalite, type Dynalite, type Item } from "../support/dynalite.js";
+import { failureOf, startFaultyDynamo, type FaultyDynamo } from "../support/dynamodb-faults.js";
 
 let server: Dynalite;
 let faulty: FaultyDynamo;

@@ -2,6 +2,9 @@
 import { once } from "node:events";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
+import { expect } from "vitest";
+import { ConnectorError } from "../../src/model/connector.js";
+import { DYNALITE_ENV } from "./dynalite.js";
 
 interface Refusal {
   readonly type: string;
@@ -56,4 +59,16 @@ export async function startFaultyDynamo(behind: string): Promise<FaultyDynamo> {
       await once(server, "close");
     },
   });
+}
+
+/** What a connector throws; it says no secret. */
+export async function failureOf(work: Promise<unknown>): Promise<ConnectorError> {
+  const error: unknown = await work.then(
+    () => new Error("It did not fail."),
+    (thrown: unknown) => thrown,
+  );
+  if (!(error instanceof ConnectorError)) throw error;
+  for (const secret of [DYNALITE_ENV.AWS_SECRET_ACCESS_KEY, DYNALITE_ENV.AWS_ACCESS_KEY_ID])
+    expect(`${error.message} ${error.hints.join(" ")}`).not.toContain(secret);
+  return error;
 }

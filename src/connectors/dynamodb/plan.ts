@@ -109,7 +109,11 @@ export function planFor(
     attribute: wanted.columns[field] ?? field,
   }));
   const fence = `rowmill_fence_${pipeline}`;
-  const taken = columns.find(({ attribute }) => [...names, fence, MODEL, WRITTEN_AT].includes(attribute));
+  const ours = [...names, fence, MODEL, WRITTEN_AT];
+  const taken = columns.find(
+    ({ attribute }, index) =>
+      ours.includes(attribute) || columns.slice(0, index).some((other) => other.attribute === attribute),
+  );
   if (taken !== undefined)
     throw new ConnectorError("stop", `The answer's "${taken.field}" would overwrite "${taken.attribute}".`, {
       hints: ["Give it another attribute: dynamodb({ …, columns: { field: attribute } })"],
