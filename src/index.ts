@@ -7,7 +7,7 @@ export { defineSource } from "./config/define-source.js";
 export { defineTarget, type DefinedTarget } from "./config/define-target.js";
 export { defineConfig, json, pipeline, push } from "./config/spec.js";
 export { dynamodb } from "./connectors/dynamodb/dynamodb.js";
-export type { DynamodbSourceSpec } from "./connectors/dynamodb/source.js";
+export type { DynamodbIndex, DynamodbSourceSpec } from "./connectors/dynamodb/source.js";
 export type { DynamodbTargetOptions } from "./connectors/dynamodb/target.js";
 export { files, type FilesSpec, type FileTargetOptions } from "./connectors/files/files.js";
 export { postgres } from "./connectors/postgres/postgres.js";

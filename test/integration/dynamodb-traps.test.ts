@@ -1,6 +1,7 @@
 /** What DynamoDB does otherwise than one may think as a source, each with its outcome. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { dynamodb } from "../../src/connectors/dynamodb/dynamodb.js";
+import type { DynamodbIndex } from "../../src/index.js";
 import type { Page, SourceConnector } from "../../src/model/connector.js";
 import type { Json } from "../../src/model/pipeline.js";
 import { DYNALITE_ENV, startDynalite, type Dynalite, type Item } from "../support/dynalite.js";
@@ -198,6 +199,115 @@ describe("A table of DynamoDB that is read", () => {
     expect(await open(["text"]).diagnose?.({ signal })).toMatchObject([
       { level: "problem", text: `the DynamoDB table "${table}": no Scan.` },
     ]);
+  });
+});
+
+describe("An index of a table of DynamoDB by which changes are read", () => {
+  const AT = "2026-01-02T03:04:05.000Z";
+  type Projected = "ALL" | "KEYS_ONLY";
+  const make = async (time: "S" | "N" | "B" | null, projected: Projected = "ALL") => {
+    await server.client.createTable({
+      TableName: table,
+      BillingMode: "PAY_PER_REQUEST",
+      AttributeDefinitions: [
+        { AttributeName: "id", AttributeType: "S" },
+        { AttributeName: "kind", AttributeType: "S" },
+        ...(time === null ? [] : [{ AttributeName: "at", AttributeType: time }]),
+      ],
+      KeySchema: [{ AttributeName: "id", KeyType: "HASH" }],
+      GlobalSecondaryIndexes: [
+        {
+          IndexName: "by-at",
+          KeySchema: [
+            { AttributeName: "kind", KeyType: "HASH" },
+            ...(time === null ? [] : [{ AttributeName: "at", KeyType: "RANGE" } as const]),
+          ],
+          Projection: { ProjectionType: projected },
+        },
+      ],
+    });
+    await server.untilActive(table);
+  };
+  const open = (more: Partial<DynamodbIndex> = {}) =>
+    dynamodb({
+      table,
+      endpoint: faulty.endpoint,
+      key: "id",
+      columns: ["text"],
+      index: { name: "by-at", partitions: "note", ...more },
+    }).elsewhere;
+  const note = (id: string, at: Item[string]) => ({ id: { S: id }, kind: { S: "note" }, at, text: { S: id } });
+  const readSince = async (since: Json) => {
+    const given: string[] = [];
+    let mark: Json = null;
+    for await (const page of open().rows({ since, place: null, signal })) {
+      given.push(...page.rows.map(({ id }) => String(id)));
+      mark = page.mark ?? mark;
+    }
+    return { given: given.toSorted(), mark };
+  };
+
+  it("must be there, have a time, and contain all columns", async () => {
+    await make("S", "KEYS_ONLY");
+    expect((await failureOf(rowsOf(open()))).message).toContain("does not contain text");
+    expect((await failureOf(rowsOf(open({ name: "other" })))).message).toContain("does not exist");
+    expect(await failureOf(rowsOf(open({ partitions: [] })))).toMatchObject({ kind: "stop" });
+    table = `traps-${++tables}`;
+    await make(null);
+    expect((await failureOf(rowsOf(open()))).message).toContain("has no sort key");
+  });
+
+  it("is examined by the doctor: its newest time, or that it has none", async () => {
+    await make("S");
+    const [, empty] = (await open().diagnose?.({ signal })) ?? [];
+    expect(empty).toMatchObject({ level: "warning" });
+    await server.put(table, [note("a", { S: AT })]);
+    const [, found] = (await open().diagnose?.({ signal })) ?? [];
+    expect(found).toEqual({ level: "ok", text: `changes are read by the index "by-at", whose newest time is ${AT}` });
+  });
+
+  it.each([
+    ["a text that is no time", { S: "yesterday" }],
+    ["a local time", { S: "2026-01-02T03:04:05" }],
+  ])("is refused with %s", async (_, at) => {
+    await make("S");
+    await server.put(table, [note("a", at)]);
+    expect((await failureOf(rowsOf(open()))).message).toContain("is no time that Rowmill knows");
+  });
+
+  it.each([
+    ["texts", (ms: number) => ({ S: new Date(ms).toISOString() })],
+    ["texts without fractions", (ms: number) => ({ S: new Date(ms).toISOString().replace(/\.\d+/, "") })],
+    ["seconds", (ms: number) => ({ N: String(Math.floor(ms / 1_000)) })],
+    ["milliseconds", (ms: number) => ({ N: String(ms) })],
+  ])("gives what has changed since a mark, with %s, and no time of the future hides it", async (_, at) => {
+    await make("N" in at(0) ? "N" : "S");
+    const now = Date.now();
+    await server.put(table, [note("old", at(now - 7_200_000)), note("late", at(now - 200_000))]);
+    await server.put(table, [note("future", at(now + 86_400_000)), note("a", at(now - 1_000))]);
+    const first = await readSince(null);
+    expect(first.given).toEqual(["a", "future", "late", "old"]);
+    await server.put(table, [note("b", at(now))]);
+    expect((await readSince(first.mark)).given).toEqual(["a", "b", "late"]);
+  });
+
+  it("does not read a table again that was loaded at once, long ago", async () => {
+    await make("S");
+    await server.put(
+      table,
+      ["a", "b", "c"].map((id) => note(id, { S: AT })),
+    );
+    expect(await readSince(AT)).toEqual({ given: [], mark: AT });
+    await server.put(table, [note("d", { S: "2026-01-02T09:00:00Z" })]);
+    expect(await readSince("2026-01-02T09:00:00Z")).toEqual({ given: [], mark: "2026-01-02T09:00:00Z" });
+    expect((await readSince("2026-01-02T08:00:00Z")).given).toEqual(["d"]);
+  });
+
+  it("gives all items where the mark has another form, or is far after the newest time", async () => {
+    await make("S");
+    await server.put(table, [note("a", { S: AT }), { id: { S: "unlisted" } }]);
+    expect((await readSince("1767323045")).given).toEqual(["a", "unlisted"]);
+    expect((await readSince("2026-03-02T03:04:05Z")).given).toEqual(["a", "unlisted"]);
   });
 });
 

@@ -29,6 +29,7 @@ export interface Dynalite {
   readonly client: DynamoDB;
   /** `key`: the names with their types, the partition key first, such as `["id:S", "no:N"]`. */
   makeTable(table: string, ...key: readonly string[]): Promise<void>;
+  untilActive(table: string): Promise<void>;
   put(table: string, items: readonly Item[]): Promise<void>;
   remove(table: string, keys: readonly Item[]): Promise<void>;
   items(table: string): Promise<Item[]>;
@@ -51,6 +52,7 @@ export async function startDynalite(): Promise<Dynalite> {
     proxy,
     client,
     makeTable: (table, ...key) => makeTable(client, table, key),
+    untilActive: (table) => untilActive(client, table),
     put: (table, items) =>
       writeAll(
         client,
@@ -85,6 +87,10 @@ async function makeTable(client: DynamoDB, table: string, key: readonly string[]
     AttributeDefinitions: parts.map(([AttributeName, type]) => ({ AttributeName, AttributeType: type as "S" })),
     KeySchema: schema,
   });
+  await untilActive(client, table);
+}
+
+async function untilActive(client: DynamoDB, table: string): Promise<void> {
   for (let looks = 0; looks < 100; looks++) {
     const { Table } = await client.describeTable({ TableName: table });
     if (Table?.TableStatus === "ACTIVE") return;

@@ -1,5 +1,5 @@
 /** A table of DynamoDB: calls that end by their time-outs, and what the table says of itself. */
-import type { DynamoDB, TableDescription } from "@aws-sdk/client-dynamodb";
+import type { DynamoDB, KeySchemaElement, TableDescription } from "@aws-sdk/client-dynamodb";
 import { ConnectorError } from "../../model/connector.js";
 import { loadPeer } from "../load-peer.js";
 import type { KeyType } from "./attribute-values.js";
@@ -91,6 +91,14 @@ export interface Described {
   readonly bytes: number;
   /** Null: on demand. */
   readonly readsPerSecond: number | null;
+  readonly indexes: readonly TableIndex[];
+}
+
+export interface TableIndex {
+  readonly name: string;
+  readonly key: readonly KeyAttribute[];
+  /** What it contains besides the keys. */
+  readonly attributes: "all" | readonly string[];
 }
 
 /** Null: there is no such table. @throws ConnectorError */
@@ -109,15 +117,23 @@ export async function describeTable(table: DynamoTable, signal: AbortSignal): Pr
 
 function described(table: TableDescription): Described {
   const types = new Map(table.AttributeDefinitions?.map((one) => [one.AttributeName, one.AttributeType]));
-  const ordered = (table.KeySchema ?? []).toSorted((a) => (a.KeyType === "HASH" ? -1 : 1));
+  const keyOf = (schema: readonly KeySchemaElement[] = []): readonly KeyAttribute[] =>
+    schema
+      .toSorted((a) => (a.KeyType === "HASH" ? -1 : 1))
+      .map(({ AttributeName = "" }) => ({ name: AttributeName, type: types.get(AttributeName) ?? "S" }));
   const reads = table.ProvisionedThroughput?.ReadCapacityUnits ?? 0;
   return {
     id: table.TableId ?? null,
     status: table.TableStatus ?? "",
-    key: ordered.map(({ AttributeName = "" }) => ({ name: AttributeName, type: types.get(AttributeName) ?? "S" })),
+    key: keyOf(table.KeySchema),
     itemCount: table.ItemCount ?? 0,
     bytes: table.TableSizeBytes ?? 0,
     readsPerSecond: reads === 0 ? null : reads,
+    indexes: (table.GlobalSecondaryIndexes ?? []).map(({ IndexName = "", KeySchema, Projection }) => ({
+      name: IndexName,
+      key: keyOf(KeySchema),
+      attributes: Projection?.ProjectionType === "ALL" ? "all" : (Projection?.NonKeyAttributes ?? []),
+    })),
   };
 }
 

@@ -8,7 +8,9 @@ import { describeTable, explainCall, openTable, type Described, type DynamoTable
 import { nameOf } from "./failure.js";
 import type { TablePlace } from "./place.js";
 import { keyToMake, planFor, type Plan, type Wanted } from "./plan.js";
-import { projectionOf, requireReadable } from "./scan.js";
+import { newestOf, type ChangeIndex } from "./query.js";
+import { requireReadable } from "./read-pages.js";
+import { projectionOf } from "./scan.js";
 import type { ReadTable } from "./source.js";
 
 /** Of a consistent read, which takes a unit for each of these. */
@@ -19,16 +21,26 @@ const CLOCKS_APART_MS_MAX = 60_000;
 
 export function diagnoseSource(read: ReadTable, signal: AbortSignal): Promise<readonly ConnectorFinding[]> {
   return explained(read, signal, async (table) => {
-    const key = await requireReadable(table, read, signal);
+    const { found, key, index } = await requireReadable(table, read, signal);
     const names = [...new Set([...read.key, ...read.columns])];
     const ask = { TableName: table.name, ConsistentRead: true, Limit: 1, ...projectionOf(names) };
     await table.ask((client, options) => client.scan(ask, options), signal);
-    const found = await describeTable(table, signal);
-    if (found === null) return [];
     const types = key.map(({ name, type }) => `${name} (${type})`).join(", ");
     const reached: ConnectorFinding = { level: "ok", text: `${table.shown} can be read; its key is ${types}` };
-    return [reached, judgeCost(table, found, read.everyMs), judgeCapacity(found), judgeClock(table)];
+    const changes = index === null ? [] : [judgeIndex(index, await newestOf(table, index, signal))];
+    return [reached, ...changes, judgeCost(table, found, read.everyMs), judgeCapacity(found), judgeClock(table)];
   });
+}
+
+/** `newest`: a time. */
+function judgeIndex({ name }: ChangeIndex, newest: string | null): ConnectorFinding {
+  if (newest !== null)
+    return { level: "ok", text: `changes are read by the index "${name}", whose newest time is ${newest}` };
+  return {
+    level: "warning",
+    text: `the index "${name}" has no items in the given partitions, so all items are read each time.`,
+    fixes: ["Check `partitions`: the values of the index's partition key."],
+  };
 }
 
 function judgeCost({ shown }: DynamoTable, { itemCount, bytes }: Described, everyMs: number): ConnectorFinding {

@@ -3,52 +3,33 @@
  * read before or after, or by the next pass. After a crash each segment continues after its last item, which need not
  * exist any more.
  */
-import { ConnectorError, type Page, type ReadOptions } from "../../model/connector.js";
+import type { Page, ReadOptions } from "../../model/connector.js";
 import type { Json } from "../../model/pipeline.js";
-import { attributeOf, keyValue, textOf, type Item, type KeyType } from "./attribute-values.js";
-import { describeTable, openTable, requireKey, type DynamoTable, type KeyAttribute } from "./client.js";
-import { explain } from "./failure.js";
+import { attributeOf, textOf, type Item } from "./attribute-values.js";
+import type { DynamoTable, KeyAttribute } from "./client.js";
+import { itemOfKey, keyText } from "./place-key.js";
 import type { ReadTable } from "./source.js";
 
 /** DynamoDB gives no more than 1 MB at once anyway. */
 const PAGE_ROWS_MAX = 2_000;
-const SEGMENTS_MAX = 16;
 
 /** Where a segment stands: before its first item, after this key, or at its end. */
 type Stand = "start" | "end" | Item;
 
-/** @throws ConnectorError */
-export async function* scanPages(read: ReadTable, { place, signal }: ReadOptions): AsyncGenerator<Page> {
-  const table = await openTable(read);
+/** `key`: the table's. @throws ConnectorError */
+export async function* scanPages(
+  table: DynamoTable,
+  { read, key }: { readonly read: ReadTable; readonly key: readonly KeyAttribute[] },
+  { place, signal }: Pick<ReadOptions, "place" | "signal">,
+): AsyncGenerator<Page> {
   const left = new AbortController();
-  const either = AbortSignal.any([signal, left.signal]);
+  const stands = readPlace(place, key) ?? Array.from({ length: read.segments }, (): Stand => "start");
   try {
-    const key = await requireReadable(table, read, either);
-    const stands = readPlace(place, key) ?? Array.from({ length: read.segments }, (): Stand => "start");
-    yield* scanFrom(table, { read, key, stands }, either);
-  } catch (error) {
-    throw error instanceof ConnectorError ? error : explain(error, table.shown);
+    yield* scanFrom(table, { read, key, stands }, AbortSignal.any([signal, left.signal]));
   } finally {
     // What was asked ahead.
     left.abort();
-    table.close();
   }
-}
-
-/** @throws ConnectorError */
-export async function requireReadable(
-  table: DynamoTable,
-  { key, segments }: Pick<ReadTable, "key" | "segments">,
-  signal: AbortSignal,
-): Promise<KeyAttribute[]> {
-  if (!Number.isInteger(segments) || segments < 1 || segments > SEGMENTS_MAX)
-    throw new ConnectorError("stop", `dynamodb(): segments is a whole number from 1 to ${SEGMENTS_MAX}.`);
-  const found = await describeTable(table, signal);
-  if (found === null)
-    throw new ConnectorError("stop", `${table.shown} does not exist in this account and region.`, {
-      hints: ["Check the table's name, the region and the credentials."],
-    });
-  return requireKey(table, found, key);
 }
 
 interface Scanning {
@@ -127,11 +108,8 @@ export function rowOf(item: Item, names: readonly string[]): Readonly<Record<str
   return Object.fromEntries(names.map((name) => [name, textOf(attributeOf(item, name))]));
 }
 
-/** A key's texts are JSON within a text: the ledger holds no U+0000, which a key may. */
 function placeOf(stands: readonly Stand[], key: readonly KeyAttribute[]): Json {
-  return stands.map((stand) =>
-    typeof stand === "string" ? stand : { after: JSON.stringify(Object.values(rowOf(stand, namesOf(key)))) },
-  );
+  return stands.map((stand) => (typeof stand === "string" ? stand : { after: keyText(stand, key) }));
 }
 
 /** Null: from the beginning. */
@@ -144,16 +122,5 @@ function readPlace(place: Json, key: readonly KeyAttribute[]): Stand[] | null {
 function readStand(stand: Json, key: readonly KeyAttribute[]): Stand | null {
   if (stand === "start" || stand === "end") return stand;
   const after = typeof stand === "object" && stand !== null && !Array.isArray(stand) ? stand["after"] : null;
-  const texts: unknown = typeof after === "string" ? JSON.parse(after) : null;
-  if (!Array.isArray(texts)) return null;
-  const values = key.map(({ name, type }, index) => [name, valueOfText(texts[index], type)] as const);
-  return values.some(([, value]) => value === null) ? null : (Object.fromEntries(values) as Item);
-}
-
-function valueOfText(text: unknown, type: KeyType): ReturnType<typeof keyValue> {
-  return typeof text === "string" ? keyValue(text, type) : null;
-}
-
-function namesOf(key: readonly KeyAttribute[]): string[] {
-  return key.map(({ name }) => name);
+  return typeof after === "string" ? itemOfKey(after, key) : null;
 }
