@@ -237,10 +237,10 @@ describe("An index of a table of DynamoDB by which changes are read", () => {
       index: { name: "by-at", partitions: "note", ...more },
     }).elsewhere;
   const note = (id: string, at: Item[string]) => ({ id: { S: id }, kind: { S: "note" }, at, text: { S: id } });
-  const readSince = async (since: Json) => {
+  const readSince = async (since: Json, more: Partial<DynamodbIndex> = {}) => {
     const given: string[] = [];
     let mark: Json = null;
-    for await (const page of open().rows({ since, place: null, signal })) {
+    for await (const page of open(more).rows({ since, place: null, signal })) {
       given.push(...page.rows.map(({ id }) => String(id)));
       mark = page.mark ?? mark;
     }
@@ -268,6 +268,7 @@ describe("An index of a table of DynamoDB by which changes are read", () => {
 
   it.each([
     ["a text that is no time", { S: "yesterday" }],
+    ["no day", { S: "2026-13-41T03:04:05Z" }],
     ["a local time", { S: "2026-01-02T03:04:05" }],
   ])("is refused with %s", async (_, at) => {
     await make("S");
@@ -279,6 +280,7 @@ describe("An index of a table of DynamoDB by which changes are read", () => {
     ["texts", (ms: number) => ({ S: new Date(ms).toISOString() })],
     ["texts without fractions", (ms: number) => ({ S: new Date(ms).toISOString().replace(/\.\d+/, "") })],
     ["seconds", (ms: number) => ({ N: String(Math.floor(ms / 1_000)) })],
+    ["seconds with fractions", (ms: number) => ({ N: String(ms / 1_000 + 0.0005) })],
     ["milliseconds", (ms: number) => ({ N: String(ms) })],
   ])("gives what has changed since a mark, with %s, and no time of the future hides it", async (_, at) => {
     await make("N" in at(0) ? "N" : "S");
@@ -301,6 +303,15 @@ describe("An index of a table of DynamoDB by which changes are read", () => {
     await server.put(table, [note("d", { S: "2026-01-02T09:00:00Z" })]);
     expect(await readSince("2026-01-02T09:00:00Z")).toEqual({ given: [], mark: "2026-01-02T09:00:00Z" });
     expect((await readSince("2026-01-02T08:00:00Z")).given).toEqual(["d"]);
+  });
+
+  it("gives what one partition writes without fractions in the second of another's newest time", async () => {
+    await make("S");
+    const second = new Date(Date.now() - 10_000).toISOString().slice(0, 19);
+    await server.put(table, [note("a", { S: `${second}.500Z` })]);
+    await server.put(table, [{ ...note("b", { S: `${second}Z` }), kind: { S: "other" } }]);
+    const { given } = await readSince(`${second}.100Z`, { partitions: ["note", "other"] });
+    expect(given).toEqual(["a", "b"]);
   });
 
   it("gives all items where the mark has another form, or is far after the newest time", async () => {

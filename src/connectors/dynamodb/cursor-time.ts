@@ -8,7 +8,10 @@ const SECOND_CHARACTERS = "2026-11-27T23:00:00".length;
 
 /** Null: it is no such time. */
 export function msOf(text: string, type: KeyType): number | null {
-  if (type === "S") return ISO_UTC.test(text) ? Date.parse(text) : null;
+  if (type === "S") {
+    const ms = ISO_UTC.test(text) ? Date.parse(text) : NaN;
+    return Number.isNaN(ms) ? null : ms;
+  }
   const number = type === "N" ? Number(text) : NaN;
   if (!Number.isFinite(number) || number < 0) return null;
   return isSeconds(number) ? number * 1_000 : number;
@@ -26,6 +29,6 @@ export function boundAt(
   // A text without its end comes before it; "~" comes after all digits, "." and "Z".
   if (type === "S") return new Date(ms).toISOString().slice(0, SECOND_CHARACTERS) + (side === "to" ? "~" : "");
   const seconds = Math.floor(ms / 1_000);
-  if (isSeconds(Number(like))) return String(seconds);
-  return String(side === "from" ? seconds * 1_000 : seconds * 1_000 + 999);
+  if (isSeconds(Number(like))) return side === "from" ? String(seconds) : `${seconds}.999999999`;
+  return side === "from" ? String(seconds * 1_000) : `${seconds * 1_000 + 999}.999999`;
 }

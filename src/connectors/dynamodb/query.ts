@@ -162,9 +162,11 @@ export async function* queryPages(
   // A table that was loaded at once has one time in all of its items, and they would be read each time.
   if (until === "" || (until === since && sinceMs < Date.now() - LATE_MS_MAX - index.overlapMs)) return;
   const from = boundAt(Math.max(0, sinceMs - index.overlapMs), { side: "from", like: until, type: time.type });
+  // All of its second, since not all partitions may write fractions.
+  const to = boundAt(timeOf(until, index), { side: "to", like: until, type: time.type });
   let { partition, after } = start;
   while (partition < index.partitions.length) {
-    const found = await queryPage(table, index, { from, until, partition, after }, signal);
+    const found = await queryPage(table, index, { from, to, partition, after }, signal);
     after = found.after;
     if (after === null) partition += 1;
     const key = after === null ? null : keyText(after, index.placeKey);
@@ -175,7 +177,7 @@ export async function* queryPages(
 async function queryPage(
   table: DynamoTable,
   index: ChangeIndex,
-  { from, until, partition, after }: Place & { readonly from: string },
+  { from, to, partition, after }: Omit<Place, "until"> & { readonly from: string; readonly to: string },
   signal: AbortSignal,
 ): Promise<{ readonly items: readonly Item[]; readonly after: Item | null }> {
   const [of, time] = index.key;
@@ -187,13 +189,13 @@ async function queryPage(
           TableName: table.name,
           IndexName: index.name,
           Limit: PAGE_ROWS_MAX,
-          KeyConditionExpression: "#of = :of and #time between :from and :until",
+          KeyConditionExpression: "#of = :of and #time between :from and :to",
           ProjectionExpression,
           ExpressionAttributeNames: { ...ExpressionAttributeNames, "#of": of.name, "#time": time.name },
           ExpressionAttributeValues: {
             ":of": partitionValue(index.partitions[partition] ?? "", index),
             ":from": timeValue(from, time),
-            ":until": timeValue(until, time),
+            ":to": timeValue(to, time),
           },
           ...(after === null ? {} : { ExclusiveStartKey: { ...after } }),
         },
