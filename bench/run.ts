@@ -3,6 +3,7 @@
  * machine's own speed says nothing about Rowmill. The commands and what they measure: docs/internals/performance.md.
  */
 import { readOptions, type BenchOptions } from "./bench-options.js";
+import { runDynamodb } from "./dynamodb.js";
 import { runFileRun } from "./file-run.js";
 import { runFiles } from "./files.js";
 import { runGrowth } from "./growth.js";
@@ -34,6 +35,7 @@ const commands: Readonly<Record<string, BenchCommand>> = {
   embedded: { what: "the embedded database ÷ the bare script on a server", run: runEmbedded },
   memory: { what: "peak memory of a worker, with 1 MB to 200 MB in and 2 GB out", run: runMemory },
   files: { what: "CSV, JSONL and Parquet of 1 GB read, and written with answers ÷ a bare pass", run: runFiles },
+  dynamodb: { what: "items of DynamoDB read, and answers written ÷ a bare loop of the SDK", run: runDynamodb },
   "run-file": {
     what: "time and memory of rowmill run over one CSV, the first time and again",
     run: runFileRun,

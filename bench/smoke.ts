@@ -7,6 +7,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { BenchOptions } from "./bench-options.js";
 import { startBenchServer } from "./bench-server.js";
+import { runDynamodb } from "./dynamodb.js";
 import { cpuRatio, measureTurns, millOptions } from "./mill-report.js";
 import { median, printMachine, spread } from "./report.js";
 import { runPush } from "./push.js";
@@ -28,6 +29,7 @@ export async function runSmoke(options: BenchOptions): Promise<void> {
     await runTriggers({ ...options, smoke: true });
     await runStages({ ...options, smoke: true });
     await runPush({ ...options, smoke: true });
+    await runDynamodb({ ...options, smoke: true });
   }
   const text = await readFile(recordedFile, "utf8");
   const recorded: Recorded = JSON.parse(text);

@@ -4,11 +4,12 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { raw, sql } from "../../src/postgres/database.js";
 import { buildCli, cliScript, serverKind, startCliProject, type CliProject } from "../support/cli.js";
+import { DYNALITE_ENV, startDynalite } from "../support/dynalite.js";
 
 const examples = resolve(import.meta.dirname, "../../examples");
 const psqlScript = resolve(import.meta.dirname, "../support/psql.mjs");
@@ -19,7 +20,7 @@ beforeAll(buildCli, 150_000);
 describe("examples", { timeout: 120_000 }, () => {
   // No server of MongoDB can be had from the registry, so `npm run check:types` alone reads that one.
   it("are all tested here, but mongodb", async () => {
-    expect(await readdir(examples)).toEqual(["custom-source", "mongodb", "movies", "postgres", "supabase"]);
+    expect(await readdir(examples)).toEqual(["custom-source", "dynamodb", "mongodb", "movies", "postgres", "supabase"]);
   });
 
   it("custom-source: every film of the API has its summary", async () => {
@@ -38,6 +39,23 @@ describe("examples", { timeout: 120_000 }, () => {
         api.kill();
       }
     });
+  });
+
+  it("dynamodb: every film has its summary in its own item", async () => {
+    const server = await startDynalite();
+    try {
+      await inExample("dynamodb", async ({ project, run }) => {
+        await symlink(resolve(examples, "../node_modules"), join(project.folder, "node_modules"));
+        Object.assign(project.env, DYNALITE_ENV, { AWS_ENDPOINT_URL_DYNAMODB: server.endpoint });
+        const [said = ""] = await run();
+        expect(said).toMatch(/Safety Last!: \w/);
+        const items = await server.items("films");
+        expect(items.filter(({ summary, categories }) => summary?.S && categories?.L)).toHaveLength(7);
+        expect((await project.gateway.journal.summary()).executed).toBe(7);
+      });
+    } finally {
+      await server.close();
+    }
   });
 
   it("movies: every film has its categories", async () => {
