@@ -1,8 +1,11 @@
 /** The suites for targets, on a table of DynamoDB: of its own, and the source's. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { dynamodb } from "../../src/connectors/dynamodb/dynamodb.js";
 import { describeTarget, describeWriteBack } from "../../src/testing/testing.js";
 import { startDynalite, type Dynalite } from "../support/dynalite.js";
+
+// dynalite makes 200 to 1,000 updates a second, of which the suite wants 10,000.
+vi.setConfig({ testTimeout: 240_000 });
 
 let server: Dynalite;
 let tables = 0;
