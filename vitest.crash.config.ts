@@ -1,6 +1,6 @@
 /**
- * The crash suite, apart from `npm test`: it kills some 250 processes, breaks databases and their connections, and
- * takes minutes.
+ * The crash suite, apart from `npm test`: it kills some 350 processes, interrupts runs, breaks databases and their
+ * connections, and takes minutes.
  * With ROWMILL_SOAK: `npm run soak`.
  */
 import { defineConfig } from "vitest/config";

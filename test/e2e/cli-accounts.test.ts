@@ -33,7 +33,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
     isDown = false;
     const down = { kind: "reply", status: 503, body: {} } as const;
     const faults = { hold: () => isHeld, beforeEffect: () => (isDown ? down : undefined) };
-    project = await startCliProject(serverKind, { gateway: { faults } });
+    project = await startCliProject(serverKind, { prepared: true, gateway: { faults } });
     other = await startGateway({ dataDir: join(project.folder, "other"), demoModel: true, batchDelayMs: 0 });
     there = { ...project.env, OPENAI_BASE_URL: other.url };
     await createFilms(project);

@@ -17,7 +17,7 @@ function config(system: string, more = ""): string {
 describe.each(kinds)("The second day on %s", { timeout: 120_000 }, (kind) => {
   let project: CliProject;
   beforeEach(async () => {
-    project = await startCliProject(kind);
+    project = await startCliProject(kind, { prepared: true });
     await createFilms(project);
     await insertFilms(project, FILMS);
     await project.writeConfig(config("Sum it up."));

@@ -50,7 +50,7 @@ describe.skipIf(serverKind === "embedded")(`A target over HTTP${unlessServer}`, 
     await once(server, "listening");
     const address = server.address();
     if (typeof address === "object" && address !== null) ({ port } = address);
-    project = await startCliProject(serverKind);
+    project = await startCliProject(serverKind, { prepared: true });
     await createFilms(project);
     await insertFilms(project, 3);
     await project.writeConfig(target(port));

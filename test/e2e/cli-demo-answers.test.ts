@@ -26,7 +26,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
   let real: RealGateway;
   const started: { close(): Promise<void> }[] = [];
   beforeEach(async () => {
-    project = await startCliProject(serverKind);
+    project = await startCliProject(serverKind, { prepared: true });
     real = await startReal("real");
     await createFilms(project);
     await project.writeConfig(filmsPipeline());

@@ -70,7 +70,7 @@ describe.each(kinds)("The second day over 1,000 films on %s", { timeout: 240_000
     );
 
   it("goes from a try to the exact costs, and asks before each change that spends", async () => {
-    project = await startCliProject(kind);
+    project = await startCliProject(kind, { prepared: true });
     await createFilms(project);
     await insertFilms(project, FILMS);
 

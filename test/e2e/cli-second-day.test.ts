@@ -156,7 +156,7 @@ describe.each(kinds)("The second day on %s", { timeout: 150_000 }, (kind) => {
 
   it("shows the same failures in the command and in SQL, rows without a usable key included", async () => {
     held = false;
-    project = await startCliProject(kind, {});
+    project = await startCliProject(kind, { prepared: true });
     await project.database.run(sql`create table texts (id text unique, description text)`);
     await project.database.run(
       sql`

@@ -41,7 +41,10 @@ describeDatabases(
     });
 
     async function start(more = ""): Promise<void> {
-      project = await startCliProject(kind, { gateway: { faults: { beforeEffect: (call) => beforeEffect(call) } } });
+      project = await startCliProject(kind, {
+        prepared: true,
+        gateway: { faults: { beforeEffect: (call) => beforeEffect(call) } },
+      });
       await project.database.run(sql`create table films (id bigint primary key, title text, description text)`);
       await project.database.run(sql`
         insert into films

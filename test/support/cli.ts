@@ -16,13 +16,13 @@ import { openEmbedded } from "./built.js";
 import { createDatabase, databaseKinds, type DatabaseKind } from "./databases.js";
 import { embeddedDataDir } from "./embedded-template.js";
 import { findViolations } from "./invariants.js";
-import { asUnopened, shareEmbedded } from "./prepared-databases.js";
+import { asUnopened, createPreparedDatabase, shareEmbedded } from "./prepared-databases.js";
 import { openUsersDatabase } from "./users-database.js";
 
 /** A command that does not end by then is killed, and its test fails. */
 const COMMAND_MS_MAX = 60_000;
 const WAIT_MS_MAX = 30_000;
-const LOOK_MS = 50;
+const LOOK_MS = 100;
 
 export { buildCli, cliScript } from "./build.js";
 
@@ -204,7 +204,8 @@ export interface CliProject {
 
 /**
  * A folder, a database, a gateway. `embedded`: the database of `database: "embedded"`, else a server by DATABASE_URL.
- * `prepared`: the embedded one has Rowmill's schemas already, and serves other tests before and after this one.
+ * `prepared`: it has Rowmill's schemas already, which the first `up` would make; an embedded one serves other tests
+ * before and after this one.
  */
 export async function startCliProject(
   kind: DatabaseKind,
@@ -213,7 +214,7 @@ export async function startCliProject(
   const { run = runCommand } = options;
   const folder = await realpath(await mkdtemp(join(inject("runFolder"), "cli-")));
   const place = await (kind !== "embedded"
-    ? placeServer(kind)
+    ? placeServer(kind, options.prepared)
     : (options.prepared ? placeShared : placeEmbedded)(folder));
   const gateway = await startGateway({
     dataDir: join(folder, "gateway"),
@@ -271,8 +272,8 @@ interface Place {
   drop(): Promise<void>;
 }
 
-async function placeServer(kind: DatabaseKind): Promise<Place> {
-  const { url, drop } = await createDatabase(kind);
+async function placeServer(kind: DatabaseKind, prepared = false): Promise<Place> {
+  const { url, drop } = await (prepared ? createPreparedDatabase : createDatabase)(kind);
   return { databaseUrl: url, database: openUsersDatabase({ connectionString: url }), drop };
 }
 
