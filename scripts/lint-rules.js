@@ -40,6 +40,10 @@ const below = {
     "targets/table/fenced",
     "config/database/connection",
     "config/define-source",
+    // Shared by vendors.
+    "connectors/load-peer",
+    "connectors/reading/",
+    "connectors/sql-target/",
   ],
   // Suites for connectors, also for those that you write.
   testing: ["model/"],
