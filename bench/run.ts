@@ -9,6 +9,7 @@ import { runGrowth } from "./growth.js";
 import { runIdle } from "./idle.js";
 import { runLatency } from "./latency.js";
 import { runMill } from "./mill-report.js";
+import { runMysql } from "./mysql.js";
 import { runPlan } from "./plan.js";
 import { runProfile } from "./profile.js";
 import { runPush } from "./push.js";
@@ -35,6 +36,7 @@ const commands: Readonly<Record<string, BenchCommand>> = {
   memory: { what: "peak memory of a worker, with 1 MB to 200 MB in and 2 GB out", run: runMemory },
   files: { what: "CSV, JSONL and Parquet of 1 GB read, and written with answers ÷ a bare pass", run: runFiles },
   "run-file": { what: "time and memory of rowmill run over one CSV, the first time and again", run: runFileRun },
+  mysql: { what: "rows read from MariaDB and answers written there ÷ a bare loop of the driver", run: runMysql },
   growth: {
     what: "new rows and looks when 10k to 10M have settled, and rounds of updates",
     run: runGrowth,

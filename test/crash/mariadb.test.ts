@@ -2,7 +2,8 @@
 import { expect, it } from "vitest";
 import type { StepName } from "../../src/worker/step-names.js";
 import { countAsked, startCrashProject } from "../support/crash-project.js";
-import { describeMariaDb, sharedMariaDb } from "../support/mariadb.js";
+import { describeMariaDb } from "../support/describe-mariadb.js";
+import { sharedMariaDb } from "../support/mariadb.js";
 
 const NOTES = 5;
 const SYNC: readonly StepName[] = ["sync.begin", "sync.read", "sync.write", "sync.end"];

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { buildCli, startCliProject, type CliProject } from "../support/cli.js";
 import { films } from "../support/films.js";
-import { describeMariaDb, sharedMariaDb, type MariaDatabase } from "../support/mariadb.js";
+import { describeMariaDb } from "../support/describe-mariadb.js";
+import { sharedMariaDb, type MariaDatabase } from "../support/mariadb.js";
 
 beforeAll(buildCli, 150_000);
 

@@ -9,7 +9,8 @@ import { join, resolve } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { raw, sql } from "../../src/postgres/database.js";
 import { buildCli, cliScript, serverKind, startCliProject, type CliProject } from "../support/cli.js";
-import { describeMariaDb, sharedMariaDb } from "../support/mariadb.js";
+import { describeMariaDb } from "../support/describe-mariadb.js";
+import { sharedMariaDb } from "../support/mariadb.js";
 
 const examples = resolve(import.meta.dirname, "../../examples");
 const psqlScript = resolve(import.meta.dirname, "../support/psql.mjs");

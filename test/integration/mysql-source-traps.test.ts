@@ -8,7 +8,8 @@ import { mysql } from "../../src/connectors/mysql/mysql.js";
 import type { MysqlSourceSpec } from "../../src/connectors/mysql/source.js";
 import { ConnectorError, type Page } from "../../src/model/connector.js";
 import type { Json } from "../../src/model/pipeline.js";
-import { describeMariaDb, sharedMariaDb, startMariaDb, type MariaDatabase } from "../support/mariadb.js";
+import { describeMariaDb } from "../support/describe-mariadb.js";
+import { sharedMariaDb, startMariaDb, type MariaDatabase } from "../support/mariadb.js";
 import { makeCertificate } from "../support/odd-servers.js";
 import { startTcpProxy } from "../support/tcp-proxy.js";
 
