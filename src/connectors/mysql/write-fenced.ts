@@ -208,7 +208,7 @@ function settings({ columns, stamps, fence }: FencedTable, change: Change): read
     })),
     ...(stamps.has(AT) ? [{ name: AT, value: sql`utc_timestamp(6)` }] : []),
     ...(stamps.has(MODEL) ? [{ name: MODEL, value: isDeletion ? sql`null` : sql`${change.model}` }] : []),
-    { name: fence, value: raw(change.fence) },
+    { name: fence, value: raw(String(BigInt(change.fence))) },
   ];
 }
 
