@@ -126,7 +126,7 @@ async function judgeSize(
   const { rows, perSecond } = await timePages(table, signal);
   const can = `${found.qualified} can be read`;
   if (perSecond === null) return { level: "ok", text: `${can}: ${counted(rows, "row")}` };
-  if (found.rowsEstimated <= rows) return { level: "ok", text: `${can}: more than ${counted(rows, "row")}` };
+  if (found.rowsEstimated <= rows) return { level: "ok", text: `${can}: at least ${counted(rows, "row")}` };
   const seconds = found.rowsEstimated / perSecond;
   const about = counted(found.rowsEstimated, "row");
   const text = `${can}: about ${about}, so a reading of all takes at least ${inWords(seconds)}`;
