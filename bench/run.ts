@@ -10,6 +10,7 @@ import { runGrowth } from "./growth.js";
 import { runIdle } from "./idle.js";
 import { runLatency } from "./latency.js";
 import { runMill } from "./mill-report.js";
+import { runMysql } from "./mysql.js";
 import { runPlan } from "./plan.js";
 import { runProfile } from "./profile.js";
 import { runPush } from "./push.js";
@@ -41,6 +42,7 @@ const commands: Readonly<Record<string, BenchCommand>> = {
     run: runFileRun,
     sizes: true,
   },
+  mysql: { what: "rows read from MariaDB and answers written there ÷ a bare loop of the driver", run: runMysql },
   growth: {
     what: "new rows and looks when 10k to 10M have settled, and rounds of updates",
     run: runGrowth,

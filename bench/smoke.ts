@@ -10,6 +10,8 @@ import { startBenchServer } from "./bench-server.js";
 import { runDynamodb } from "./dynamodb.js";
 import { cpuRatio, measureTurns, millOptions } from "./mill-report.js";
 import { median, printMachine, spread } from "./report.js";
+import { mariadbMissingBecause } from "../test/support/mariadb.js";
+import { runMysql } from "./mysql.js";
 import { runPush } from "./push.js";
 import { runStages } from "./stages.js";
 import { runTriggers } from "./triggers.js";
@@ -30,6 +32,8 @@ export async function runSmoke(options: BenchOptions): Promise<void> {
     await runStages({ ...options, smoke: true });
     await runPush({ ...options, smoke: true });
     await runDynamodb({ ...options, smoke: true });
+    if (mariadbMissingBecause === null) await runMysql({ ...options, smoke: true });
+    else console.log(`mysql was not measured: ${mariadbMissingBecause}`);
   }
   const text = await readFile(recordedFile, "utf8");
   const recorded: Recorded = JSON.parse(text);

@@ -43,7 +43,6 @@ const below = {
     // Shared by vendors.
     "connectors/load-peer",
     "connectors/reading/",
-    "connectors/sql-target/",
   ],
   // Suites for connectors, also for those that you write.
   testing: ["model/"],
@@ -75,6 +74,8 @@ const below = {
     "app/",
     "gateway/",
     "service/",
+    // `rowmill init --from` looks at the tables there.
+    "connectors/mysql/list-tables",
     "version",
   ],
   // The library: what a config needs, and nothing that connects to anything.
