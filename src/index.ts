@@ -10,6 +10,9 @@ export { files, type FilesSpec, type FileTargetOptions } from "./connectors/file
 export { postgres } from "./connectors/postgres/postgres.js";
 export type { PostgresSourceSpec } from "./connectors/postgres/source.js";
 export type { PostgresTargetOptions } from "./connectors/postgres/target.js";
+export type { SqliteSourceSpec } from "./connectors/sqlite/source.js";
+export { sqlite } from "./connectors/sqlite/sqlite.js";
+export type { SqliteTargetOptions } from "./connectors/sqlite/target.js";
 export type { WebhookOptions } from "./connectors/webhook/options.js";
 export { webhook } from "./connectors/webhook/webhook.js";
 export { ConnectorError } from "./model/connector.js";
