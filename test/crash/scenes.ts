@@ -343,6 +343,20 @@ function answersInAFile(): Scene {
   };
 }
 
+function answersInSqlite(): Scene {
+  const support = JSON.stringify(resolve(import.meta.dirname, "../support/target-in-file.mjs"));
+  return {
+    title: "answers that go into a SQLite file",
+    steps: ["deliver.take", "deliver.write", "deliver.confirm"],
+    pipeline: `target: await (async () => {
+      const path = new URL("labels.db", import.meta.url).pathname;
+      const { targetInFile } = await import(${support});
+      const target = sqlite({ url: "file:" + path, table: "labels" });
+      return targetInFile(target, { path, connectionString: process.env.DATABASE_URL });
+    })(),`,
+  };
+}
+
 /** Into the rows that were asked, of which a trigger changes what was asked at every write. */
 function answersBackIntoTheirRows(): Scene {
   return {
@@ -379,6 +393,7 @@ export const scenes: readonly Scene[] = [
   },
   aTargetElsewhere(),
   answersInAFile(),
+  answersInSqlite(),
   answersBackIntoTheirRows(),
   pushedRowsWhoseTimeIsOver(),
   {

@@ -1,4 +1,4 @@
-/** Films in a SQLite file, answered by Rowmill, and delivered to a web hook, to another file, and into their own rows. */
+/** Films in a SQLite file: their answers go to a web hook, to another file, and into their own rows. */
 import { randomBytes } from "node:crypto";
 import { stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
