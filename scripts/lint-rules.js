@@ -43,7 +43,6 @@ const below = {
     // Shared by vendors.
     "connectors/load-peer",
     "connectors/reading/",
-    "connectors/sql-target/",
   ],
   // Suites for connectors, also for those that you write.
   testing: ["model/"],

@@ -1,7 +1,7 @@
 /** Answers that go into the source's own rows, in a system elsewhere. Pure. */
 import type { AnswerColumn } from "./answer/answer-columns.js";
 import type { KeyColumn, PrepareOptions } from "./connector.js";
-import type { PipelineConfig } from "./pipeline.js";
+import type { PipelineConfig, RowCells } from "./pipeline.js";
 
 /** Source and target say the same address. */
 export function writesBack({ source, target }: Pick<PipelineConfig, "source" | "target">): boolean {
@@ -18,4 +18,27 @@ export function preparing(
   const { key, columns } = config.source;
   const named = keyColumns ?? key.map((name) => ({ name, type: "text" }));
   return { pipeline: config.name, fields, key: named, ...(writesBack(config) ? { source: { key, columns } } : {}) };
+}
+
+/** A row of the source, which is locked. */
+export interface LockedRow {
+  /** The source's columns, as the texts that a reading gives. */
+  readonly cells: RowCells;
+  /** "0": it has none. */
+  readonly fence: string;
+}
+
+/** `written`: it has this answer from an earlier write, or there is nothing to delete. */
+export function fateOf(
+  answer: { readonly fence: string; readonly model: string | null; readonly expect?: RowCells | null },
+  row: LockedRow | undefined,
+): "write" | "written" | "stale" | "changed" {
+  const { fence, model, expect = null } = answer;
+  const isDeletion = model === null;
+  if (row === undefined) return isDeletion ? "written" : "changed";
+  const [theirs, ours] = [BigInt(row.fence), BigInt(fence)];
+  if (theirs > ours) return "stale";
+  if (theirs === ours) return "written";
+  const isAsAsked = Object.entries(row.cells).every(([name, text]) => text === expect?.[name]);
+  return isDeletion || isAsAsked ? "write" : "changed";
 }

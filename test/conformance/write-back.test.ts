@@ -1,11 +1,13 @@
-/** The suite for answers that are written back: into another PostgreSQL, SQLite, and your own system. */
+/** The suite for answers that are written back: into another PostgreSQL, MariaDB, SQLite, and your own system. */
 import { describe, expect, it } from "vitest";
+import { mysql } from "../../src/connectors/mysql/mysql.js";
 import { postgresTarget } from "../../src/connectors/postgres/target.js";
 import { sqliteTarget } from "../../src/connectors/sqlite/target.js";
 import { defineTarget, type RowAfter } from "../../src/index.js";
 import { describeWriteBack } from "../../src/testing/testing.js";
 import { describeDatabases } from "../support/databases.js";
 import { openFilms } from "../support/films-elsewhere.js";
+import { describeMariaDb, sharedMariaDb } from "../support/mariadb.js";
 import { openSqliteFile } from "../support/sqlite-file.js";
 
 describeDatabases(
@@ -42,6 +44,37 @@ describeDatabases(
   },
   ["pg14", "pg18"],
 );
+
+describeMariaDb(() => {
+  describeWriteBack(
+    "MariaDB",
+    async () => {
+      const database = await (await sharedMariaDb()).createDatabase();
+      await database.run("create table films (id varchar(100) primary key, text varchar(100), label text)");
+      return {
+        connect: () => mysql({ url: database.url, table: "films", addColumns: true }),
+        put: async (rows) => {
+          for (const { id, text } of rows)
+            await database.run(
+              "insert into films (id, text) values (?, ?) on duplicate key update text = values(text)",
+              [id, text],
+            );
+        },
+        remove: (ids) => database.run("delete from films where id in (?)", [ids]),
+        rows: async () => {
+          const rows = await database.rows<{ id: string; text: string | null; label: string | null }>(
+            "select id, text, label from films order by id",
+          );
+          return new Map(rows.map(({ id, text, label }) => [id, { text, label }]));
+        },
+        spoil: () =>
+          database.run("create trigger spoil before update on films for each row set new.text = concat(new.text, '!')"),
+        close: database.drop,
+      };
+    },
+    { describe, it, expect },
+  );
+});
 
 describeWriteBack(
   "SQLite",

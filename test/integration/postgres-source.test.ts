@@ -2,7 +2,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { connectionOptions } from "../../src/config/database/connection.js";
 import { readPages } from "../../src/connectors/postgres/read-pages.js";
-import { postgresSource, type ReadTable } from "../../src/connectors/postgres/source.js";
+import { postgresSource } from "../../src/connectors/postgres/source.js";
+import type { ReadTable } from "../../src/connectors/reading/table-spec.js";
 import type { Page } from "../../src/model/connector.js";
 import { pipeline, z } from "../../src/index.js";
 import { openDatabase, raw, sql, type Database } from "../../src/postgres/database.js";

@@ -13,7 +13,7 @@ import { targetFaults } from "../../targets/table/diagnose.js";
 import { examineTarget, type TargetPlan } from "../../targets/table/ensure.js";
 import { readPages, requireCursor, shapeOf } from "./read-pages.js";
 import { openServer } from "./server.js";
-import type { ReadTable } from "./source.js";
+import type { ReadTable } from "../reading/table-spec.js";
 import { wantedTable, type Preparing } from "./target-writer.js";
 
 /** The first page has only some rows. */

@@ -16,7 +16,7 @@ import {
   type PageRows,
 } from "../reading/read-in-order.js";
 import { openServer } from "./server.js";
-import type { ReadTable } from "./source.js";
+import type { ReadTable } from "../reading/table-spec.js";
 
 const TIMES = new Set(["date", "timestamp without time zone", "timestamp with time zone"]);
 const NUMBERS = new Set(["smallint", "integer", "bigint", "numeric"]);

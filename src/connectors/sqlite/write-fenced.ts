@@ -6,7 +6,8 @@
 import sql, { join, raw, type Sql } from "sql-template-tag";
 import type { AnswerColumn } from "../../model/answer/answer-columns.js";
 import type { Change, DeliveryOptions, RowAfter, Written } from "../../model/connector.js";
-import type { Json, RowCells } from "../../model/pipeline.js";
+import type { Json } from "../../model/pipeline.js";
+import { fateOf, type LockedRow } from "../../model/write-back.js";
 import type { OpenDriver } from "./driver.js";
 import { DriverError, isOfRow } from "./failure.js";
 import type { TargetTable } from "./target-table.js";
@@ -35,10 +36,9 @@ interface Addressed {
   readonly texts: readonly string[];
 }
 
-interface Held {
+interface Held extends LockedRow {
+  /** Its key. */
   readonly texts: readonly (string | null)[];
-  readonly fence: bigint;
-  readonly cells: RowCells;
 }
 
 type Found = { -readonly [List in keyof Written]: Written[List][number][] };
@@ -52,21 +52,21 @@ export async function writeFenced(
   const found: Found = { written: [], stale: [], changed: [], busy: [], failed: [] };
   const addressed = changes.flatMap((change) => addressOf(table, change, found));
   const before = await readHeld(driver, table, addressed);
-  const writable = addressed.filter((one) => fateOf(table, one, before.get(one.change.key)) === "write");
+  const writable = addressed.filter((one) => fate(table, one, before.get(one.change.key)) === "write");
   const refused = await writeEach(driver, table, writable);
   const after = writable.length === 0 ? before : await readHeld(driver, table, addressed);
   const rows: RowAfter[] = [];
   for (const one of addressed) {
     const { key } = one.change;
     const reason = refused.get(key);
-    const fate = fateOf(table, one, before.get(key));
-    const held = (fate === "write" ? after : before).get(key);
+    const ended = fate(table, one, before.get(key));
+    const held = (ended === "write" ? after : before).get(key);
     if (reason !== undefined) found.failed.push({ key, reason });
-    else if (fate === "changed") found.changed.push(key);
-    else if (fate === "stale") found.stale.push({ key, fence: String(held?.fence) });
-    else if (fate === "written") found.written.push(key);
+    else if (ended === "changed") found.changed.push(key);
+    else if (ended === "stale") found.stale.push({ key, fence: held?.fence ?? "0" });
+    else if (ended === "written") found.written.push(key);
     else if (held !== undefined && !isSame(held.texts, one.texts)) found.failed.push({ key, reason: OTHER_KEY });
-    else if (held?.fence !== BigInt(one.change.fence)) found.failed.push({ key, reason: NOT_HELD });
+    else if (held?.fence !== one.change.fence) found.failed.push({ key, reason: NOT_HELD });
     else {
       found.written.push(key);
       if (!("deleted" in one.change)) rows.push({ key, row: held.cells });
@@ -89,22 +89,15 @@ function isSame(a: readonly (string | null)[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((text, at) => text === b[at]);
 }
 
-/** `written`: it has this answer from an earlier write, or there is nothing to delete. */
-function fateOf(
+function fate(
   { content }: TargetTable,
   { change, texts }: Addressed,
   held: Held | undefined,
-): "write" | "written" | "stale" | "changed" {
-  const isDeletion = "deleted" in change;
-  if (content === null && (held === undefined || !isSame(held.texts, texts))) return "write";
-  // Another row has a key that SQLite takes for this one.
-  if (held === undefined || !isSame(held.texts, texts)) return isDeletion ? "written" : "changed";
-  const ours = BigInt(change.fence);
-  if (held.fence > ours) return "stale";
-  if (held.fence === ours) return "written";
-  if (content === null || isDeletion) return "write";
-  const isAsAsked = Object.entries(held.cells).every(([name, text]) => text === change.expect?.[name]);
-  return isAsAsked ? "write" : "changed";
+): ReturnType<typeof fateOf> {
+  // Another row may have a key that SQLite takes for this one.
+  const own = held !== undefined && isSame(held.texts, texts) ? held : undefined;
+  if (content === null && own === undefined) return "write";
+  return fateOf("deleted" in change ? { ...change, model: null } : change, own);
 }
 
 /** The rows that these keys find, by the ledger's keys. */
@@ -131,7 +124,7 @@ async function readHeld(
       const one = part[Number(n)];
       const cells = (content ?? []).map((column, at) => [column.name, texts[key.length + at] ?? null] as const);
       if (one === undefined) continue;
-      const row = { texts: texts.slice(0, key.length), fence: BigInt(theirs ?? 0), cells: Object.fromEntries(cells) };
+      const row = { texts: texts.slice(0, key.length), fence: theirs ?? "0", cells: Object.fromEntries(cells) };
       // Of several rows that compare as equal, the one with this very key.
       if (!held.has(one.change.key) || isSame(row.texts, one.texts)) held.set(one.change.key, row);
     }

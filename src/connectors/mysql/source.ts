@@ -1,0 +1,36 @@
+/** Rows of a table of MySQL or MariaDB. Importing this loads no driver. */
+import type { SyncedSource } from "../../config/define-source.js";
+import type { Page, ReadOptions } from "../../model/connector.js";
+import { tableSource, type ReadTable, type TableSourceSpec } from "../reading/table-spec.js";
+import { addressOf, databaseOf } from "./address.js";
+
+/** What `mysql` takes as a source. */
+export interface MysqlSourceSpec<Column extends string, Key extends string> extends TableSourceSpec<Column, Key> {
+  /** A `mysql://` URL, from a variable of the environment: the file with the config is no place for a password. */
+  readonly url: string | undefined;
+  /** The table, as `"movies"` or `"database.movies"`. */
+  readonly table: string;
+}
+
+export function mysqlSource<const Column extends string, const Key extends string>(
+  spec: MysqlSourceSpec<Column, Key>,
+): SyncedSource<Column, Key> {
+  return tableSource(spec, (read) => ({
+    name: "mysql",
+    reads: readsOf(read),
+    address: addressOf(read.url, read.table),
+    identity: async (signal) => (await import("./identity.js")).identityOf(read.url, read.table, signal),
+    rows: (options) => lazily(read, options),
+    diagnose: async ({ signal }) => (await import("./diagnose.js")).diagnoseSource(read, signal),
+  }));
+}
+
+/** Not the overlap, which does not change the rows. */
+function readsOf({ url, table, where, cursor }: ReadTable): string {
+  return JSON.stringify([databaseOf(url), table, where, cursor]);
+}
+
+async function* lazily(table: ReadTable, options: ReadOptions): AsyncGenerator<Page> {
+  const { readPages } = await import("./read-pages.js");
+  yield* readPages(table, options);
+}
