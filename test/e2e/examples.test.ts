@@ -12,6 +12,7 @@ import { buildCli, cliScript, serverKind, startCliProject, type CliProject } fro
 
 const examples = resolve(import.meta.dirname, "../../examples");
 const psqlScript = resolve(import.meta.dirname, "../support/psql.mjs");
+const sqliteScript = resolve(import.meta.dirname, "../support/sqlite3.mjs");
 const COMMANDS_MS_MAX = 60_000;
 
 beforeAll(buildCli, 150_000);
@@ -19,7 +20,7 @@ beforeAll(buildCli, 150_000);
 describe("examples", { timeout: 120_000 }, () => {
   // No server of MongoDB can be had from the registry, so `npm run check:types` alone reads that one.
   it("are all tested here, but mongodb", async () => {
-    expect(await readdir(examples)).toEqual(["custom-source", "mongodb", "movies", "postgres", "supabase"]);
+    expect(await readdir(examples)).toEqual(["custom-source", "mongodb", "movies", "postgres", "sqlite", "supabase"]);
   });
 
   it("custom-source: every film of the API has its summary", async () => {
@@ -67,6 +68,16 @@ describe("examples", { timeout: 120_000 }, () => {
       );
       expect(triage).toHaveLength(15);
       expect(triage[0]).toEqual({ category: "text", urgency: "bigint", summary: "text" });
+    });
+  });
+
+  it("sqlite: the films of an app get their answers, and later only new and rewritten ones", async () => {
+    await inExample("sqlite", async ({ project, run }) => {
+      const [first = "", second = ""] = await run();
+      expect(first).toMatch(/^Nosferatu\|\["[a-z]/m);
+      expect(second).toMatch(/^Wings\|\S/m);
+      expect(await project.status()).toMatchObject({ pipelines: [{ succeeded: 7, failed: 0, waiting: 0 }] });
+      expect((await project.gateway.journal.summary()).executed).toBe(8);
     });
   });
 
@@ -121,13 +132,14 @@ async function inExample(name: string, body: (example: Example) => Promise<void>
   }
 }
 
-/** `rowmill` and `psql`, as a reader has them. */
+/** `rowmill`, `psql` and `sqlite3`, as a reader has them. */
 async function writeCommands(folder: string): Promise<string> {
   const bin = join(folder, "bin");
   await mkdir(bin);
   for (const [name, script] of [
     ["rowmill", cliScript],
     ["psql", psqlScript],
+    ["sqlite3", sqliteScript],
   ] as const)
     await writeFile(join(bin, name), `#!/bin/sh\nexec "${process.execPath}" "${script}" "$@"\n`, {
       mode: 0o755,
