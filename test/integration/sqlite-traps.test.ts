@@ -189,7 +189,9 @@ describe("keys of a SQLite table", () => {
       insert into films values (x'01', 'a'), (x'02', 'b'), (x'0a', 'c')`);
     const { pages } = await read();
     expect(pages.flatMap(({ rows }) => rows).map(({ id }) => id)).toEqual(["\\x01", "\\x02", "\\x0a"]);
-    const after = await read(source(), null, { cursor: null, key: ["\\x02"], until: null });
+    const { ino, dev } = await stat(file.path, { bigint: true });
+    const place = { file: `${dev}:${ino}`, of: { cursor: null, key: ["\\x02"], until: null } };
+    const after = await read(source(), null, place);
     expect(after.pages.flatMap(({ rows }) => rows)).toEqual([{ id: "\\x0a", v: "c" }]);
   });
 });
@@ -313,7 +315,12 @@ describe("the file of a source", () => {
       kind: "again",
       message: expect.stringContaining("removed or replaced"),
     });
-    expect(await rowsOf()).toHaveLength(500);
+    // A place in the first file is none in the second.
+    const { pages: again } = await read(source(), null, {
+      file: "0:0",
+      of: { cursor: null, key: ["400"], until: null },
+    });
+    expect(again.flatMap(({ rows }) => rows)).toHaveLength(500);
   });
 
   it("is held by another program: the message says it, without the URL of a server or a token", async () => {
@@ -436,6 +443,16 @@ describe("a table of answers in SQLite", () => {
     const holder = await file.client.transaction("write");
     expect(await write(connector, [answer("a", 1n)])).toMatchObject({ busy: ["a"], written: [] });
     await holder.rollback();
+    expect(await write(connector, [answer("a", 1n)])).toMatchObject({ written: ["a"] });
+  });
+
+  it("is dropped while Rowmill runs: it is made again, and the write is repeated", async () => {
+    file = await openSqliteFile();
+    const connector = target();
+    await prepare(connector);
+    await file.run("drop table labels");
+    expect(await failureOf(write(connector, [answer("a", 1n)]))).toMatchObject({ kind: "again" });
+    await prepare(connector);
     expect(await write(connector, [answer("a", 1n)])).toMatchObject({ written: ["a"] });
   });
 

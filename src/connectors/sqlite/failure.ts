@@ -26,6 +26,13 @@ export function isBusy(error: unknown): boolean {
   return error instanceof DriverError && /^SQLITE_(?:BUSY|LOCKED|PROTOCOL)/.test(error.code);
 }
 
+/** The table was dropped or changed after it was looked at: the next look refuses what lasts. */
+export function isChangedTable(error: unknown): boolean {
+  return (
+    error instanceof DriverError && /^no such (?:table|column)|has no column|does not match any/.test(error.message)
+  );
+}
+
 /** The row is at fault: a constraint, a type of a STRICT table, or its size. */
 export function isOfRow({ code = "" }: DriverFailure): boolean {
   return /^SQLITE_(?:CONSTRAINT|MISMATCH|TOOBIG)/.test(String(code));

@@ -39,12 +39,16 @@ const READ_MS_MAX = 110_000;
 export async function* readTable(table: ReadTable, options: ReadOptions): AsyncGenerator<Page> {
   const driver = await openSource(table, options.signal);
   try {
-    // Another file in its place, such as a newer copy, has its own history of changes.
-    const mark = markOf(options.since, driver.file);
-    const ordered = await orderedTable(driver, await readShape(driver, table));
-    for await (const page of readInOrder(ordered, { ...options, since: mark })) {
+    const { file } = driver;
+    const of = { ...options, since: ofFile(options.since, file), place: ofFile(options.place, file) };
+    for await (const page of readInOrder(await orderedTable(driver, await readShape(driver, table)), of)) {
       await driver.requireSameFile();
-      yield page.mark === undefined ? page : { ...page, mark: { file: driver.file, mark: page.mark } };
+      const { rows, place = null, mark = null } = page;
+      yield {
+        rows,
+        ...(place === null ? {} : { place: { file, of: place } }),
+        ...(mark === null ? {} : { mark: { file, of: mark } }),
+      };
     }
   } catch (error) {
     driver.end();
@@ -58,10 +62,10 @@ export function openSource({ url, table, authToken }: ReadTable, signal: AbortSi
   return openDriver({ place: placeOf(url, table), authToken, mode: "read", callMsMax: READ_MS_MAX, signal });
 }
 
-/** Null: all rows are to be read. */
-function markOf(since: Json, file: string | null): Json {
-  if (typeof since !== "object" || since === null || Array.isArray(since)) return null;
-  return since["file"] === file ? (since["mark"] ?? null) : null;
+/** A place or a mark. Null: it is of another file, such as an older copy, whose changes came at other times. */
+function ofFile(known: Json, file: string | null): Json {
+  if (typeof known !== "object" || known === null || Array.isArray(known)) return null;
+  return known["file"] === file ? (known["of"] ?? null) : null;
 }
 
 /** What is read of the table. */

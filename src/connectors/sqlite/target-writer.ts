@@ -2,7 +2,7 @@
 import { ConnectorError, type Change, type TargetConnector, type Written } from "../../model/connector.js";
 import { RowmillError } from "../../model/errors.js";
 import { openDriver, type Access, type OpenDriver } from "./driver.js";
-import { explain, isBusy } from "./failure.js";
+import { explain, isBusy, isChangedTable } from "./failure.js";
 import { placeOf } from "./place.js";
 import { ensureTarget, type TargetTable } from "./target-table.js";
 import type { WantedTable } from "./target.js";
@@ -47,6 +47,8 @@ export function openWriter(wanted: WantedTable): Pick<TargetConnector, "prepare"
           return { ...NOTHING, busy: changes.map(({ key }) => key) };
         // The next prepare judges what has changed.
         tables.delete(pipeline);
+        if (error instanceof ConnectorError && isChangedTable(error.cause))
+          throw new ConnectorError("again", error.message, { cause: error });
         throw error;
       }
     },
