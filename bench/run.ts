@@ -15,6 +15,7 @@ import { runPush } from "./push.js";
 import { runRescues } from "./rescue.js";
 import { runSharing } from "./sharing.js";
 import { runSmoke } from "./smoke.js";
+import { runSqlite } from "./sqlite.js";
 import { runStages } from "./stages.js";
 import { runTriggers } from "./triggers.js";
 import { runWorkers } from "./workers.js";
@@ -35,6 +36,10 @@ const commands: Readonly<Record<string, BenchCommand>> = {
   memory: { what: "peak memory of a worker, with 1 MB to 200 MB in and 2 GB out", run: runMemory },
   files: { what: "CSV, JSONL and Parquet of 1 GB read, and written with answers ÷ a bare pass", run: runFiles },
   "run-file": { what: "time and memory of rowmill run over one CSV, the first time and again", run: runFileRun },
+  sqlite: {
+    what: "rows read from a SQLite file and answers written there ÷ a bare loop of the driver",
+    run: runSqlite,
+  },
   growth: {
     what: "new rows and looks when 10k to 10M have settled, and rounds of updates",
     run: runGrowth,

@@ -10,6 +10,7 @@ import { startBenchServer } from "./bench-server.js";
 import { cpuRatio, measureTurns, millOptions } from "./mill-report.js";
 import { median, printMachine, spread } from "./report.js";
 import { runPush } from "./push.js";
+import { runSqlite } from "./sqlite.js";
 import { runStages } from "./stages.js";
 import { runTriggers } from "./triggers.js";
 import { withoutProc } from "./usage.js";
@@ -28,6 +29,7 @@ export async function runSmoke(options: BenchOptions): Promise<void> {
     await runTriggers({ ...options, smoke: true });
     await runStages({ ...options, smoke: true });
     await runPush({ ...options, smoke: true });
+    await runSqlite({ ...options, smoke: true });
   }
   const text = await readFile(recordedFile, "utf8");
   const recorded: Recorded = JSON.parse(text);
