@@ -51,29 +51,40 @@ export async function writeFenced(
 ): Promise<Written> {
   const found: Found = { written: [], stale: [], changed: [], busy: [], failed: [] };
   const addressed = changes.flatMap((change) => addressOf(table, change, found));
-  const before = await readHeld(driver, table, addressed);
+  // Elsewhere the statement itself compares the fences.
+  const before = table.content === null ? new Map<string, Held>() : await readHeld(driver, table, addressed);
   const writable = addressed.filter((one) => fate(table, one, before.get(one.change.key)) === "write");
   const refused = await writeEach(driver, table, writable);
-  const after = writable.length === 0 ? before : await readHeld(driver, table, addressed);
+  const after = await readHeld(driver, table, writable);
   const rows: RowAfter[] = [];
   for (const one of addressed) {
     const { key } = one.change;
     const reason = refused.get(key);
     const ended = fate(table, one, before.get(key));
-    const held = (ended === "write" ? after : before).get(key);
     if (reason !== undefined) found.failed.push({ key, reason });
-    else if (ended === "changed") found.changed.push(key);
-    else if (ended === "stale") found.stale.push({ key, fence: held?.fence ?? "0" });
-    else if (ended === "written") found.written.push(key);
-    else if (held !== undefined && !isSame(held.texts, one.texts)) found.failed.push({ key, reason: OTHER_KEY });
-    else if (held?.fence !== one.change.fence) found.failed.push({ key, reason: NOT_HELD });
-    else {
-      found.written.push(key);
-      if (!("deleted" in one.change)) rows.push({ key, row: held.cells });
-    }
+    else if (ended === "write") noteWritten(one, after.get(key), { found, rows });
+    else if (ended === "stale") found.stale.push({ key, fence: before.get(key)?.fence ?? "0" });
+    else found[ended].push(key);
   }
   if (table.content !== null && rows.length > 0) await readBack?.(rows);
   return found;
+}
+
+/** `rows`: for `readBack`. */
+function noteWritten(
+  { change, texts }: Addressed,
+  held: Held | undefined,
+  { found, rows }: { readonly found: Found; readonly rows: RowAfter[] },
+): void {
+  const { key, fence } = change;
+  if (held !== undefined && !isSame(held.texts, texts)) found.failed.push({ key, reason: OTHER_KEY });
+  else if (held === undefined || BigInt(held.fence) < BigInt(fence)) found.failed.push({ key, reason: NOT_HELD });
+  else if (held.fence !== fence) found.stale.push({ key, fence: held.fence });
+  else {
+    found.written.push(key);
+    // A row without an answer is asked again anyway.
+    if (!("deleted" in change)) rows.push({ key, row: held.cells });
+  }
 }
 
 function addressOf({ key }: TargetTable, change: Change, found: Found): Addressed[] {
