@@ -9,6 +9,7 @@ import { runGrowth } from "./growth.js";
 import { runIdle } from "./idle.js";
 import { runLatency } from "./latency.js";
 import { runMill } from "./mill-report.js";
+import { runMysql } from "./mysql.js";
 import { runPlan } from "./plan.js";
 import { runProfile } from "./profile.js";
 import { runPush } from "./push.js";
@@ -36,6 +37,7 @@ const commands: Readonly<Record<string, BenchCommand>> = {
   memory: { what: "peak memory of a worker, with 1 MB to 200 MB in and 2 GB out", run: runMemory },
   files: { what: "CSV, JSONL and Parquet of 1 GB read, and written with answers ÷ a bare pass", run: runFiles },
   "run-file": { what: "time and memory of rowmill run over one CSV, the first time and again", run: runFileRun },
+  mysql: { what: "rows read from MariaDB and answers written there ÷ a bare loop of the driver", run: runMysql },
   sqlite: {
     what: "rows read from a SQLite file and answers written there ÷ a bare loop of the driver",
     run: runSqlite,

@@ -9,6 +9,8 @@ import type { BenchOptions } from "./bench-options.js";
 import { startBenchServer } from "./bench-server.js";
 import { cpuRatio, measureTurns, millOptions } from "./mill-report.js";
 import { median, printMachine, spread } from "./report.js";
+import { mariadbMissingBecause } from "../test/support/mariadb.js";
+import { runMysql } from "./mysql.js";
 import { runPush } from "./push.js";
 import { runSqlite } from "./sqlite.js";
 import { runStages } from "./stages.js";
@@ -29,6 +31,8 @@ export async function runSmoke(options: BenchOptions): Promise<void> {
     await runTriggers({ ...options, smoke: true });
     await runStages({ ...options, smoke: true });
     await runPush({ ...options, smoke: true });
+    if (mariadbMissingBecause === null) await runMysql({ ...options, smoke: true });
+    else console.log(`mysql was not measured: ${mariadbMissingBecause}`);
     await runSqlite({ ...options, smoke: true });
   }
   const text = await readFile(recordedFile, "utf8");

@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mysql } from "../../src/connectors/mysql/mysql.js";
 import { describeSource, type SourceRow, type SourceUnderTest } from "../../src/testing/testing.js";
-import { describeMariaDb, sharedMariaDb, type MariaDatabase } from "../support/mariadb.js";
+import { describeMariaDb } from "../support/describe-mariadb.js";
+import { sharedMariaDb, type MariaDatabase } from "../support/mariadb.js";
 import { startTcpProxy } from "../support/tcp-proxy.js";
 
 const CURSORS = { "by a time": "changed_at", "by a number": "changed_no", "by its key alone": null };

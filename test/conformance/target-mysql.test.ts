@@ -2,7 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { mysql } from "../../src/connectors/mysql/mysql.js";
 import { describeTarget } from "../../src/testing/testing.js";
-import { describeMariaDb, sharedMariaDb } from "../support/mariadb.js";
+import { describeMariaDb } from "../support/describe-mariadb.js";
+import { sharedMariaDb } from "../support/mariadb.js";
 import { startTcpProxy } from "../support/tcp-proxy.js";
 
 describeMariaDb(() => {

@@ -7,7 +7,8 @@ import { defineTarget, type RowAfter } from "../../src/index.js";
 import { describeWriteBack } from "../../src/testing/testing.js";
 import { describeDatabases } from "../support/databases.js";
 import { openFilms } from "../support/films-elsewhere.js";
-import { describeMariaDb, sharedMariaDb } from "../support/mariadb.js";
+import { describeMariaDb } from "../support/describe-mariadb.js";
+import { sharedMariaDb } from "../support/mariadb.js";
 import { openSqliteFile } from "../support/sqlite-file.js";
 
 describeDatabases(

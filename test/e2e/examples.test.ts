@@ -9,6 +9,8 @@ import { join, resolve } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { raw, sql } from "../../src/postgres/database.js";
 import { buildCli, cliScript, serverKind, startCliProject, type CliProject } from "../support/cli.js";
+import { describeMariaDb } from "../support/describe-mariadb.js";
+import { sharedMariaDb } from "../support/mariadb.js";
 
 const examples = resolve(import.meta.dirname, "../../examples");
 const psqlScript = resolve(import.meta.dirname, "../support/psql.mjs");
@@ -20,7 +22,15 @@ beforeAll(buildCli, 150_000);
 describe("examples", { timeout: 120_000 }, () => {
   // No server of MongoDB can be had from the registry, so `npm run check:types` alone reads that one.
   it("are all tested here, but mongodb", async () => {
-    expect(await readdir(examples)).toEqual(["custom-source", "mongodb", "movies", "postgres", "sqlite", "supabase"]);
+    expect(await readdir(examples)).toEqual([
+      "custom-source",
+      "mongodb",
+      "movies",
+      "mysql",
+      "postgres",
+      "sqlite",
+      "supabase",
+    ]);
   });
 
   it("custom-source: every film of the API has its summary", async () => {
@@ -50,6 +60,25 @@ describe("examples", { timeout: 120_000 }, () => {
       );
       expect(rows).toHaveLength(508);
       expect(rows.every((row) => row.categories.length > 0)).toBe(true);
+    });
+  });
+
+  describeMariaDb(() => {
+    it("mysql: every review has its answer, in its own row", async () => {
+      const shop = await (await sharedMariaDb()).createDatabase();
+      try {
+        await shop.run(await readFile(join(examples, "mysql", "reviews.sql"), "utf8"));
+        await inExample("mysql", async ({ project, run }) => {
+          Object.assign(project.env, { SHOP_URL: shop.url });
+          const [said = ""] = await run();
+          expect(said).toContain("answers delivered to mysql");
+          const rows = await shop.rows("select 1 from reviews where sentiment is not null and json_valid(topics)");
+          expect(rows).toHaveLength(6);
+          expect((await project.gateway.journal.summary()).executed).toBe(6);
+        });
+      } finally {
+        await shop.drop();
+      }
     });
   });
 

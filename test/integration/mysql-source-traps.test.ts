@@ -1,11 +1,16 @@
 /** What the suite for sources does not ask of a table of MariaDB: types, keys, order, its options, and mistakes. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { inspect } from "node:util";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { mysql } from "../../src/connectors/mysql/mysql.js";
 import type { MysqlSourceSpec } from "../../src/connectors/mysql/source.js";
 import { ConnectorError, type Page } from "../../src/model/connector.js";
 import type { Json } from "../../src/model/pipeline.js";
-import { describeMariaDb, sharedMariaDb, type MariaDatabase } from "../support/mariadb.js";
+import { describeMariaDb } from "../support/describe-mariadb.js";
+import { sharedMariaDb, startMariaDb, type MariaDatabase } from "../support/mariadb.js";
+import { makeCertificate } from "../support/odd-servers.js";
 import { startTcpProxy } from "../support/tcp-proxy.js";
 
 const { signal } = new AbortController();
@@ -238,6 +243,42 @@ function describeRefusals(): void {
       const error = await failureOf(read({ url }));
       expect(error).toMatchObject({ kind: "again", message: expect.stringContaining(new URL(url).host) });
       expect(inspect(error, { depth: 9 })).not.toContain("hunter22");
+    }
+  });
+
+  it("verifies the certificate, by default or by an authority that the URL names", { timeout: 120_000 }, async () => {
+    const folder = await mkdtemp(join(tmpdir(), "rowmill-test-mysql-tls-"));
+    const { key, cert } = await makeCertificate(folder, "shop", "localhost");
+    const files = ["--ssl-cert=FOLDER/cert", "--ssl-key=FOLDER/key"];
+    const server = await startMariaDb(files, { key, cert });
+    const other = await makeCertificate(folder, "other");
+    await writeFile(join(folder, "other.pem"), other.cert);
+    const shop = await server.createDatabase();
+    try {
+      await shop.run("create table films (id int primary key, title text); insert into films values (1, 'a')");
+      const ca = `ssl-ca=${join(folder, "shop.crt")}`;
+      const named = shop.url.replace("127.0.0.1", "localhost");
+      const urls = {
+        "no TLS on this machine": shop.url,
+        "any certificate": `${shop.url}?ssl-mode=REQUIRED`,
+        "its authority and name": `${named}?ssl-mode=VERIFY_IDENTITY&${ca}`,
+        "its authority": `${shop.url}?ssl-mode=VERIFY_CA&${ca}`,
+      };
+      for (const url of Object.values(urls)) expect((await read({ url })).rows).toHaveLength(1);
+      for (const url of [
+        `${named}?ssl-mode=VERIFY_IDENTITY`,
+        `${shop.url}?ssl-mode=VERIFY_IDENTITY&${ca}`,
+        `${shop.url}?ssl-mode=VERIFY_CA&ssl-ca=${join(folder, "other.pem")}`,
+        `${named}?ssl-mode=VERIFY_IDENTITY&ssl-ca=${join(folder, "other.pem")}`,
+        `${shop.url}?ssl-mode=REQUIRED&ssl-ca=${join(folder, "nothing.pem")}`,
+      ])
+        expect(await failureOf(read({ url }))).toMatchObject({ kind: "stop" });
+      const none = await failureOf(read({ url: `${database.url}?ssl-mode=REQUIRED` }));
+      expect(none).toMatchObject({ kind: "stop", hints: [expect.stringContaining("ssl-mode=DISABLED")] });
+    } finally {
+      await shop.drop();
+      await server.stop();
+      await rm(folder, { recursive: true });
     }
   });
 

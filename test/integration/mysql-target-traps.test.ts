@@ -6,7 +6,8 @@ import type { MysqlTargetOptions } from "../../src/connectors/mysql/target.js";
 import { ConnectorError, type Change, type TargetConnector } from "../../src/model/connector.js";
 import type { AnswerColumn } from "../../src/model/answer/answer-columns.js";
 import type { Json } from "../../src/model/pipeline.js";
-import { describeMariaDb, sharedMariaDb, type MariaDatabase } from "../support/mariadb.js";
+import { describeMariaDb } from "../support/describe-mariadb.js";
+import { sharedMariaDb, type MariaDatabase } from "../support/mariadb.js";
 import { startTcpProxy } from "../support/tcp-proxy.js";
 
 const { signal } = new AbortController();

@@ -201,7 +201,7 @@ function plainConfigText(more: string, options: PlainOptions): string {
 }
 
 function configText(more: string): string {
-  return `import { defineConfig, files, pipeline, postgres, sqlite, z } from "rowmill";
+  return `import { defineConfig, files, mysql, pipeline, postgres, sqlite, z } from "rowmill";
 
 const notes = pipeline({
   source: { table: "notes", key: "id", columns: ["body"] },
@@ -218,24 +218,36 @@ export default defineConfig({ database: process.env.DATABASE_URL, pipelines: { n
 `;
 }
 
-export interface Accounts {
+interface Asked {
   /** Requests of the ledger by state. */
   readonly states: Readonly<Record<string, number>>;
   /** Texts that the model was asked more than once. */
   readonly askedTwice: number;
   /** Executions, in all. */
   readonly executed: number;
+}
+
+export interface Accounts extends Asked {
   /** Rows of the source without their answer, and answers without a row. */
   readonly missing: number;
   readonly superfluous: number;
 }
 
-/** What must hold when everything has come to its end. */
-export async function accounts(project: TestProject): Promise<Accounts> {
+/** What was asked, wherever the rows are. */
+export async function countAsked(project: TestProject): Promise<Asked> {
   const states = await project.rows<{ state: string; count: number }>(
     sql`select state, count(*)::int as count from rowmill.requests group by 1 order by 1`,
   );
   const journal = await project.gateway.journal.summary();
+  return {
+    states: Object.fromEntries(states.map(({ state, count }) => [state, count])),
+    askedTwice: [...journal.executedByContent.values()].filter((times) => times > 1).length,
+    executed: journal.executed,
+  };
+}
+
+/** What must hold when everything has come to its end. */
+export async function accounts(project: TestProject): Promise<Accounts> {
   const [row] = await project.rows<{ missing: number; superfluous: number }>(sql`
     select (select count(*)::int
     from public.notes n
@@ -246,9 +258,7 @@ export async function accounts(project: TestProject): Promise<Accounts> {
       left join public.notes n using (id)
       where n.id is null) as superfluous`);
   return {
-    states: Object.fromEntries(states.map(({ state, count }) => [state, count])),
-    askedTwice: [...journal.executedByContent.values()].filter((times) => times > 1).length,
-    executed: journal.executed,
+    ...(await countAsked(project)),
     missing: row?.missing ?? -1,
     superfluous: row?.superfluous ?? -1,
   };

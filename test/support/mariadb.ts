@@ -8,7 +8,6 @@ import { chmod, chown, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createConnection, type Connection } from "mysql2/promise";
-import { describe } from "vitest";
 import { unprivilegedUser } from "./postgres-binaries.js";
 import { freePort } from "./postgres-servers.js";
 
@@ -40,7 +39,7 @@ wait
 rm -rf "$folder"`;
 
 /** Null: it can be started here. */
-const mariadbMissingBecause: string | null = whyMissing();
+export const mariadbMissingBecause: string | null = whyMissing();
 
 function whyMissing(): string | null {
   try {
@@ -49,12 +48,6 @@ function whyMissing(): string | null {
   } catch {
     return "mariadb-server is not installed; on Debian: apt-get install mariadb-server";
   }
-}
-
-/** The group is skipped with the reason in its title where there is no server. */
-export function describeMariaDb(body: () => void): void {
-  if (mariadbMissingBecause === null) describe("on MariaDB", body);
-  else describe.skip(`on MariaDB (skipped: ${mariadbMissingBecause})`, body);
 }
 
 export interface MariaDb {

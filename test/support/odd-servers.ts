@@ -47,11 +47,11 @@ export interface Certificate {
   readonly cert: string;
 }
 
-/** Self-signed, for 127.0.0.1 and `NAME.test`; `NAME.crt` and `NAME.key` in the folder. */
-export async function makeCertificate(folder: string, name: string): Promise<Certificate> {
+/** Self-signed, for 127.0.0.1 and `NAME.test`, or that host; `NAME.crt` and `NAME.key` in the folder. */
+export async function makeCertificate(folder: string, name: string, host = `${name}.test`): Promise<Certificate> {
   const [key, cert] = [join(folder, `${name}.key`), join(folder, `${name}.crt`)];
   const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-  const subject = ["-subj", `/CN=${name}`, "-addext", `subjectAltName=IP:127.0.0.1,DNS:${name}.test`];
+  const subject = ["-subj", `/CN=${name}`, "-addext", `subjectAltName=IP:127.0.0.1,DNS:${host}`];
   await promisify(execFile)("openssl", ["req", "-x509", ...kind, ...subject, "-keyout", key, "-out", cert]);
   return { key: await readFile(key, "utf8"), cert: await readFile(cert, "utf8") };
 }

@@ -3,6 +3,7 @@
  * time-out. The session's settings are ours: strict, since a server that cuts values would cut answers, and in UTC.
  */
 import { readFile } from "node:fs/promises";
+import { isIP } from "node:net";
 import type { Connection, ConnectionOptions, SslOptions } from "mysql2/promise";
 import sql, { raw, type Sql } from "sql-template-tag";
 import { ConnectorError } from "../../model/connector.js";
@@ -120,8 +121,13 @@ async function connect(address: Address): Promise<Connection> {
   return connection;
 }
 
-async function sslOf({ sslMode, sslCa, place }: Address): Promise<SslOptions | null> {
+async function sslOf({ host, sslMode, sslCa, place }: Address): Promise<SslOptions | null> {
   if (sslMode === "DISABLED") return null;
+  // The driver would compare the certificate with the name localhost.
+  if (sslMode === "VERIFY_IDENTITY" && isIP(host) !== 0)
+    throw new ConnectorError("stop", `${place}: a certificate cannot be verified for an IP address.`, {
+      hints: ["Write the server's name into the url, or add ?ssl-mode=VERIFY_CA"],
+    });
   const verifies = sslMode !== "REQUIRED";
   const ca = sslCa === null ? null : await readCa(sslCa, place);
   return {
