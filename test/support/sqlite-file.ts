@@ -3,6 +3,7 @@ import { mkdtemp, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createClient, type Client, type InValue } from "@libsql/client";
+import { ConnectorError } from "../../src/model/connector.js";
 
 export interface SqliteFile {
   readonly path: string;
@@ -44,4 +45,16 @@ export async function openSqliteFile(setUp = ""): Promise<SqliteFile> {
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+export async function failureOf(
+  work: Promise<unknown>,
+): Promise<{ kind: string; message: string; hints: readonly string[] }> {
+  try {
+    await work;
+  } catch (error) {
+    if (error instanceof ConnectorError) return error;
+    throw error;
+  }
+  return { kind: "none", message: "", hints: [] };
 }

@@ -35,7 +35,7 @@ export async function diagnoseSource(table: ReadTable, signal: AbortSignal): Pro
       return [...about, await judgeSize(driver, { table, shape, signal }), cursor];
     } catch (error) {
       driver.end();
-      throw explain(error, place);
+      throw explain(error, place, { isReading: true });
     } finally {
       driver.release();
     }
@@ -63,7 +63,7 @@ export async function diagnoseTarget(
       return [...about, { level: "ok", text }, ...(await judgeTriggers(driver, found.name))];
     } catch (error) {
       driver.end();
-      throw explain(error, place);
+      throw explain(error, place, { isReading: true });
     } finally {
       driver.release();
     }

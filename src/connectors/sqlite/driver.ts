@@ -241,7 +241,7 @@ export async function openDriver(access: Access): Promise<OpenDriver> {
     };
   } catch (error) {
     driver.end();
-    throw explain(error, place);
+    throw explain(error, place, { isReading: mode === "read" });
   }
 }
 

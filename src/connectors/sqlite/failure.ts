@@ -40,8 +40,8 @@ export function isOfRow({ code = "" }: DriverFailure): boolean {
 
 const BUSY_HINT = "Rowmill continues when the other program commits or ends.";
 
-/** Any error, as a ConnectorError where it is one of the database. */
-export function explain(error: unknown, place: Place): unknown {
+/** Any error, as a ConnectorError where it is one of the database. `isReading`: Rowmill opened it only to read. */
+export function explain(error: unknown, place: Place, { isReading = false } = {}): unknown {
   if (!(error instanceof DriverError)) return error;
   const { code, message } = error;
   const failure = (kind: "again" | "stop", words: string, hints: readonly string[] = []) =>
@@ -49,7 +49,7 @@ export function explain(error: unknown, place: Place): unknown {
   if (isBusy(error)) return failure("again", "another program has locked the database.", [BUSY_HINT]);
   if (place.kind === "server") return explainServer(error, failure);
   // Its writer crashed: only one that may write can repair that.
-  if (/^SQLITE_(?:READONLY_ROLLBACK|READONLY_RECOVERY)/.test(code) || /ReadOnly.*Rollback/i.test(message))
+  if (isReading && code.startsWith("SQLITE_READONLY"))
     return failure("again", "a program that wrote to it has crashed, and Rowmill only reads it.", [
       "Open the file once with the program that writes it: that repairs it.",
     ]);

@@ -52,7 +52,7 @@ export async function* readTable(table: ReadTable, options: ReadOptions): AsyncG
     }
   } catch (error) {
     driver.end();
-    throw withPlaceHint(explain(error, placeOf(table.url, table.table)), options);
+    throw withPlaceHint(explain(error, placeOf(table.url, table.table), { isReading: true }), options);
   } finally {
     driver.release();
   }
