@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- mysql`: rows read from MariaDB, and answers written to it, by the connector; set against a bare loop
- * of the driver that moves the same rows.
+ * `npm run bench -- mysql`: rows read from MariaDB, and answers written to it, by the connector; set against a bare
+ * loop of the driver that moves the same rows.
  */
 import type { RowDataPacket } from "mysql2";
 import type { Connection } from "mysql2/promise";

@@ -74,6 +74,8 @@ const below = {
     "app/",
     "gateway/",
     "service/",
+    // `rowmill init --from` looks at the tables there.
+    "connectors/mysql/list-tables",
     "version",
   ],
   // The library: what a config needs, and nothing that connects to anything.

@@ -1,5 +1,5 @@
 /** Films in a table of MariaDB, answered by Rowmill's embedded database, and delivered to another table of MariaDB. */
-import { writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { buildCli, startCliProject, type CliProject } from "../support/cli.js";
@@ -51,6 +51,33 @@ describeMariaDb(() => {
   afterEach(async () => {
     await project.check().finally(() => project.close());
     await shop.drop();
+  });
+
+  it("init writes a config that reads a table there and delivers into another, without a secret in it", async () => {
+    const folder = project.folder;
+    await rm(join(folder, "rowmill.config.mjs"));
+    const told = [
+      "--columns",
+      "title",
+      "--model",
+      "gpt-4o-mini",
+      "--prompt",
+      "Summarize it.",
+      "--answer",
+      "summary:string",
+    ];
+    const listed = await project.run("init", "--from", shop.url, "--embedded");
+    expect(listed.stderr).toMatch(/films: key id; columns id, title, description/);
+    expect(await project.run("init", "--from", shop.url, "--table", "film", ...told)).toMatchObject({ status: 2 });
+    const { status, stdout } = await project.run("init", "--from", shop.url, "--table", "films", ...told, "--embedded");
+    expect({ status, stdout }).toMatchObject({ status: 0, stdout: expect.stringContaining("npm install mysql2") });
+    const config = await readFile(join(folder, "rowmill.config.ts"), "utf8");
+    expect(config).toContain('source: mysql({ url: process.env["SOURCE_URL"], table: "films", key: "id"');
+    expect(config).toContain('target: mysql({ url: process.env["SOURCE_URL"], table: "films_answers"');
+    expect(config + stdout + listed.stderr).not.toContain("pass-word");
+    expect(await readFile(join(folder, ".env"), "utf8")).toContain(`SOURCE_URL=${shop.url}\n`);
+    expect(await project.run("up", "--until-idle", "--yes")).toMatchObject({ status: 0 });
+    expect(await shop.rows("select 1 from films_answers where summary is not null")).toHaveLength(FILMS);
   });
 
   const summaryOf = async (id: string) =>

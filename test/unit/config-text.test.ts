@@ -7,6 +7,7 @@ const choices: Choices = {
   name: "films",
   table: "films",
   isFile: false,
+  elsewhere: null,
   key: ["id"],
   columns: ["title"],
   model: "gpt-4o-mini",

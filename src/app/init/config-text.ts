@@ -8,11 +8,23 @@ import type { ProjectConfig } from "../../model/pipeline.js";
 import { parseTableName, writeTableName } from "../../model/table-name.js";
 import type { AnswerFieldChoice } from "./answer-fields.js";
 
+/** A system whose rows and answers are read and written by a connector. */
+export interface Elsewhere {
+  /** The connector's function. */
+  readonly call: "mysql";
+  /** The package that it needs. */
+  readonly driver: string;
+  /** Of the environment, with the URL. */
+  readonly variable: string;
+}
+
 export interface Choices {
   readonly name: string;
   /** A table, or the path of a file. */
   readonly table: string;
   readonly isFile: boolean;
+  /** Null: the rows are in the database, or in a file. */
+  readonly elsewhere: Elsewhere | null;
   readonly key: readonly string[];
   readonly columns: readonly string[];
   readonly model: string;
@@ -31,21 +43,27 @@ const TAKEN = new Set([
   ..."arguments await break case catch class const continue debugger default delete do else enum eval".split(" "),
   ..."export exports extends false finally for function if implements import in instanceof interface".split(" "),
   ..."let module new null package private protected public require return static super switch this".split(" "),
-  ..."throw true try typeof undefined var void while with yield defineConfig files pipeline z".split(" "),
+  ..."throw true try typeof undefined var void while with yield defineConfig files mysql pipeline process z".split(" "),
 ]);
 
 export function configText(choices: Choices): string {
-  const { name, answer, embedded, isFile } = choices;
+  const { name, answer, embedded, isFile, elsewhere } = choices;
   const variable = variableOf(name);
   const named = variable === name ? name : `${JSON.stringify(name)}: ${variable}`;
-  const imports = ["defineConfig", isFile ? "files" : null, "pipeline", answer === null ? null : "z"]
+  const imports = [
+    "defineConfig",
+    isFile ? "files" : null,
+    elsewhere?.call ?? null,
+    "pipeline",
+    answer === null ? null : "z",
+  ]
     .filter((name) => name !== null)
     .join(", ");
   const database = embedded ? `database: "embedded", ` : "";
   const where = embedded ? "" : "// Connects to DATABASE_URL, from the environment or from .env next to this file.\n";
   const fields = answer === null ? "" : answerText(answer);
   return `import { ${imports} } from "rowmill";
-
+${elsewhere === null ? "" : PROCESS}
 const ${variable} = pipeline({
   source: ${sourceText(choices)},
   // Start a batch after this many rows, or after this long, whichever comes first.
@@ -55,7 +73,7 @@ const ${variable} = pipeline({
 ${messages(choices).join("\n")}
   },
 ${fields}  // Rowmill creates this table with a column for each field of the answer, and adds columns for new fields.
-  target: { table: ${JSON.stringify(choices.target)}, addColumns: true },
+  target: ${targetText(choices)},
 });
 
 ${where}export default defineConfig({ ${database}pipelines: { ${named} } });
@@ -67,12 +85,26 @@ function variableOf(name: string): string {
   return TAKEN.has(word) ? `${word}_rows` : word;
 }
 
-function sourceText({ table, isFile, key, columns }: Choices): string {
+/** Your editor knows it only with the package @types/node. */
+const PROCESS = "\ndeclare const process: { readonly env: Readonly<Record<string, string | undefined>> };\n";
+
+function targetText({ elsewhere, target }: Choices): string {
+  const table = `table: ${JSON.stringify(target)}, addColumns: true`;
+  return elsewhere === null ? `{ ${table} }` : `${elsewhere.call}({ ${urlText(elsewhere)} ${table} })`;
+}
+
+function urlText({ variable }: Elsewhere): string {
+  return `url: process.env[${JSON.stringify(variable)}],`;
+}
+
+function sourceText({ table, isFile, elsewhere, key, columns }: Choices): string {
   const list = (names: readonly string[]) => `[${names.map((name) => JSON.stringify(name)).join(", ")}]`;
   const keyText = key.length === 1 ? JSON.stringify(key[0]) : list(key);
   const [before, first, end] = isFile
     ? [`files(${JSON.stringify(table)}, {`, "", "})"]
-    : ["{", `table: ${JSON.stringify(table)},`, "}"];
+    : elsewhere === null
+      ? ["{", `table: ${JSON.stringify(table)},`, "}"]
+      : [`${elsewhere.call}({`, `${urlText(elsewhere)} table: ${JSON.stringify(table)},`, "})"];
   const line = `${before} ${first === "" ? "" : `${first} `}key: ${keyText}, columns: ${list(columns)} ${end}`;
   if (line.length <= 90) return line;
   return `${before}${first === "" ? "" : `\n    ${first}`}

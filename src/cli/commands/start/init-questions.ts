@@ -15,6 +15,7 @@ export interface InitOptions extends LogOptions {
   readonly table?: string;
   readonly file?: string;
   readonly csv?: string;
+  readonly from?: string;
   readonly key?: string;
   readonly columns?: string;
   readonly model?: string;
@@ -41,7 +42,7 @@ interface FoundBefore extends Found {
 
 type Check = (text: string) => string | null;
 
-export type Wanted = Omit<Choices, "embedded">;
+export type Wanted = Omit<Choices, "embedded" | "elsewhere">;
 
 const TABLES_SHOWN_MAX = 20;
 const COLUMNS_SHOWN_MAX = 12;
@@ -56,7 +57,8 @@ export function areComplete(options: InitOptions): boolean {
 
 export function missingOptions(options: InitOptions, found: Found): RowmillError {
   const missing = REQUIRED.filter((name) => options[name] === undefined).map((name) => `--${name}`);
-  const rows = found.isFile ? `--file ${found.place}` : "--table films";
+  const from = options.from === undefined ? "" : "--from URL ";
+  const rows = found.isFile ? `--file ${found.place}` : `${from}--table films`;
   return new RowmillError("usage", `There is no terminal to ask on. Missing options: ${missing.join(", ")}.`, {
     lines: [
       `Found in ${found.place}: ${found.tables.length === 0 ? "no table." : ""}`.trimEnd(),

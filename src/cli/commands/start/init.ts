@@ -31,6 +31,7 @@ import { Interrupted } from "../../screen/interruption.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
 import { hideUrl, hideVariables } from "../../project.js";
 import { noteMessage } from "../../screen/report-error.js";
+import { findElsewhere } from "./init-from.js";
 import {
   areComplete,
   listOf,
@@ -50,15 +51,20 @@ export async function runInit(cli: Cli, options: InitOptions): Promise<number> {
   const folder = process.cwd();
   const existing = await existingConfig(folder);
   if (existing !== null) await requireForce(cli, existing, options);
-  const rows = options.file ?? options.csv;
-  const { choices, typedUrl } =
-    rows === undefined ? await fromDatabase(cli, folder, options) : await fromFile(cli, options, rows);
+  const { choices, typedUrl } = await choicesOf(cli, folder, options);
   const file = existing ?? (await configFileName(folder));
   const text = configText(choices);
   const databaseUrl = typedUrl ?? process.env["DATABASE_URL"] ?? null;
   await checkConfigText(text, { file: join(folder, file), databaseUrl });
-  await writeProject(cli, folder, { file, text, typedUrl, exports: choices.isFile ? choices : null });
+  const { from } = options;
+  await writeProject(cli, folder, { file, text, typedUrl, from: from ?? null, choices });
   return EXIT_STATUS.ok;
+}
+
+function choicesOf(cli: Cli, folder: string, options: InitOptions): Promise<Chosen> {
+  if (options.from !== undefined) return fromElsewhere(cli, options);
+  const file = options.file ?? options.csv;
+  return file === undefined ? fromDatabase(cli, folder, options) : fromFile(cli, options, file);
 }
 
 interface Chosen {
@@ -95,7 +101,19 @@ async function fromFile({ terminal }: Cli, options: InitOptions, path: string): 
     table.columns.map(({ name }) => name),
     wanted.columns,
   );
-  return { choices: { ...wanted, embedded: true }, typedUrl: null };
+  return { choices: { ...wanted, elsewhere: null, embedded: true }, typedUrl: null };
+}
+
+/** Rowmill's own tables go into DATABASE_URL, or into the embedded database. */
+async function fromElsewhere({ terminal }: Cli, options: InitOptions): Promise<Chosen> {
+  hideVariables(terminal);
+  await completeFromDotenv(process.env, process.cwd());
+  hideVariables(terminal);
+  const { found, elsewhere } = await findElsewhere(terminal, options);
+  if (!areComplete(options) && !terminal.interactive) throw missingOptions(options, found);
+  const wanted = await chooseKept(terminal, options, found);
+  const embedded = options.embedded === true || (process.env["DATABASE_URL"] ?? "") === "";
+  return { choices: { ...wanted, elsewhere, embedded }, typedUrl: null };
 }
 
 async function existingConfig(folder: string): Promise<string | null> {
@@ -245,7 +263,11 @@ async function choicesFor({ terminal }: Cli, opened: InitDatabase, typed: InitOp
   if (!areComplete(options) && !terminal.interactive) throw missingOptions(options, found);
   const wanted = await chooseKept(terminal, options, found);
   await requireWatchable(database, wanted);
-  return { ...wanted, embedded: embedded && opened.typedUrl === null && process.env["DATABASE_URL"] !== "embedded" };
+  return {
+    ...wanted,
+    elsewhere: null,
+    embedded: embedded && opened.typedUrl === null && process.env["DATABASE_URL"] !== "embedded",
+  };
 }
 
 async function chooseKept(
@@ -272,20 +294,23 @@ function asListed(options: InitOptions, tables: readonly FoundTable[]): InitOpti
 async function writeProject(
   { terminal }: Cli,
   folder: string,
-  written: { file: string; text: string; typedUrl: string | null; exports: Choices | null },
+  written: { file: string; text: string; typedUrl: string | null; from: string | null; choices: Choices },
 ): Promise<void> {
-  const { file, text, typedUrl, exports } = written;
+  const { file, text, typedUrl, from, choices } = written;
+  const { elsewhere } = choices;
   const ignored = await ignoreOwnFiles(folder);
   if (typedUrl !== null) await writeVariable(folder, "DATABASE_URL", typedUrl);
+  if (from !== null && elsewhere !== null) await writeVariable(folder, elsewhere.variable, from);
   const tsconfig = await writeTsconfig(folder, file);
   await writeFile(join(folder, file), text);
   await (await KeptAnswers.read(folder)).forget();
   const lines = describeWritten({
     config: file,
     tsconfig,
-    env: typedUrl !== null,
+    variables: [...(typedUrl === null ? [] : ["DATABASE_URL"]), ...(elsewhere === null ? [] : [elsewhere.variable])],
+    driver: elsewhere?.driver ?? null,
     ignored,
-    exports,
+    exports: choices.isFile ? choices : null,
     hasKey: (process.env[ADAPTERS[0].keyVariable] ?? "") !== "",
   });
   for (const line of lines) terminal.print(line);
@@ -294,7 +319,10 @@ async function writeProject(
 interface Written {
   readonly config: string;
   readonly tsconfig: boolean;
-  readonly env: boolean;
+  /** In `.env`. */
+  readonly variables: readonly string[];
+  /** A package that the config needs. */
+  readonly driver: string | null;
   readonly ignored: readonly string[];
   /** Where the rows are in a file. */
   readonly exports: Choices | null;
@@ -305,12 +333,13 @@ function describeWritten(written: Written): string[] {
   const files = [
     `✓ Wrote ${written.config}.`,
     ...(written.tsconfig ? ["Wrote tsconfig.json, so that your editor understands it."] : []),
-    ...(written.env ? ["Wrote DATABASE_URL to .env, which only you can read."] : []),
+    ...written.variables.map((name) => `Wrote ${name} to .env, which only you can read.`),
     ...(written.ignored.length === 0
       ? []
       : [`Added ${written.ignored.join(" and ")} to .gitignore, to keep secrets and state out of git.`]),
   ];
   const steps = [
+    ...(written.driver === null ? [] : [`Keep the driver in your project: npm install ${written.driver}`]),
     ...(written.hasKey ? [] : [`Add your API key to .env: ${ADAPTERS[0].keyExample}`]),
     "Check your setup: rowmill doctor",
     "Try your prompt on five rows: rowmill try",
