@@ -100,7 +100,7 @@ function initCommand(cli: Cli): Command {
     .option("--table <name>", "the table that has your rows")
     .addOption(rowsIn("--file <file>", "instead: the file that has your rows, as CSV, TSV, JSONL or Parquet, also .gz"))
     .addOption(rowsIn("--csv <file>", "the same as --file").conflicts("file"))
-    .addOption(new Option("--from <url>", "instead: a MySQL or MariaDB that has your rows").conflicts("sql"))
+    .addOption(new Option("--from <url>", "instead: a MySQL, MariaDB or SQLite that has your rows").conflicts("sql"))
     .option("--key <columns>", "columns that identify a row, separated by commas; default: the primary key")
     .option("--columns <columns>", "columns that the model sees, separated by commas")
     .option("--model <name>", "the model, as the provider names it")

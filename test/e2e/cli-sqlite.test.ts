@@ -1,10 +1,10 @@
 /** Films in a SQLite file: their answers go to a web hook, to another file, and into their own rows. */
 import { randomBytes } from "node:crypto";
-import { stat, writeFile } from "node:fs/promises";
+import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createClient, type Client } from "@libsql/client";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { buildCli, serverKind, startCliProject, type CliProject } from "../support/cli.js";
+import { buildCli, startCliProject, type CliProject } from "../support/cli.js";
 import { films } from "../support/films.js";
 import { startReceiver, type HookReceiver } from "../support/hook-receiver.js";
 
@@ -44,7 +44,7 @@ describe("Rows and answers in SQLite files", { timeout: 300_000 }, () => {
   beforeEach(async () => {
     const secret = `whsec_${randomBytes(32).toString("base64")}`;
     hook = await startReceiver(secret);
-    project = await startCliProject(serverKind);
+    project = await startCliProject("embedded");
     Object.assign(project.env, { HOOK_URL: hook.url, HOOK_SECRET: secret });
     await writeFile(join(project.folder, "rowmill.config.mjs"), CONFIG);
     shop = createClient({ url: `file:${join(project.folder, "films.db")}`, timeout: 5_000 });
@@ -78,6 +78,32 @@ describe("Rows and answers in SQLite files", { timeout: 300_000 }, () => {
     const { rows } = await shop.execute(`select summary from films where summary is not null and ${where}`);
     return rows.map(({ summary }) => String(summary));
   }
+
+  it("init writes a config for a table of a file", async () => {
+    await rm(join(project.folder, "rowmill.config.mjs"));
+    const asks = ["--columns", "title", "--model", "gpt-4o-mini", "--prompt", "Sum up.", "--answer", "summary:string"];
+    const listed = await project.run("init", "--from", "films.db");
+    expect(listed.stderr).toMatch(/films: key id; columns id, title, description/);
+    const { status, stdout } = await project.run(
+      "init",
+      "--from",
+      "films.db",
+      "--table",
+      "films",
+      ...asks,
+      "--embedded",
+    );
+    expect({ status, stdout }).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining("npm install @libsql/client"),
+    });
+    const config = await readFile(join(project.folder, "rowmill.config.ts"), "utf8");
+    expect(config).toContain('source: sqlite({ url: process.env["SOURCE_URL"], table: "films", key: "id"');
+    expect(await readFile(join(project.folder, ".env"), "utf8")).toContain("SOURCE_URL=file:films.db\n");
+    expect(await project.run("up", "--until-idle", "--yes")).toMatchObject({ status: 0 });
+    const { rows } = await shop.execute("select count(*) as count from films_answers where summary is not null");
+    expect(rows[0]?.["count"]).toBe(FILMS);
+  });
 
   it("are asked once each, and arrive in all places; a changed row's answer replaces its first", async () => {
     const { stdout: before } = await project.run("doctor");

@@ -23,6 +23,7 @@ export interface FoundTable {
   /** The statement that made it. */
   readonly sql: string;
   readonly columns: readonly FoundColumn[];
+  readonly primary: readonly string[];
   /** Of indexes that hold all rows and only columns. */
   readonly uniques: readonly (readonly IndexColumn[])[];
   /** Any index's first column. */
@@ -80,6 +81,7 @@ export async function findTable(driver: OpenDriver, name: string): Promise<Found
     name: realName ?? name,
     sql: text ?? "",
     columns: columns.filter(([, , , , hidden]) => Number(hidden) !== 1).map(columnFrom),
+    primary,
     uniques: all.filter(({ isUnique }) => isUnique).map((index) => index.columns),
     leading: all.map((index) => index.columns[0]?.name ?? ""),
   };
