@@ -17,6 +17,7 @@ import { runPush } from "./push.js";
 import { runRescues } from "./rescue.js";
 import { runSharing } from "./sharing.js";
 import { runSmoke } from "./smoke.js";
+import { runSqlite } from "./sqlite.js";
 import { runStages } from "./stages.js";
 import { runTriggers } from "./triggers.js";
 import { runWorkers } from "./workers.js";
@@ -43,6 +44,10 @@ const commands: Readonly<Record<string, BenchCommand>> = {
     sizes: true,
   },
   mysql: { what: "rows read from MariaDB and answers written there ÷ a bare loop of the driver", run: runMysql },
+  sqlite: {
+    what: "rows read from a SQLite file and answers written there ÷ a bare loop of the driver",
+    run: runSqlite,
+  },
   growth: {
     what: "new rows and looks when 10k to 10M have settled, and rounds of updates",
     run: runGrowth,

@@ -13,6 +13,7 @@ import { median, printMachine, spread } from "./report.js";
 import { mariadbMissingBecause } from "../test/support/mariadb.js";
 import { runMysql } from "./mysql.js";
 import { runPush } from "./push.js";
+import { runSqlite } from "./sqlite.js";
 import { runStages } from "./stages.js";
 import { runTriggers } from "./triggers.js";
 import { withoutProc } from "./usage.js";
@@ -34,6 +35,7 @@ export async function runSmoke(options: BenchOptions): Promise<void> {
     await runDynamodb({ ...options, smoke: true });
     if (mariadbMissingBecause === null) await runMysql({ ...options, smoke: true });
     else console.log(`mysql was not measured: ${mariadbMissingBecause}`);
+    await runSqlite({ ...options, smoke: true });
   }
   const text = await readFile(recordedFile, "utf8");
   const recorded: Recorded = JSON.parse(text);

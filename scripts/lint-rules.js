@@ -76,6 +76,7 @@ const below = {
     "service/",
     // `rowmill init --from` looks at the tables there.
     "connectors/mysql/list-tables",
+    "connectors/sqlite/list-tables",
     "version",
   ],
   // The library: what a config needs, and nothing that connects to anything.

@@ -103,7 +103,7 @@ function initCommand(cli: Cli): Command {
       rowsIn("--file <file>", "the file that has your rows, instead of a table: CSV, TSV, JSONL or Parquet, also .gz"),
     )
     .addOption(rowsIn("--csv <file>", "the same as --file").conflicts("file"))
-    .addOption(new Option("--from <url>", "instead: a MySQL or MariaDB that has your rows").conflicts("sql"))
+    .addOption(new Option("--from <url>", "the MySQL, MariaDB or SQLite that has your rows").conflicts("sql"))
     .option("--key <columns>", "columns that identify a row, separated by commas; default: the primary key")
     .option("--columns <columns>", "columns that the model sees, separated by commas")
     .option("--model <name>", "the model, as the provider names it")

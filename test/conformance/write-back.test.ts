@@ -1,13 +1,15 @@
-/** The suite for answers that are written back: into another PostgreSQL, MariaDB, and a system of one's own. */
+/** The suite for answers that are written back: into another PostgreSQL, MariaDB, SQLite, and your own system. */
 import { describe, expect, it } from "vitest";
 import { mysql } from "../../src/connectors/mysql/mysql.js";
 import { postgresTarget } from "../../src/connectors/postgres/target.js";
+import { sqliteTarget } from "../../src/connectors/sqlite/target.js";
 import { defineTarget, type RowAfter } from "../../src/index.js";
 import { describeWriteBack } from "../../src/testing/testing.js";
 import { describeDatabases } from "../support/databases.js";
 import { openFilms } from "../support/films-elsewhere.js";
 import { describeMariaDb } from "../support/describe-mariadb.js";
 import { sharedMariaDb } from "../support/mariadb.js";
+import { openSqliteFile } from "../support/sqlite-file.js";
 
 describeDatabases(
   "another PostgreSQL",
@@ -74,6 +76,39 @@ describeMariaDb(() => {
     { describe, it, expect },
   );
 });
+
+describeWriteBack(
+  "SQLite",
+  async () => {
+    const file = await openSqliteFile("create table films (id text primary key, text text, label text)");
+    return {
+      connect: () => sqliteTarget({ url: file.url, table: "films", addColumns: true }),
+      put: (rows) =>
+        file.run(
+          `insert into films (id, text)
+           select value ->> 'id', value ->> 'text'
+           from json_each(?)
+           where true
+           on conflict (id) do update set text = excluded.text`,
+          [JSON.stringify(rows)],
+        ),
+      remove: (ids) =>
+        file.run("delete from films where id in (select value from json_each(?))", [JSON.stringify(ids)]),
+      rows: async () => {
+        const rows = await file.rows<{ id: string; text: string | null; label: string | null }>(
+          "select id, text, label from films order by id",
+        );
+        return new Map(rows.map(({ id, ...rest }) => [id, rest]));
+      },
+      spoil: () =>
+        file.run(`
+          create trigger spoil after update of label on films
+          begin update films set text = new.text || '!' where id = new.id; end`),
+      close: file.close,
+    };
+  },
+  { describe, it, expect },
+);
 
 interface Ticket {
   text: string | null;

@@ -329,18 +329,26 @@ function aTargetElsewhere(): Scene {
   };
 }
 
-/** Which appears as a whole when nothing waits for delivery. */
-function answersInAFile(): Scene {
+/** In a file, of which `note_summaries` is a copy: one that appears as a whole when nothing waits, or a database. */
+function answersInFiles(): Scene[] {
   const support = JSON.stringify(resolve(import.meta.dirname, "../support/target-in-file.mjs"));
-  return {
-    title: "answers that go into a file",
-    steps: ["deliver.write", "deliver.confirm", "deliver.settle", "deliver.settled"],
-    pipeline: `target: await (async () => {
-      const path = new URL("labels.jsonl", import.meta.url).pathname;
-      const { targetInFile } = await import(${support});
-      return targetInFile(files(path), { path, connectionString: process.env.DATABASE_URL });
-    })(),`,
-  };
+  const into = (name: string, target: string) => `target: await (async () => {
+    const path = new URL("${name}", import.meta.url).pathname;
+    const { targetInFile } = await import(${support});
+    return targetInFile(${target}, { path, connectionString: process.env.DATABASE_URL });
+  })(),`;
+  return [
+    {
+      title: "answers that go into a file",
+      steps: ["deliver.write", "deliver.confirm", "deliver.settle", "deliver.settled"],
+      pipeline: into("labels.jsonl", "files(path)"),
+    },
+    {
+      title: "answers that go into a SQLite file",
+      steps: ["deliver.take", "deliver.write", "deliver.confirm"],
+      pipeline: into("labels.db", 'sqlite({ url: "file:" + path, table: "labels" })'),
+    },
+  ];
 }
 
 /** Into the rows that were asked, of which a trigger changes what was asked at every write. */
@@ -378,7 +386,7 @@ export const scenes: readonly Scene[] = [
     fix: fiveNotesByText,
   },
   aTargetElsewhere(),
-  answersInAFile(),
+  ...answersInFiles(),
   answersBackIntoTheirRows(),
   pushedRowsWhoseTimeIsOver(),
   {

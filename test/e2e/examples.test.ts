@@ -15,6 +15,7 @@ import { sharedMariaDb } from "../support/mariadb.js";
 
 const examples = resolve(import.meta.dirname, "../../examples");
 const psqlScript = resolve(import.meta.dirname, "../support/psql.mjs");
+const sqliteScript = resolve(import.meta.dirname, "../support/sqlite3.mjs");
 const COMMANDS_MS_MAX = 60_000;
 
 beforeAll(buildCli, 150_000);
@@ -29,6 +30,7 @@ describe("examples", { timeout: 120_000 }, () => {
       "movies",
       "mysql",
       "postgres",
+      "sqlite",
       "supabase",
     ]);
   });
@@ -117,6 +119,16 @@ describe("examples", { timeout: 120_000 }, () => {
     });
   });
 
+  it("sqlite: the films of an app get their answers, and later only new and rewritten ones", async () => {
+    await inExample("sqlite", async ({ project, run }) => {
+      const [first = "", second = ""] = await run();
+      expect(first).toMatch(/^Nosferatu\|\["[a-z]/m);
+      expect(second).toMatch(/^Wings\|\S/m);
+      expect(await project.status()).toMatchObject({ pipelines: [{ succeeded: 7, failed: 0, waiting: 0 }] });
+      expect((await project.gateway.journal.summary()).executed).toBe(8);
+    });
+  });
+
   it("supabase: the app's visitors read the answers when the policies are there, and never write them", async () => {
     await inExample("supabase", async ({ project, blocks, runBlock }) => {
       const [answer = "", open = ""] = blocks;
@@ -168,13 +180,14 @@ async function inExample(name: string, body: (example: Example) => Promise<void>
   }
 }
 
-/** `rowmill` and `psql`, as a reader has them. */
+/** `rowmill`, `psql` and `sqlite3`, as a reader has them. */
 async function writeCommands(folder: string): Promise<string> {
   const bin = join(folder, "bin");
   await mkdir(bin);
   for (const [name, script] of [
     ["rowmill", cliScript],
     ["psql", psqlScript],
+    ["sqlite3", sqliteScript],
   ] as const)
     await writeFile(join(bin, name), `#!/bin/sh\nexec "${process.execPath}" "${script}" "$@"\n`, {
       mode: 0o755,

@@ -201,7 +201,7 @@ function plainConfigText(more: string, options: PlainOptions): string {
 }
 
 function configText(more: string): string {
-  return `import { defineConfig, files, mysql, pipeline, postgres, z } from "rowmill";
+  return `import { defineConfig, files, mysql, pipeline, postgres, sqlite, z } from "rowmill";
 
 const notes = pipeline({
   source: { table: "notes", key: "id", columns: ["body"] },

@@ -1,14 +1,14 @@
 /** A file as a target for processes of the crash suite. What stands in it is in `public.note_summaries` afterwards. */
 import { readFile } from "node:fs/promises";
+import { createClient } from "@libsql/client";
 import pg from "pg";
 
 export function targetInFile(target, { path, connectionString }) {
   return {
     ...target,
     settle: async (options) => {
-      await target.settle(options);
-      const lines = (await readFile(path, "utf8")).split("\n").slice(0, -1);
-      const rows = lines.map((line) => JSON.parse(line));
+      await target.settle?.(options);
+      const rows = path.endsWith(".db") ? await rowsOfDatabase(path) : await rowsOfLines(path);
       const client = new pg.Client({ connectionString, ssl: false });
       await client.connect();
       try {
@@ -23,4 +23,16 @@ export function targetInFile(target, { path, connectionString }) {
       }
     },
   };
+}
+
+async function rowsOfLines(path) {
+  const lines = (await readFile(path, "utf8")).split("\n").slice(0, -1);
+  return lines.map((line) => JSON.parse(line));
+}
+
+async function rowsOfDatabase(path) {
+  const client = createClient({ url: `file:${path}`, timeout: 5_000 });
+  const { rows } = await client.execute("select key as id, summary from labels where summary is not null");
+  client.close();
+  return rows;
 }

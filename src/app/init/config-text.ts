@@ -11,7 +11,7 @@ import type { AnswerFieldChoice } from "./answer-fields.js";
 /** A system whose rows and answers are read and written by a connector. */
 export interface Elsewhere {
   /** The connector's function. */
-  readonly call: "mysql";
+  readonly call: "mysql" | "sqlite";
   /** The package that it needs. */
   readonly driver: string;
   /** Of the environment, with the URL. */
@@ -43,7 +43,8 @@ const TAKEN = new Set([
   ..."arguments await break case catch class const continue debugger default delete do else enum eval".split(" "),
   ..."export exports extends false finally for function if implements import in instanceof interface".split(" "),
   ..."let module new null package private protected public require return static super switch this".split(" "),
-  ..."throw true try typeof undefined var void while with yield defineConfig files mysql pipeline process z".split(" "),
+  ..."throw true try typeof undefined var void while with yield".split(" "),
+  ..."defineConfig files mysql pipeline process sqlite z".split(" "),
 ]);
 
 export function configText(choices: Choices): string {

@@ -2,6 +2,7 @@
 import { refusalOfTable, type FoundTable } from "../../../app/init/list-tables.js";
 import type { Elsewhere } from "../../../app/init/config-text.js";
 import { listTables as listMysqlTables } from "../../../connectors/mysql/list-tables.js";
+import { listTables as listSqliteTables } from "../../../connectors/sqlite/list-tables.js";
 import { nearMatch } from "../../../model/words/near-match.js";
 import { RowmillError } from "../../../model/errors.js";
 import { hideUrl } from "../../project.js";
@@ -22,18 +23,29 @@ const SYSTEMS: readonly System[] = [
     is: /^(?:mysql|mariadb):\/\//,
     list: listMysqlTables,
   },
+  {
+    elsewhere: { call: "sqlite", driver: "@libsql/client", variable: "SOURCE_URL" },
+    is: /^(?:file:|libsql:\/\/)/,
+    list: listSqliteTables,
+  },
 ];
+
+/** The path of a SQLite file is enough. */
+export function urlOf(from: string): string {
+  return /^[^:]+\.(?:db|sqlite3?)$/i.test(from) ? `file:${from}` : from;
+}
 
 /** @throws RowmillError `usage` for a URL of no system that it knows; ConnectorError */
 export async function findElsewhere(
   terminal: Terminal,
-  { from = "", table }: InitOptions,
+  { from: given = "", table }: InitOptions,
 ): Promise<{ readonly found: Found; readonly elsewhere: Elsewhere }> {
-  hideUrl(terminal, from);
+  const from = urlOf(given);
+  if (!from.startsWith("file:")) hideUrl(terminal, from);
   const system = SYSTEMS.find(({ is }) => is.test(from));
   if (system === undefined)
     throw new RowmillError("usage", "--from: this is no URL of a system that init can read.", {
-      hints: ["For MySQL and MariaDB: --from mysql://user:password@host:3306/database"],
+      hints: ["For MySQL and MariaDB: --from mysql://user:password@host:3306/database", "For SQLite: --from films.db"],
     });
   const { tables, place } = await terminal.during("Looking at the tables", () =>
     system.list(from, AbortSignal.timeout(LOOK_MS_MAX)),

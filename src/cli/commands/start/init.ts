@@ -32,7 +32,7 @@ import { Interrupted } from "../../screen/interruption.js";
 import { EXIT_STATUS } from "../../screen/exit-status.js";
 import { hideUrl, hideVariables } from "../../project.js";
 import { noteMessage } from "../../screen/report-error.js";
-import { findElsewhere } from "./init-from.js";
+import { findElsewhere, urlOf } from "./init-from.js";
 import {
   areComplete,
   listOf,
@@ -58,7 +58,7 @@ export async function runInit(cli: Cli, options: InitOptions): Promise<number> {
   const databaseUrl = typedUrl ?? process.env["DATABASE_URL"] ?? null;
   await checkConfigText(text, { file: join(folder, file), databaseUrl });
   const { from } = options;
-  await writeProject(cli, folder, { file, text, typedUrl, from: from ?? null, choices });
+  await writeProject(cli, folder, { file, text, typedUrl, from: from === undefined ? null : urlOf(from), choices });
   return EXIT_STATUS.ok;
 }
 
