@@ -72,7 +72,8 @@ describeMariaDb(() => {
     const { status, stdout } = await project.run("init", "--from", shop.url, "--table", "films", ...told, "--embedded");
     expect({ status, stdout }).toMatchObject({ status: 0, stdout: expect.stringContaining("npm install mysql2") });
     const config = await readFile(join(folder, "rowmill.config.ts"), "utf8");
-    expect(config).toContain('source: mysql({ url: process.env["SOURCE_URL"], table: "films", key: "id"');
+    for (const line of ['url: process.env["SOURCE_URL"],', 'table: "films",', 'key: "id",', 'cursor: "changed_at",'])
+      expect(config).toContain(`    ${line}\n`);
     expect(config).toContain('target: mysql({ url: process.env["SOURCE_URL"], table: "films_answers"');
     expect(config + stdout + listed.stderr).not.toContain("pass-word");
     expect(await readFile(join(folder, ".env"), "utf8")).toContain(`SOURCE_URL=${shop.url}\n`);

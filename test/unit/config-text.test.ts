@@ -8,6 +8,7 @@ const choices: Choices = {
   table: "films",
   isFile: false,
   elsewhere: null,
+  cursor: null,
   key: ["id"],
   columns: ["title"],
   model: "gpt-4o-mini",

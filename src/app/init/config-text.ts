@@ -27,6 +27,8 @@ export interface Choices {
   readonly elsewhere: Elsewhere | null;
   readonly key: readonly string[];
   readonly columns: readonly string[];
+  /** Elsewhere: the column by which changes are found. Null: all rows are read each time. */
+  readonly cursor: string | null;
   readonly model: string;
   /** What the model should do: a template if it names a column, else the system message. */
   readonly prompt: string;
@@ -86,6 +88,9 @@ function variableOf(name: string): string {
   return TAKEN.has(word) ? `${word}_rows` : word;
 }
 
+/** Of the source. A longer one is written over several lines. */
+const LINE_CHARACTERS_MAX = 85;
+
 /** Your editor knows it only with the package @types/node. */
 const PROCESS = "\ndeclare const process: { readonly env: Readonly<Record<string, string | undefined>> };\n";
 
@@ -98,22 +103,20 @@ function urlText({ variable }: Elsewhere): string {
   return `url: process.env[${JSON.stringify(variable)}],`;
 }
 
-function sourceText({ table, isFile, elsewhere, key, columns }: Choices): string {
+function sourceText({ table, isFile, elsewhere, key, columns, cursor }: Choices): string {
   const list = (names: readonly string[]) => `[${names.map((name) => JSON.stringify(name)).join(", ")}]`;
-  const keyText = key.length === 1 ? JSON.stringify(key[0]) : list(key);
-  const [before, first, end] = isFile
-    ? [`files(${JSON.stringify(table)}, {`, "", "})"]
-    : elsewhere === null
-      ? ["{", `table: ${JSON.stringify(table)},`, "}"]
-      : [`${elsewhere.call}({`, `${urlText(elsewhere)} table: ${JSON.stringify(table)},`, "})"];
-  const line = `${before} ${first === "" ? "" : `${first} `}key: ${keyText}, columns: ${list(columns)} ${end}`;
-  if (line.length <= 90) return line;
-  return `${before}${first === "" ? "" : `\n    ${first}`}
-    key: ${keyText},
-    columns: [
-${columns.map((name) => `      ${JSON.stringify(name)},`).join("\n")}
-    ],
-  ${end}`;
+  const keyText = `key: ${key.length === 1 ? JSON.stringify(key[0]) : list(key)},`;
+  const where = [
+    ...(elsewhere === null ? [] : [urlText(elsewhere)]),
+    ...(isFile ? [] : [`table: ${JSON.stringify(table)},`]),
+  ];
+  const more = cursor === null ? [] : [`cursor: ${JSON.stringify(cursor)},`];
+  const call = isFile ? `files(${JSON.stringify(table)}, ` : elsewhere === null ? "" : `${elsewhere.call}(`;
+  const end = call === "" ? "" : ")";
+  const line = [...where, keyText, `columns: ${list(columns)},`, ...more].join(" ").slice(0, -1);
+  if (call.length + line.length <= LINE_CHARACTERS_MAX) return `${call}{ ${line} }${end}`;
+  const names = ["columns: [", ...columns.map((name) => `  ${JSON.stringify(name)},`), "],"];
+  return `${call}{\n${[...where, keyText, ...names, ...more].map((one) => `    ${one}\n`).join("")}  }${end}`;
 }
 
 function messages({ prompt, columns, asFunction }: Choices): string[] {

@@ -27,6 +27,8 @@ export interface FoundTable {
   readonly columns: readonly FoundColumn[];
   /** Primary key first, then other unique indexes, the shortest first. */
   readonly keys: readonly (readonly string[])[];
+  /** Elsewhere: a column that grows with each change of a row. */
+  readonly cursor?: string;
   /** Null: it can be watched. */
   readonly problem: string | null;
 }

@@ -37,8 +37,8 @@ export async function sayHowItEnded(
 }
 
 function whereTo({ delivery, config }: Pipeline, { name, targetTable }: PipelineOverview): string {
-  const readsFiles = config.source.replica?.sync?.connector.name === "files";
-  const show = readsFiles ? `rowmill export ${name} --out ${name}.answers.csv` : selectText(targetTable);
+  const isElsewhere = config.source.replica?.sync != null;
+  const show = isElsewhere ? `rowmill export ${name} --out ${name}.answers.csv` : selectText(targetTable);
   return delivery === null ? `: ${show}` : ` go to ${delivery.connector.name}; Rowmill's own copy: ${show}`;
 }
 

@@ -13,6 +13,8 @@ export interface ListedTable {
   readonly columns: readonly { readonly name: string; readonly type: string }[];
   /** Primary key first. */
   readonly keys: readonly (readonly string[])[];
+  /** The server sets it with each change of a row. */
+  readonly cursor?: string;
   /** Null: it can be read. */
   readonly problem: string | null;
 }
@@ -27,6 +29,8 @@ export async function listTables(
   return { tables, place: address.place };
 }
 
+type ListedColumn = Readonly<Record<"table_name" | "name" | "type" | "nullable" | "extra", string>>;
+
 async function readTables(session: Session, database: string): Promise<ListedTable[]> {
   const named = await session.rows<{ name: string }>(sql`
     select table_name as name
@@ -34,8 +38,8 @@ async function readTables(session: Session, database: string): Promise<ListedTab
     where table_schema = ${database} and table_type = 'BASE TABLE'
     order by table_name
     limit ${TABLES_MAX}`);
-  const columns = await session.rows<{ table_name: string; name: string; type: string; nullable: string }>(sql`
-    select table_name as table_name, column_name as name, column_type as type, is_nullable as nullable
+  const columns = await session.rows<ListedColumn>(sql`
+    select table_name as table_name, column_name as name, column_type as type, is_nullable as nullable, extra as extra
     from information_schema.columns
     where table_schema = ${database}
     order by table_name, ordinal_position`);
@@ -53,6 +57,8 @@ async function readTables(session: Session, database: string): Promise<ListedTab
       .filter((key) => key.every((part) => part.part === null && !nullable.has(part.name)))
       .map((key) => key.map((part) => part.name));
     const problem = keys.length > 0 ? null : KEYLESS;
-    return { name, qualified: name, columns: own.map((one) => ({ name: one.name, type: one.type })), keys, problem };
+    const cursor = own.find(({ extra }) => /on update current_timestamp/i.test(extra))?.name;
+    const shown = own.map((one) => ({ name: one.name, type: one.type }));
+    return { name, qualified: name, columns: shown, keys, ...(cursor === undefined ? {} : { cursor }), problem };
   });
 }

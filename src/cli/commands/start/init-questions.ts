@@ -102,7 +102,8 @@ export async function makeChoices(terminal: Terminal, options: InitOptions, foun
   const where = "Which table should the answers go to? Rowmill creates it if needed.";
   const target = options.target ?? (asks ? await text("target", where, asksTarget) : asksTarget.initial);
   const fields = readAnswerFields(answer);
-  return { name, table: table.name, isFile, key, columns, model, prompt, asFunction, answer: fields, target };
+  const cursor = table.cursor ?? null;
+  return { name, table: table.name, isFile, key, columns, cursor, model, prompt, asFunction, answer: fields, target };
 }
 
 /** A table that is not in the list is left to the inspection, which suggests a similar name. */
