@@ -241,6 +241,33 @@ test("what is no Parquet file, or a damaged one, is said", async () => {
   await expect(readTable(broken, "rows.parquet")).rejects.toBeInstanceOf(RowmillError);
 });
 
+test(
+  "a page whose size is damaged is refused: hyparquet would read it again without end",
+  { timeout: 60_000 },
+  async () => {
+    const whole = await readFile(join(TABLES, "arrow-lz4-raw.parquet"));
+    const { row_groups: groups } = parquetMetadata(
+      whole.buffer.slice(whole.byteOffset, whole.byteOffset + whole.length),
+    );
+    const pages = groups.flatMap(({ columns }) =>
+      columns.map(({ meta_data: of }) => Number(of?.dictionary_page_offset)),
+    );
+    let refused = 0;
+    // A structure, a list, a large and a negative number, where a header has the types and values of its sizes.
+    for (const [page, value] of pages.flatMap((one) => [0x1c, 0x19, 0x7f, 0x01].map((each) => [one, each] as const)))
+      for (let at = 0; at < 12; at++) {
+        const broken = Buffer.from(whole);
+        broken[page + at] = value;
+        const read = readTable(broken, "rows.parquet");
+        refused += await read.then(
+          () => 0,
+          (error: unknown) => (error instanceof RowmillError ? 1 : Promise.reject(error)),
+        );
+      }
+    expect(refused).toBeGreaterThan(pages.length);
+  },
+);
+
 test("a header that begins with PAR1 is CSV", async () => {
   expect((await readTable("PAR1,b\n1,2\n")).look.format).toBe("csv");
 });

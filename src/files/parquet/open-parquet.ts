@@ -3,7 +3,15 @@ import { isUtf8 } from "node:buffer";
 import { type FileHandle, open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import type { AsyncBuffer, Compressors, FileMetaData, ParquetScan } from "hyparquet";
+import type {
+  AsyncBuffer,
+  ColumnMetaData,
+  Compressors,
+  DataReader,
+  FileMetaData,
+  PageHeader,
+  ParquetScan,
+} from "hyparquet";
 import { badFile, readFailure, writeFailure } from "../file-failure.js";
 import { dropTemporary, removeLeftovers, temporarySuffix } from "../leftovers.js";
 import { storedBytes, unpacked } from "../read-bytes.js";
@@ -57,6 +65,7 @@ async function opened(
   close: () => Promise<void>,
 ): Promise<OpenParquet> {
   const { parquetMetadataAsync, parquetScan } = await import("hyparquet");
+  const { parquetHeader } = await import("hyparquet/src/column.js");
   const compressors = await boundedCompressors(path);
   const file = randomAccess(path, handle, bytes);
   const metadata = await parquetMetadataAsync(file, { geoparquet: false });
@@ -70,7 +79,7 @@ async function opened(
     async rows(from, to) {
       // A new scan each time, because one keeps what it read.
       const scan = await parquetScan({
-        file,
+        file: withPagesChecked(file, metadata, parquetHeader),
         metadata: stored,
         compressors,
         utf8: false,
@@ -178,6 +187,45 @@ function randomAccess(path: string, handle: FileHandle, byteLength: number): Asy
       return bytes.buffer;
     },
   };
+}
+
+/**
+ * hyparquet does not check the sizes of pages, and follows a damaged one back to the same page without end. It reads
+ * the data of columns from the beginning of a page.
+ */
+function withPagesChecked(file: AsyncBuffer, { row_groups }: FileMetaData, readHeader: HeaderReader): AsyncBuffer {
+  const chunks = row_groups.flatMap(({ columns }) => columns.map(({ meta_data }) => rangeOf(meta_data)));
+  return {
+    byteLength: file.byteLength,
+    async slice(start, end) {
+      const bytes = await file.slice(start, end);
+      const to = start + bytes.byteLength;
+      for (const chunk of chunks.filter((one) => one.from < to && start < one.to)) {
+        const [first, last] = [Math.max(chunk.from, start), Math.min(chunk.to, to)];
+        requirePages(new DataView(bytes, first - start, last - first), readHeader);
+      }
+      return bytes;
+    },
+  };
+}
+
+type HeaderReader = (reader: DataReader) => PageHeader;
+
+/** As hyparquet finds it. */
+function rangeOf(of: ColumnMetaData | undefined): { readonly from: number; readonly to: number } {
+  if (of === undefined) return { from: 0, to: 0 };
+  const from = Number(of.dictionary_page_offset || of.data_page_offset);
+  return { from, to: from + Number(of.total_compressed_size) };
+}
+
+function requirePages(view: DataView, readHeader: HeaderReader): void {
+  const reader = { view, offset: 0 };
+  while (reader.offset < view.byteLength - 1) {
+    const { compressed_page_size: stored, uncompressed_page_size: unpacked } = readHeader(reader);
+    for (const size of [stored, unpacked])
+      if (!Number.isInteger(size) || size < 0) throw new Error("a page has no valid size");
+    reader.offset += stored;
+  }
 }
 
 /** hyparquet throws errors of many kinds for a damaged file. */
