@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { dynamodb } from "../../src/connectors/dynamodb/dynamodb.js";
 import { describeSource, type SourceRow, type SourceUnderTest } from "../../src/testing/testing.js";
+import { variants } from "../support/databases.js";
 import { startDynalite, type Dynalite, type Item } from "../support/dynalite.js";
 
 let server: Dynalite;
@@ -9,7 +10,7 @@ let tables = 0;
 beforeAll(async () => void (server = await startDynalite()));
 afterAll(() => server.close());
 
-for (const segments of [1, 4])
+for (const segments of variants([4, 1]))
   describeSource(
     `DynamoDB, segments: ${segments}`,
     // An item has at most 400 KB.
@@ -17,7 +18,7 @@ for (const segments of [1, 4])
     { describe, it, expect },
   );
 
-for (const [title, kind] of Object.entries({ texts: "S", seconds: "N" } as const))
+for (const [title, kind] of variants(Object.entries({ texts: "S", seconds: "N" } as const)))
   describeSource(
     `DynamoDB, by an index of ${title}`,
     { open: () => openIndexed(kind), places: true, marks: true, textBytesMax: 380_000 },

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mysql } from "../../src/connectors/mysql/mysql.js";
 import { describeSource, type SourceRow, type SourceUnderTest } from "../../src/testing/testing.js";
 import { describeMariaDb } from "../support/describe-mariadb.js";
+import { variants } from "../support/databases.js";
 import { sharedMariaDb, type MariaDatabase } from "../support/mariadb.js";
 import { startTcpProxy } from "../support/tcp-proxy.js";
 
@@ -12,7 +13,7 @@ describeMariaDb(() => {
   let database: MariaDatabase;
   beforeAll(async () => void (database = await (await sharedMariaDb()).createDatabase()));
   afterAll(() => database.drop());
-  for (const [title, cursor] of Object.entries(CURSORS))
+  for (const [title, cursor] of variants(Object.entries(CURSORS)))
     describeSource(
       `MariaDB, ${title}`,
       { open: () => openTable(database, cursor), places: true, marks: cursor !== null },

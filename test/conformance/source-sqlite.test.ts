@@ -2,12 +2,13 @@
 import { describe, expect, it } from "vitest";
 import { sqlite } from "../../src/connectors/sqlite/sqlite.js";
 import { describeSource, type SourceRow, type SourceUnderTest } from "../../src/testing/testing.js";
+import { variants } from "../support/databases.js";
 import { openSqliteFile } from "../support/sqlite-file.js";
 
 const CURSORS = { "by a time": "changed_at", "by a number": "changed_no", "by its key alone": null };
 
-for (const [title, cursor] of Object.entries(CURSORS))
-  for (const journal of cursor === "changed_at" ? (["delete", "wal"] as const) : (["wal"] as const))
+for (const [title, cursor] of variants(Object.entries(CURSORS)))
+  for (const journal of cursor === "changed_at" ? variants(["delete", "wal"] as const) : (["wal"] as const))
     describeSource(
       `SQLite, ${title} (journal mode ${journal})`,
       { open: () => openTable(cursor, journal), places: true, marks: cursor !== null },

@@ -2,9 +2,10 @@
 import { describe, expect, it } from "vitest";
 import { sqliteTarget } from "../../src/connectors/sqlite/target.js";
 import { describeTarget } from "../../src/testing/testing.js";
+import { variants } from "../support/databases.js";
 import { openSqliteFile } from "../support/sqlite-file.js";
 
-for (const journal of ["delete", "wal"] as const)
+for (const journal of variants(["wal", "delete"] as const))
   describeTarget(
     `SQLite (journal mode ${journal})`,
     async () => {

@@ -6,11 +6,11 @@ import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { sql } from "../../src/postgres/database.js";
 import { buildCli, serverKind, startCliProject, type CliProject, type Ended } from "../support/cli.js";
 import { createFilms, insertFilms } from "../support/cli-films.js";
-import { databaseKinds } from "../support/databases.js";
+import { databaseKinds, variants } from "../support/databases.js";
 
 beforeAll(buildCli, 150_000);
 
-const kinds = databaseKinds.filter((kind) => kind === serverKind || kind === "embedded");
+const kinds = variants(databaseKinds.filter((kind) => kind === serverKind || kind === "embedded"));
 const FILMS = 1_000;
 /** Enough to meet a long answer, so that none is cut off later. */
 const TRIED = "100";

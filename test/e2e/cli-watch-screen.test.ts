@@ -9,6 +9,7 @@ import {
   type CliProject,
 } from "../support/cli.js";
 import { createFilms, insertFilms } from "../support/cli-films.js";
+import { variants } from "../support/databases.js";
 import { startOnScreen, tmuxMissingBecause, type OnScreen, type Screen } from "../support/screen.js";
 
 const sizes = [
@@ -136,7 +137,7 @@ describe("status --watch on a real terminal", { timeout: 120_000 }, () => {
     expect(await screen.scrolled()).toBe(0);
   }
 
-  it.each(sizes)("shows one pipeline while its worker runs, at $columns×$rows", async (size) => {
+  it.each(variants(sizes))("shows one pipeline while its worker runs, at $columns×$rows", async (size) => {
     await project.writeConfig(filmsPipeline());
     await insertFilms(project, 3);
     const up = project.start("up", "--yes");
@@ -154,7 +155,7 @@ describe("status --watch on a real terminal", { timeout: 120_000 }, () => {
     expect(await screen.ended()).toBe(130);
   });
 
-  it.each(sizes)("shows twelve pipelines while their worker runs, at $columns×$rows", async (size) => {
+  it.each(variants(sizes))("shows twelve pipelines while their worker runs, at $columns×$rows", async (size) => {
     const names = Array.from({ length: 12 }, (_, at) => `pipeline_number_${String(at + 1).padStart(2, "0")}`);
     const pipelines = names.map(
       (name) => `${name}: pipeline({ source, polling, request, answer, target: { table: "${name}_labels" } })`,

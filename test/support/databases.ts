@@ -22,6 +22,8 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
+export const testsAll = process.env["ROWMILL_TEST_DATABASES"] === "all";
+
 const versions = { pg14: "14", pg18: "18" } as const satisfies Record<string, PostgresVersion>;
 /** Copying files takes half the processor time of writing them to the log, which is PostgreSQL's default since 15. */
 const copying = { pg14: "", pg18: " STRATEGY file_copy" } as const;
@@ -36,6 +38,11 @@ export const bookKeepers: readonly DatabaseKind[] = unlessAll(["pg18"]);
 
 /** For everything else: the newest server and the embedded database. All three in the same place. */
 export const newestKinds: readonly DatabaseKind[] = unlessAll(["pg18", "embedded"]);
+
+/** Every member of a list where all databases are tested; otherwise only the first ones, since others say the same. */
+export function variants<T>(all: readonly T[], first = 1): readonly T[] {
+  return testsAll ? all : all.slice(0, first);
+}
 
 /** The kinds that this machine can run, for `describe.each(databaseKinds)("… on %s", (kind) => …)`. */
 export const databaseKinds: readonly DatabaseKind[] = allKinds.filter((kind) => missingBecause(kind) === null);
@@ -94,8 +101,7 @@ export const serverVersions: readonly PostgresVersion[] =
   process.env["ROWMILL_TEST_DATABASES"] === "all" ? ["14", "18"] : ["14"];
 
 function unlessAll(kinds: readonly DatabaseKind[]): readonly DatabaseKind[] {
-  const all = process.env["ROWMILL_TEST_DATABASES"] === "all" || missingBecause("pg18") !== null;
-  return all ? allKinds : kinds;
+  return testsAll || missingBecause("pg18") !== null ? allKinds : kinds;
 }
 
 function missingBecause(kind: DatabaseKind): string | null {
