@@ -25,7 +25,7 @@ const needed = [
   "examples/movies/movies.csv",
 ];
 const allowed =
-  /^(?:LICENSE|(?:README|CONTRIBUTING|CHANGELOG)\.md|package\.json|docs\/(?:internals\/)?[\w-]+\.md|docs\/pictures\/[\w-]+\.svg|dist\/[\w/.-]+\.(?:js|d\.ts)|migrations\/\d{4}_\w+\.sql|examples\/[\w-]+\/[\w.-]+\.(?:md|sql|csv|ts|mjs))$/;
+  /^(?:LICENSE|(?:README|CONTRIBUTING|CHANGELOG)\.md|package\.json|docs\/(?:internals\/)?[\w-]+\.md|docs\/pictures\/[\w-]+\.svg|dist\/[\w/.-]+\.(?:js|mjs|d\.ts)|migrations\/\d{4}_\w+\.sql|examples\/[\w-]+\/[\w.-]+\.(?:md|sql|csv|ts|mjs))$/;
 const installScripts = ["preinstall", "install", "postinstall", "prepare", "prepublish"];
 
 const [folder] = process.argv.slice(2);
