@@ -268,6 +268,18 @@ test(
   },
 );
 
+test("a damaged footer is refused or read, and no error is left behind", { timeout: 60_000 }, async () => {
+  const whole = await readFile(join(TABLES, "arrow-lz4-raw.parquet"));
+  const footer = whole.readUInt32LE(whole.length - 8);
+  for (let at = whole.length - 8 - footer; at < whole.length - 8; at++) {
+    const broken = Buffer.from(whole);
+    // A structure, where a number or a list is expected.
+    broken[at] = 0x1c;
+    const failure: unknown = await readTable(broken, "rows.parquet").catch((error: unknown) => error);
+    if (failure instanceof Error) expect(failure).toBeInstanceOf(RowmillError);
+  }
+});
+
 test("a header that begins with PAR1 is CSV", async () => {
   expect((await readTable("PAR1,b\n1,2\n")).look.format).toBe("csv");
 });

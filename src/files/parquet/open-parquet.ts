@@ -176,7 +176,8 @@ function randomAccess(path: string, handle: FileHandle, byteLength: number): Asy
   return {
     byteLength,
     async slice(start, end = byteLength) {
-      if (start < 0 || end > byteLength || start > end) throw new Error("it points beyond its end");
+      // Also where one is no number.
+      if (!(start >= 0 && end <= byteLength && start <= end)) throw new Error("it points beyond its end");
       requireSmall(path, end - start, "stored");
       const bytes = new Uint8Array(end - start);
       for (let at = 0; at < bytes.length;) {
@@ -195,16 +196,22 @@ function randomAccess(path: string, handle: FileHandle, byteLength: number): Asy
  */
 function withPagesChecked(file: AsyncBuffer, { row_groups }: FileMetaData, readHeader: HeaderReader): AsyncBuffer {
   const chunks = row_groups.flatMap(({ columns }) => columns.map(({ meta_data }) => rangeOf(meta_data)));
+  const checkedSlice = async (start: number, end?: number) => {
+    const bytes = await file.slice(start, end);
+    const to = start + bytes.byteLength;
+    for (const chunk of chunks.filter((one) => one.from < to && start < one.to)) {
+      const [first, last] = [Math.max(chunk.from, start), Math.min(chunk.to, to)];
+      requirePages(new DataView(bytes, first - start, last - first), readHeader);
+    }
+    return bytes;
+  };
   return {
     byteLength: file.byteLength,
-    async slice(start, end) {
-      const bytes = await file.slice(start, end);
-      const to = start + bytes.byteLength;
-      for (const chunk of chunks.filter((one) => one.from < to && start < one.to)) {
-        const [first, last] = [Math.max(chunk.from, start), Math.min(chunk.to, to)];
-        requirePages(new DataView(bytes, first - start, last - first), readHeader);
-      }
-      return bytes;
+    slice(start, end) {
+      const checked = checkedSlice(start, end);
+      // hyparquet reads ahead, and may fail elsewhere before it waits for this.
+      checked.catch(() => undefined);
+      return checked;
     },
   };
 }
