@@ -68,6 +68,8 @@ describe.skipIf(serverKind === "embedded")(`A target over HTTP${unlessServer}`, 
   };
 
   it("also gets the answers that were in a table before it, without another request", async () => {
+    // More than one chunk, and ids of several lengths.
+    await insertFilms(project, 597, 3);
     await project.writeConfig(`films: pipeline({ source, polling, request, answer,
       target: { table: "labels", columns: { summary: "one_line" } } })`);
     expect(await project.run("up", "--until-idle", "--yes")).toMatchObject({ status: 0 });
@@ -77,12 +79,15 @@ describe.skipIf(serverKind === "embedded")(`A target over HTTP${unlessServer}`, 
     await project.writeConfig(target(port));
     const moved = await project.run("up", "--until-idle", "--yes");
     expect(moved.status, moved.stderr).toBe(0);
-    expect(moved.stderr).toContain("films: 2 rows copied for the new target");
-    expect(sent.map(({ key }) => key).toSorted()).toEqual(["0", "1"]);
+    expect(moved.stderr).toContain("films: 599 rows copied for the new target");
+    expect(moved.stderr).toContain("films: 1 answer not copied: the former table lacks them, or they do not fit.");
+    expect(sent.map(({ key }) => Number(key)).toSorted((a, b) => a - b)).toEqual(
+      Array.from({ length: 600 }, (_, id) => id).filter((id) => id !== 2),
+    );
     expect(sent.find(({ key }) => key === "1")?.cells?.summary).toBe("Mine.");
-    expect((await project.gateway.journal.summary()).executed).toBe(3);
+    expect((await project.gateway.journal.summary()).executed).toBe(600);
     expect((await project.run("up", "--until-idle", "--yes")).stderr).not.toContain("copied");
-    expect(sent).toHaveLength(2);
+    expect(sent).toHaveLength(599);
   });
 
   it("gets all answers before up --until-idle ends, and status counts them apart from rows", async () => {

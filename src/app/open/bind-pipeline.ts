@@ -46,7 +46,7 @@ import type { TargetTable } from "../../targets/table/table-target.js";
 import { targetSignature } from "../../targets/table/catalogue.js";
 import type { Asking, Pipeline } from "../../worker/context.js";
 import { encoderFor } from "../../worker/rounds/estimate.js";
-import { carryAnswers } from "./carry-answers.js";
+import { carryAnswers, type Carried } from "./carry-answers.js";
 import { deliveryOf, targetHashOf, targetOf } from "./bind-target.js";
 
 /** What asking takes, seen before anything was made. */
@@ -200,15 +200,14 @@ export async function bindPipeline(
   database: Database,
   examined: Examined,
   provider: Provider,
-  onCarried?: (rows: number) => void,
+  onCarried?: (carried: Carried) => void,
 ): Promise<Pipeline> {
   const { config, answer, table, wanted, plan } = examined;
   const { elsewhere } = config.target;
   if (elsewhere !== null) await database.transaction((tx) => replicas.makeSchema(tx));
   const targetTable = await ensureTarget(database, wanted, plan.statements);
-  const of = { name: config.name, definitionHash: definitionHash(config, provider), wanted };
   const targetFor = (id: number) => targetOf(config, id, targetTable);
-  if (elsewhere !== null) await carryAnswers(database, { ...of, targetFor }, onCarried);
+  if (elsewhere !== null) await carryAnswers(database, { name: config.name, wanted, targetFor }, onCarried);
   const row = await database.transaction(async (tx) => {
     const registered = await pipelines.register(tx, {
       name: config.name,

@@ -17,34 +17,41 @@ import type { Result, Target } from "../../targets/target.js";
 /** In one transaction. */
 const CHUNK_ROWS = 500;
 
-interface Carried {
+interface Carrying {
   readonly name: string;
-  readonly definitionHash: string;
   readonly wanted: Wanted;
   readonly targetFor: (pipelineId: number) => Target;
 }
 
-/** Before the pipeline is registered with its new target. `onChunk`: rows copied so far. */
+/** So far. */
+export interface Carried {
+  readonly rows: number;
+  /** Answered rows whose answer the former table does not have, or does not fit now. */
+  readonly left: number;
+}
+
+/** Before the pipeline is registered with its new target. */
 export async function carryAnswers(
   database: Database,
-  { name, definitionHash, wanted, targetFor }: Carried,
-  onChunk: (rows: number) => void = () => undefined,
+  { name, wanted, targetFor }: Carrying,
+  onChunk: (carried: Carried) => void = () => undefined,
 ): Promise<void> {
   const former = await formerTarget(database, name, wanted);
-  // Answers to another question may not fit, and are about to be replaced.
-  if (former === null || former.definitionHash !== definitionHash) return;
+  if (former === null) return;
   const { pipelineId, read } = former;
   const target = targetFor(pipelineId);
-  let rows = 0;
-  for (let after: string | undefined = "0"; after !== undefined;) {
+  let [rows, left] = [0, 0];
+  for (let after: string | null = "0"; after !== null;) {
     const from: string = after;
     after = await database.transaction(async (tx) => {
       const answered = await requests.lockAnswered(tx, pipelineId, { after: from, max: CHUNK_ROWS });
       const keys = answered.map(({ key }) => key);
-      if (keys.length > 0) rows += await carryChunk(tx, { read, target, keys });
-      return answered.at(-1)?.id;
+      const carried = keys.length === 0 ? 0 : await carryChunk(tx, { read, target, keys });
+      rows += carried;
+      left += keys.length - carried;
+      return answered.at(-1)?.id ?? null;
     });
-    onChunk(rows);
+    onChunk({ rows, left });
   }
 }
 
@@ -53,13 +60,13 @@ async function formerTarget(
   database: Database,
   name: string,
   { config, source, answer }: Wanted,
-): Promise<{ readonly pipelineId: number; readonly definitionHash: string; readonly read: AnswerRead } | null> {
+): Promise<{ readonly pipelineId: number; readonly read: AnswerRead } | null> {
   const before: ReadableDefinition | null = await definitions.readableDefinition(database, name);
   if (before === null || before.target.table === config.table) return null;
-  const { pipelineId, definitionHash, target } = before;
+  const { pipelineId, target } = before;
   if ((await relationNamed(database, target.table)) === null) return null;
   const fields = answer.map(({ field }) => ({ field, column: target.columns[field] ?? field }));
-  return { pipelineId, definitionHash, read: { table: target.table, trustOwner: target.trustOwner, source, fields } };
+  return { pipelineId, read: { table: target.table, trustOwner: target.trustOwner, source, fields } };
 }
 
 async function carryChunk(

@@ -18,6 +18,7 @@ import { keepLeases } from "../../worker/lease-keeper.js";
 import { makeStep, type StepOptions } from "../../worker/step.js";
 import { bindPipeline, examinePipeline, refreshSource, type Examined } from "./bind-pipeline.js";
 import { stateFolder } from "./open-database.js";
+import type { Carried } from "./carry-answers.js";
 import { noticeMove } from "./place-of-ledger.js";
 import { openProviders, type OpenedProviders } from "./providers.js";
 import { migrateQueue } from "./queue-schema.js";
@@ -38,7 +39,7 @@ export interface ProjectParts {
   /** May an existing target be changed like this? By default, as far as the config allows it. */
   readonly allowChange?: AllowChange;
   /** Answers that were copied for a new target, so far. */
-  readonly onCarried?: (pipeline: string, rows: number) => void;
+  readonly onCarried?: (pipeline: string, carried: Carried) => void;
 }
 
 export type AllowChange = (pipeline: PipelineConfig, plan: TargetPlan) => Promise<boolean>;
@@ -66,7 +67,7 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
   for (const pipeline of config.pipelines) {
     const bound = await explained(pipeline, async () => {
       const seen = examined.get(pipeline) ?? (await examineLate(parts, pipeline));
-      const onCarried = (rows: number) => parts.onCarried?.(pipeline.name, rows);
+      const onCarried = (carried: Carried) => parts.onCarried?.(pipeline.name, carried);
       return unlessRaced(() => bindPipeline(database, seen, providers(pipeline), onCarried));
     });
     pipelines.set(bound.id, bound);

@@ -141,7 +141,6 @@ export async function registeredAnswer(client: Reader, name: string): Promise<Js
 /** How the last registered definition names its rows and answers: what reading them takes. */
 export interface ReadableDefinition {
   readonly pipelineId: number;
-  readonly definitionHash: string;
   /** `CompiledAnswer.stored`. */
   readonly answer: Json;
   /** The declared columns of a row. */
@@ -157,8 +156,7 @@ export interface ReadableDefinition {
 /** Null: no worker has registered the pipeline yet. */
 export async function readableDefinition(client: Reader, name: string): Promise<ReadableDefinition | null> {
   return client.first<ReadableDefinition>(sql`
-    select p.id as "pipelineId", p.definition_hash as "definitionHash", d.answer_schema as answer,
-      d.definition -> 'source' -> 'columns' as columns,
+    select p.id as "pipelineId", d.answer_schema as answer, d.definition -> 'source' -> 'columns' as columns,
       jsonb_build_object('table', p.target_table,
         'columns', coalesce(d.definition -> 'target' -> 'columns', '{}'),
         'trustOwner', coalesce((d.definition -> 'target' ->> 'trustOwner')::boolean, false)) as target

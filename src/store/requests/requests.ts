@@ -41,7 +41,8 @@ export async function lockByKeys(tx: Queryable, pipelineId: number, keys: readon
       row_gone as "rowGone"
     from rowmill.requests
     where pipeline_id = ${pipelineId} and key = any(${keys}::text[])
-    order by id
+    -- Not by the text that is selected as id.
+    order by requests.id
     for update`);
 }
 
@@ -54,8 +55,8 @@ export async function lockAnswered(
   return tx.rows(sql`
     select id::text as id, key
     from rowmill.requests
-    where pipeline_id = ${pipelineId} and id > ${after}::bigint and answered_hash is not null
-    order by id
+    where pipeline_id = ${pipelineId} and id > ${after}::bigint and answered_hash is not null and state <> 'gone'
+    order by requests.id
     limit ${max}
     for update`);
 }

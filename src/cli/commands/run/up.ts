@@ -7,6 +7,7 @@ import type { Logger } from "pino";
 import * as pipelines from "../../../store/pipelines/pipelines.js";
 import { lockForWork, openProjectDatabase } from "../../../app/open/open-database.js";
 import { watchConfig, type ConfigWatch, type ConfigWatchOptions } from "../../../app/open/config-watch.js";
+import type { Carried } from "../../../app/open/carry-answers.js";
 import { openProject } from "../../../app/open/open-project.js";
 import { openProviders } from "../../../app/open/providers.js";
 import { runRound, sweepAll } from "../../../app/open/round.js";
@@ -85,10 +86,19 @@ export async function runUp(cli: Cli, names: readonly string[], options: UpOptio
         const log = openLog(terminal, options.logLevel);
         const allowChange = askForChanges(terminal, options.yes === true, signal);
         const carried = new SweepProgress(terminal, "copied for the new target");
-        const onCarried = carried.onChunk;
+        const leftBehind = new Map<string, number>();
+        const onCarried = (name: string, { rows, left }: Carried) => {
+          carried.onChunk(name, rows);
+          leftBehind.set(name, left);
+        };
         const parts = { ...project, providers, database: opened.database, log, allowChange, onCarried };
         const context = await patient(() => openProject(parts));
         carried.end();
+        for (const [name, left] of leftBehind)
+          if (left > 0)
+            terminal.note(
+              `! ${name}: ${counted(left, "answer")} not copied: the former table lacks them, or they do not fit.`,
+            );
         await patient(() => warnOfLeftovers(terminal, context, all.config));
         const service = await serveHttp(terminal, context, options.http ?? (isOnce(options) ? null : all.config.http));
         try {
