@@ -4,6 +4,7 @@ WORKDIR /opt/rowmill
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json tsconfig.types.json ./
+COPY scripts/prune-types.mjs ./scripts/
 COPY src ./src
 # Both: the compiler is also an optional companion of a library.
 RUN npm run build && npm prune --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
