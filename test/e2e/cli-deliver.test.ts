@@ -80,7 +80,7 @@ describe.skipIf(serverKind === "embedded")(`A target over HTTP${unlessServer}`, 
     const moved = await project.run("up", "--until-idle", "--yes");
     expect(moved.status, moved.stderr).toBe(0);
     expect(moved.stderr).toContain("films: 599 rows copied for the new target");
-    expect(moved.stderr).toContain("films: 1 answer not copied: the former table lacks them, or they do not fit.");
+    expect(moved.stderr).toContain("films: 1 answer not copied: the previous table lacks them, or they do not fit.");
     expect(sent.map(({ key }) => Number(key)).toSorted((a, b) => a - b)).toEqual(
       Array.from({ length: 600 }, (_, id) => id).filter((id) => id !== 2),
     );
@@ -88,6 +88,16 @@ describe.skipIf(serverKind === "embedded")(`A target over HTTP${unlessServer}`, 
     expect((await project.gateway.journal.summary()).executed).toBe(600);
     expect((await project.run("up", "--until-idle", "--yes")).stderr).not.toContain("copied");
     expect(sent).toHaveLength(599);
+  });
+
+  it("also gets them if the prompt changes with it, and the answers to the previous one are kept", async () => {
+    await project.writeConfig(`films: pipeline({ source, polling, request, answer, target: { table: "labels" } })`);
+    expect(await project.run("up", "--until-idle", "--yes")).toMatchObject({ status: 0 });
+    const asks = 'onChange: "keep", request: { ...request, user: "Another question: {{ title }}" }';
+    await project.writeConfig(target(port, asks));
+    expect(await project.run("up", "--until-idle", "--yes")).toMatchObject({ status: 0 });
+    expect(sent.map(({ key }) => key).toSorted()).toEqual(["0", "1", "2"]);
+    expect((await project.gateway.journal.summary()).executed).toBe(3);
   });
 
   it("gets all answers before up --until-idle ends, and status counts them apart from rows", async () => {

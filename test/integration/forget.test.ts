@@ -115,7 +115,7 @@ describeDatabases(
       expect(await traces(SECRET)).toEqual([]);
     });
 
-    it("drops the late answer of a row in flight, and the row that comes back is asked anew", async () => {
+    it("drops the late answer of a row in flight, and the row that comes back is sent again", async () => {
       held = true;
       const worker = await project.worker(people());
       await pushed(person(SECRET), person("Ann"));

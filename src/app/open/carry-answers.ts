@@ -1,7 +1,7 @@
 /**
  * A pipeline whose answers are in a table gets a target elsewhere: its answers are copied into Rowmill's own table,
- * from which they are delivered. Each chunk is one transaction. A crash leaves the pipeline with its former target, so
- * the next start copies them again.
+ * from which they are delivered. Each chunk is one transaction. The pipeline is registered with its new target only
+ * afterwards (`bindPipeline`), so after a crash the next start copies them again.
  */
 import type { Json } from "../../model/pipeline.js";
 import { bisect } from "../../postgres/bisect.js";
@@ -10,6 +10,7 @@ import { relationNamed } from "../../sources/table/inspection.js";
 import * as definitions from "../../store/pipelines/definitions.js";
 import type { ReadableDefinition } from "../../store/pipelines/definitions.js";
 import * as requests from "../../store/requests/requests.js";
+import * as rowEndings from "../../store/requests/row-endings.js";
 import type { Wanted } from "../../targets/table/ensure.js";
 import { readAnswers, type AnswerRead } from "../../targets/table/read-answers.js";
 import type { Result, Target } from "../../targets/target.js";
@@ -26,7 +27,7 @@ interface Carrying {
 /** So far. */
 export interface Carried {
   readonly rows: number;
-  /** Answered rows whose answer the former table does not have, or does not fit now. */
+  /** Answered rows whose answer the previous table does not have, or does not fit now. */
   readonly left: number;
 }
 
@@ -36,16 +37,21 @@ export async function carryAnswers(
   { name, wanted, targetFor }: Carrying,
   onChunk: (carried: Carried) => void = () => undefined,
 ): Promise<void> {
-  const former = await formerTarget(database, name, wanted);
-  if (former === null) return;
-  const { pipelineId, read } = former;
+  const previous = await previousTarget(database, name, wanted);
+  if (previous === null) return;
+  const { pipelineId, read } = previous;
   const target = targetFor(pipelineId);
   let [rows, left] = [0, 0];
   for (let after: string | null = "0"; after !== null;) {
     const from: string = after;
     after = await database.transaction(async (tx) => {
-      const answered = await requests.lockAnswered(tx, pipelineId, { after: from, max: CHUNK_ROWS });
-      const keys = answered.map(({ key }) => key);
+      const answered = await rowEndings.answeredPage(tx, pipelineId, { after: from, max: CHUNK_ROWS });
+      const locked = await requests.lockByKeys(
+        tx,
+        pipelineId,
+        answered.map(({ key }) => key),
+      );
+      const keys = locked.filter(({ state }) => state === "succeeded").map(({ key }) => key);
       const carried = keys.length === 0 ? 0 : await carryChunk(tx, { read, target, keys });
       rows += carried;
       left += keys.length - carried;
@@ -56,7 +62,7 @@ export async function carryAnswers(
 }
 
 /** Null: there is none, or its table is gone. */
-async function formerTarget(
+async function previousTarget(
   database: Database,
   name: string,
   { config, source, answer }: Wanted,

@@ -1,8 +1,8 @@
 /** What the doctor finds about a table of DynamoDB, as a source or as a target. Changes nothing. */
-import { ConnectorError, type ConnectorFinding, type PrepareOptions } from "../../model/connector.js";
+import type { ConnectorFinding, PrepareOptions } from "../../model/connector.js";
 import { formatDuration } from "../../model/duration.js";
-import { asSentence } from "../../model/words/as-sentence.js";
 import { counted, formatCount } from "../../model/words/counted.js";
+import { orFinding } from "../reading/findings.js";
 import type { KeyType } from "./attribute-values.js";
 import { describeTable, explainCall, openTable, type Described, type DynamoTable } from "./client.js";
 import { nameOf } from "./failure.js";
@@ -20,7 +20,7 @@ const MIB = 1_048_576;
 const CLOCKS_APART_MS_MAX = 60_000;
 
 export function diagnoseSource(read: ReadTable, signal: AbortSignal): Promise<readonly ConnectorFinding[]> {
-  return explained(read, signal, async (table) => {
+  return withTable(read, signal, async (table) => {
     const { found, key, index } = await requireReadable(table, read, signal);
     const names = [...new Set([...read.key, ...read.columns])];
     const ask = { TableName: table.name, ConsistentRead: true, Limit: 1, ...projectionOf(names) };
@@ -81,7 +81,7 @@ export function diagnoseTarget(
   of: PrepareOptions,
 ): Promise<readonly ConnectorFinding[]> {
   const { signal } = of;
-  return explained(place, signal, async (table) => {
+  return withTable(place, signal, async (table) => {
     const key = keyToMake(table, wanted, of);
     const found = await describeTable(table, signal);
     if (found === null) {
@@ -124,19 +124,17 @@ async function probe(table: DynamoTable, { key, fence }: Plan, signal: AbortSign
   }
 }
 
-async function explained(
+async function withTable(
   place: TablePlace,
   signal: AbortSignal,
   look: (table: DynamoTable) => Promise<readonly ConnectorFinding[]>,
 ): Promise<readonly ConnectorFinding[]> {
-  let table: DynamoTable | null = null;
-  try {
-    table = await openTable(place);
-    return await look(table);
-  } catch (error) {
-    if (!(error instanceof ConnectorError)) throw error;
-    return [{ level: "problem", text: asSentence(error.message), fixes: error.hints }];
-  } finally {
-    table?.close();
-  }
+  return orFinding(async () => {
+    const table = await openTable(place);
+    try {
+      return await look(table);
+    } finally {
+      table.close();
+    }
+  });
 }

@@ -3,11 +3,10 @@
  * it take the answers? Writes nothing.
  */
 import sql, { raw } from "sql-template-tag";
-import { ConnectorError, type ConnectorFinding, type PrepareOptions } from "../../model/connector.js";
+import type { ConnectorFinding, PrepareOptions } from "../../model/connector.js";
 import type { Secret } from "../../model/secret.js";
-import { asSentence } from "../../model/words/as-sentence.js";
-import { counted } from "../../model/words/counted.js";
 import type { ReadTable } from "../reading/table-spec.js";
+import { judgeSize, orFinding } from "../reading/findings.js";
 import { requireAddress, type Address } from "./address.js";
 import { isText } from "./column-text.js";
 import { withSession, type Session } from "./connection.js";
@@ -22,31 +21,25 @@ const VERSION_MIN = { mariadb: [10, 6], mysql: [8, 0] } as const;
 const CLOCKS_APART_MS_MAX = 60_000;
 /** Several times what one write holds. */
 const PACKET_BYTES_MIN = 8 * 1024 * 1024;
-/** The first page has only some rows. */
-const PAGES_TIMED = 2;
-const DAY_SECONDS = 86_400;
-
 type Findings = readonly ConnectorFinding[];
 
 export async function diagnoseSource(table: ReadTable, signal: AbortSignal): Promise<Findings> {
-  return explained(async () => {
+  return orFinding(async () => {
     const address = requireAddress(table.url, table.table);
-    const found = await withSession(address, signal, async (session) => {
-      const server = await judgeServer(session, address);
-      const shape = await shapeOf(session, table, address);
-      return { server, shape };
-    });
-    return [
-      found.server,
-      await judgeSize(table, { shape: found.shape, signal }),
-      ...judgeCursor(table, found.shape),
-      ...judgeKey(found.shape),
-    ];
+    const { server, shape } = await withSession(address, signal, async (session) => ({
+      server: await judgeServer(session, address),
+      shape: await shapeOf(session, table, address),
+    }));
+    const { qualified, rowsEstimated: rows } = shape.found;
+    // Without the cursor, whose newest value takes a scan of the table where there is no index.
+    const pages = readPages({ ...table, cursor: null }, { since: null, place: null, signal });
+    const size = await judgeSize(qualified, pages, () => ({ rows, isExact: false }));
+    return [server, size, ...judgeCursor(table, shape), ...judgeKey(shape)];
   });
 }
 
 export async function diagnoseTarget(url: Secret, wanted: Wanted, of: PrepareOptions): Promise<Findings> {
-  return explained(async () => {
+  return orFinding(async () => {
     const address = requireAddress(url.reveal(), wanted.table);
     return withSession(address, of.signal, async (session) => {
       const server = await judgeServer(session, address);
@@ -118,45 +111,6 @@ function judgeKey({ key, found }: Shape): Findings {
   return [{ level: "warning", text }];
 }
 
-/** By the way in which it is read, so that conditions and values are tried too. */
-async function judgeSize(
-  table: ReadTable,
-  { shape: { found }, signal }: { readonly shape: Shape; readonly signal: AbortSignal },
-): Promise<ConnectorFinding> {
-  const { rows, perSecond } = await timePages(table, signal);
-  const can = `${found.qualified} can be read`;
-  if (perSecond === null) return { level: "ok", text: `${can}: ${counted(rows, "row")}` };
-  if (found.rowsEstimated <= rows) return { level: "ok", text: `${can}: at least ${counted(rows, "row")}` };
-  const seconds = found.rowsEstimated / perSecond;
-  const about = counted(found.rowsEstimated, "row");
-  const text = `${can}: about ${about}, so a reading of all takes at least ${inWords(seconds)}`;
-  if (seconds < DAY_SECONDS) return { level: "ok", text };
-  const fix = "Select fewer rows by `where`, or let fullEvery be longer than that.";
-  return { level: "warning", text: `${text}.`, fixes: [fix] };
-}
-
-/** `perSecond`: null where that was all. */
-async function timePages(
-  table: ReadTable,
-  signal: AbortSignal,
-): Promise<{ readonly rows: number; readonly perSecond: number | null }> {
-  let [rows, pages] = [0, 0];
-  let fromMs = performance.now();
-  // Without the cursor, whose newest value takes a scan of the table where there is no index.
-  for await (const page of readPages({ ...table, cursor: null }, { since: null, place: null, signal })) {
-    rows += page.rows.length;
-    if (++pages === PAGES_TIMED) return { rows, perSecond: (page.rows.length * 1_000) / (performance.now() - fromMs) };
-    fromMs = performance.now();
-  }
-  return { rows, perSecond: null };
-}
-
-function inWords(seconds: number): string {
-  if (seconds < 60) return "some seconds";
-  if (seconds < 3_600) return counted(Math.round(seconds / 60), "minute");
-  return counted(Math.round(seconds / 3_600), "hour");
-}
-
 /** The server checks the rights before it looks for rows, of which these statements have none. */
 async function judgeRights(session: Session, address: Address, { found, plan, content }: LookedAt): Promise<Findings> {
   const name = raw(qualifiedName(address));
@@ -222,17 +176,4 @@ async function judgePacket(session: Session): Promise<Findings> {
       fixes: [`Set max_allowed_packet to ${PACKET_BYTES_MIN} or more.`],
     },
   ];
-}
-
-/** An error that says what is wrong is a finding. */
-async function explained(work: () => Promise<Findings>): Promise<Findings> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof ConnectorError)) throw error;
-    const [first = "", ...lines] = error.message.split("\n");
-    return [
-      { level: "problem", text: asSentence(first), fixes: [...lines.map((line) => line.trim()), ...error.hints] },
-    ];
-  }
 }

@@ -4,28 +4,25 @@
  */
 import { ConnectorError, type ConnectorFinding } from "../../model/connector.js";
 import type { Secret } from "../../model/secret.js";
-import { asSentence } from "../../model/words/as-sentence.js";
 import { counted } from "../../model/words/counted.js";
 import { quoteIdentifier, sql, type Database, type Queryable, type Reader } from "../../postgres/database.js";
 import { hiddenRows } from "../../postgres/row-security.js";
 import { inspectTable, relationNamed, type SourceTable } from "../../sources/table/inspection.js";
 import { targetFaults } from "../../targets/table/diagnose.js";
 import { examineTarget, type TargetPlan } from "../../targets/table/ensure.js";
+import { judgeSize, orFinding, type RowCount } from "../reading/findings.js";
 import { readPages, requireCursor, shapeOf } from "./read-pages.js";
 import { openServer } from "./server.js";
 import type { ReadTable } from "../reading/table-spec.js";
 import { wantedTable, type Preparing } from "./target-writer.js";
 
-/** The first page has only some rows. */
-const PAGES_TIMED = 2;
-const DAY_SECONDS = 86_400;
 /** Those that Rowmill is tested with. */
 const VERSION_MIN = 140_000;
 /** Less does no harm: what has to be exact goes by the clock there alone. */
 const CLOCKS_APART_MS_MAX = 60_000;
 
 export async function diagnoseSource(table: ReadTable, signal: AbortSignal): Promise<readonly ConnectorFinding[]> {
-  return explained(async () => {
+  return orFinding(async () => {
     const server = openServer(table.url, table.table, { poolMax: 1, signal });
     try {
       const findings = [await diagnoseServer(server.database, server.place)];
@@ -47,7 +44,9 @@ async function diagnoseTable(
   const rights = await database.transaction((tx) => judgeRights(tx, found), { readOnly: true });
   if (rights.length > 0) return rights;
   const cursor = await database.transaction((tx) => judgeCursor(tx, table, found), { readOnly: true });
-  return [await judgeSize(database, { table, found, signal }), ...cursor];
+  // Without the cursor, whose newest value takes a scan of the table where there is no index.
+  const pages = readPages({ ...table, cursor: null }, { since: null, place: null, signal });
+  return [await judgeSize(found.qualified, pages, () => estimateRows(database, found)), ...cursor];
 }
 
 async function judgeRights(
@@ -127,60 +126,12 @@ async function judgeCursor(tx: Queryable, table: ReadTable, found: SourceTable):
     : [{ level: "ok", text: `changes are found by ${quoted} (${type}), by an index` }];
 }
 
-/** By the way in which it is read, so that conditions and values are tried too. */
-async function judgeSize(
-  database: Database,
-  { table, found, signal }: { table: ReadTable; found: SourceTable; signal: AbortSignal },
-): Promise<ConnectorFinding> {
-  const estimated = await database.number(sql`
+async function estimateRows(database: Database, { relations }: SourceTable): Promise<RowCount> {
+  const rows = await database.number(sql`
     select coalesce(sum(greatest(c.reltuples, 0)), 0)::float8
     from pg_catalog.pg_class c
-    where c.oid = any(${found.relations.map(({ oid }) => oid)}::oid[])`);
-  const { rows, perSecond } = await timePages(table, signal);
-  const can = `${found.qualified} can be read`;
-  if (perSecond === null) return { level: "ok", text: `${can}: ${counted(rows, "row")}` };
-  if (estimated <= rows) return { level: "ok", text: `${can}: more than ${counted(rows, "row")}` };
-  const seconds = estimated / perSecond;
-  const about = counted(Math.round(estimated), "row");
-  const text = `${can}: about ${about}, so a reading of all takes at least ${inWords(seconds)}`;
-  if (seconds < DAY_SECONDS) return { level: "ok", text };
-  const fix = "Select fewer rows by `where`, or let fullEvery be longer than that.";
-  return { level: "warning", text: `${text}.`, fixes: [fix] };
-}
-
-/** `perSecond`: null where that was all. */
-async function timePages(
-  table: ReadTable,
-  signal: AbortSignal,
-): Promise<{ readonly rows: number; readonly perSecond: number | null }> {
-  let [rows, pages] = [0, 0];
-  let fromMs = performance.now();
-  // Without the cursor, whose newest value takes a scan of the table where there is no index.
-  for await (const page of readPages({ ...table, cursor: null }, { since: null, place: null, signal })) {
-    rows += page.rows.length;
-    if (++pages === PAGES_TIMED) return { rows, perSecond: (page.rows.length * 1_000) / (performance.now() - fromMs) };
-    fromMs = performance.now();
-  }
-  return { rows, perSecond: null };
-}
-
-function inWords(seconds: number): string {
-  if (seconds < 60) return "some seconds";
-  if (seconds < 3_600) return counted(Math.round(seconds / 60), "minute");
-  return counted(Math.round(seconds / 3_600), "hour");
-}
-
-/** An error that says what is wrong is a finding. */
-async function explained(work: () => Promise<readonly ConnectorFinding[]>): Promise<readonly ConnectorFinding[]> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof ConnectorError)) throw error;
-    const [first = "", ...lines] = error.message.split("\n");
-    return [
-      { level: "problem", text: asSentence(first), fixes: [...lines.map((line) => line.trim()), ...error.hints] },
-    ];
-  }
+    where c.oid = any(${relations.map(({ oid }) => oid)}::oid[])`);
+  return { rows, isExact: false };
 }
 
 /** `place`: where it is. @throws DatabaseError where it cannot be reached */
@@ -214,7 +165,7 @@ export async function diagnoseTarget(
   preparing: Preparing,
   signal: AbortSignal,
 ): Promise<readonly ConnectorFinding[]> {
-  return explained(async () => {
+  return orFinding(async () => {
     const server = openServer(url.reveal(), preparing.wanted.table, { poolMax: 1, signal });
     const { database, place } = server;
     try {

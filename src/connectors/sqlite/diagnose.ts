@@ -5,10 +5,11 @@
 import { access, constants, stat, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import sql, { raw } from "sql-template-tag";
-import { ConnectorError, type ConnectorFinding, type PrepareOptions } from "../../model/connector.js";
+import type { ConnectorFinding, PrepareOptions } from "../../model/connector.js";
 import { hasCode } from "../../model/file-errors.js";
 import { asSentence } from "../../model/words/as-sentence.js";
 import { counted, formatCount } from "../../model/words/counted.js";
+import { judgeSize, orFinding } from "../reading/findings.js";
 import { openDriver, type OpenDriver } from "./driver.js";
 import { explain } from "./failure.js";
 import { nameOf, placeOf, type Place } from "./place.js";
@@ -19,20 +20,21 @@ import { planTarget } from "./target-table.js";
 import type { WantedTable } from "./target.js";
 
 const LOOK_MS_MAX = 10_000;
-const PAGES_TIMED = 2;
-const DAY_SECONDS = 86_400;
 /** As statfs says it: NFS, SMB in three forms, 9P, Ceph. */
 const NETWORKS = new Set([0x6969, 0x517b, 0xff534d42, 0xfe534d42, 0x01021997, 0x00c36400]);
 
 export async function diagnoseSource(table: ReadTable, signal: AbortSignal): Promise<readonly ConnectorFinding[]> {
-  return explained(async () => {
+  return orFinding(async () => {
     const place = placeOf(table.url, table.table);
     const driver = await openSource(table, signal);
     try {
       const about = [await describe(driver, place), ...(await judgeDisk(place))];
       const shape = await readShape(driver, table);
       const cursor = await judgeCursor(driver, shape);
-      return [...about, await judgeSize(driver, { table, shape, signal }), cursor];
+      const { name } = shape.found;
+      const pages = readTable({ ...table, cursor: null }, { since: null, place: null, signal });
+      const size = await judgeSize(name, pages, async () => ({ rows: await countRows(driver, name), isExact: true }));
+      return [...about, size, cursor];
     } catch (error) {
       driver.end();
       throw explain(error, place, { isReading: true });
@@ -46,7 +48,7 @@ export async function diagnoseTarget(
   wanted: WantedTable,
   { signal, ...of }: PrepareOptions,
 ): Promise<readonly ConnectorFinding[]> {
-  return explained(async () => {
+  return orFinding(async () => {
     const place = placeOf(wanted.url.reveal(), wanted.table);
     const rights = await judgeRights(place);
     if (rights !== null) return rights;
@@ -132,42 +134,9 @@ async function judgeCursor(driver: OpenDriver, shape: Shape): Promise<ConnectorF
   return { level: "ok", text: `changes are found by ${name} (a ${kind}), by an index` };
 }
 
-/** By the way in which it is read, so that conditions and values are tried too. */
-async function judgeSize(
-  driver: OpenDriver,
-  { table, shape, signal }: { readonly table: ReadTable; readonly shape: Shape; readonly signal: AbortSignal },
-): Promise<ConnectorFinding> {
-  const { rows, perSecond } = await timePages(table, signal);
-  const can = `${shape.found.name} can be read`;
-  if (perSecond === null) return { level: "ok", text: `${can}: ${counted(rows, "row")}` };
-  const [row] = await driver.run(sql`select count(*) from ${raw(quote(shape.found.name))}`);
-  const all = Number(row?.[0] ?? 0);
-  const seconds = all / perSecond;
-  const text = `${can}: ${counted(all, "row")}, so a reading of all takes at least ${inWords(seconds)}`;
-  if (seconds < DAY_SECONDS) return { level: "ok", text };
-  const fix = "Select fewer rows by `where`, or let fullEvery be longer than that.";
-  return { level: "warning", text: `${text}.`, fixes: [fix] };
-}
-
-/** `perSecond`: null where that was all. */
-async function timePages(
-  table: ReadTable,
-  signal: AbortSignal,
-): Promise<{ readonly rows: number; readonly perSecond: number | null }> {
-  let [rows, pages] = [0, 0];
-  let fromMs = performance.now();
-  for await (const page of readTable({ ...table, cursor: null }, { since: null, place: null, signal })) {
-    rows += page.rows.length;
-    if (++pages === PAGES_TIMED) return { rows, perSecond: (page.rows.length * 1_000) / (performance.now() - fromMs) };
-    fromMs = performance.now();
-  }
-  return { rows, perSecond: null };
-}
-
-function inWords(seconds: number): string {
-  if (seconds < 60) return "some seconds";
-  if (seconds < 3_600) return counted(Math.round(seconds / 60), "minute");
-  return counted(Math.round(seconds / 3_600), "hour");
+async function countRows(driver: OpenDriver, table: string): Promise<number> {
+  const [row] = await driver.run(sql`select count(*) from ${raw(quote(table))}`);
+  return Number(row?.[0] ?? 0);
 }
 
 /** They run for each answer, and may refuse one. */
@@ -178,16 +147,4 @@ async function judgeTriggers(driver: OpenDriver, table: string): Promise<readonl
     where m.type = 'trigger' and lower(m.tbl_name) = lower(${table})`);
   const count = Number(row?.[0] ?? 0);
   return count === 0 ? [] : [{ level: "ok", text: `${counted(count, "trigger")} of ${table} may run for each answer` }];
-}
-
-/** An error that says what is wrong is a finding. */
-async function explained(work: () => Promise<readonly ConnectorFinding[]>): Promise<readonly ConnectorFinding[]> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof ConnectorError)) throw error;
-    const [first = "", ...lines] = error.message.split("\n");
-    const fixes = [...lines.map((line) => line.trim()), ...error.hints];
-    return [{ level: "problem", text: asSentence(first), fixes }];
-  }
 }

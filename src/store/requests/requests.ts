@@ -46,21 +46,6 @@ export async function lockByKeys(tx: Queryable, pipelineId: number, keys: readon
     for update`);
 }
 
-/** The next rows that have an answer, in id order, locked. */
-export async function lockAnswered(
-  tx: Queryable,
-  pipelineId: number,
-  { after, max }: { readonly after: string; readonly max: number },
-): Promise<{ readonly id: string; readonly key: string }[]> {
-  return tx.rows(sql`
-    select id::text as id, key
-    from rowmill.requests
-    where pipeline_id = ${pipelineId} and id > ${after}::bigint and answered_hash is not null and state <> 'gone'
-    order by requests.id
-    limit ${max}
-    for update`);
-}
-
 /** The last attempt of a row of this key that was erased; 0: there was none. Usually one look, whatever the rows. */
 export function attemptBefore(pipelineId: number, key: Sql): Sql {
   const of = sql`from rowmill.forgotten_rows f where f.pipeline_id operator(pg_catalog.=) ${pipelineId}`;

@@ -97,7 +97,7 @@ export async function runUp(cli: Cli, names: readonly string[], options: UpOptio
         for (const [name, left] of leftBehind)
           if (left > 0)
             terminal.note(
-              `! ${name}: ${counted(left, "answer")} not copied: the former table lacks them, or they do not fit.`,
+              `! ${name}: ${counted(left, "answer")} not copied: the previous table lacks them, or they do not fit.`,
             );
         await patient(() => warnOfLeftovers(terminal, context, all.config));
         const service = await serveHttp(terminal, context, options.http ?? (isOnce(options) ? null : all.config.http));
